@@ -1,0 +1,1 @@
+"""The factor core: klines in, factors out."""

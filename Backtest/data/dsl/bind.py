@@ -1,0 +1,328 @@
+"""From tree to typed steps: names are looked up, arguments matched to the table's rows, numbers folded.
+
+Nothing here reads data or walks by recursion. Every complaint names the place, what was found and what is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NoReturn
+
+from ...errors import ExpressionError, did_you_mean
+from ..timeframe import Timeframe
+from .nodes import Call, Keyword, Name, Number, Param, Tree, Word
+from .operators import ALIASES, OPERATORS, Argument, Operator, constant
+from .steps import StepTable
+
+YEAR_DAYS = 365
+
+WANTED = {
+    "series": "a series", "operand": "a series or a number", "mask": "a mask", "any": "a series or a mask",
+    "number": "a number", "window": "a whole number of bars, 1 or more, written as a literal",
+    "lag": "a whole number of bars, 1 or more, written as a literal",
+    "count": "a whole number, written as a literal", "choice": "a quoted word",
+}  # fmt: skip
+ACCEPTED = {
+    "series": ("series",), "operand": ("series", "number"), "mask": ("mask",), "any": ("series", "mask"),
+}  # fmt: skip
+FOLDS: dict[str, Callable[[float, float], float]] = {
+    "add": lambda x, y: x + y,
+    "sub": lambda x, y: x - y,
+    "mul": lambda x, y: x * y,
+    "div": lambda x, y: x / y if y else math.nan,
+}
+"""Folded without the kernels: one IEEE operation each, so the bits are the same."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a part of an expression came to.
+
+    Attributes
+    ----------
+    kind
+        ``series`` and ``mask`` are steps, ``number`` and ``word`` are known now.
+    value
+        Step number, number or word.
+    offset
+        Where it was written.
+    literal
+        A number as written or from a param, not computed.
+    """
+
+    kind: Literal["series", "mask", "number", "word"]
+    value: int | float | str
+    offset: int
+    literal: bool = False
+
+    @property
+    def words(self) -> str:
+        """What it is, for messages."""
+        if self.kind == "number":
+            return f"the number {self.value!r}"
+        return f"the word {self.value!r}" if self.kind == "word" else f"a {self.kind}"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The names an expression may use.
+
+    Attributes
+    ----------
+    fields
+        Panel fields.
+    factors
+        Earlier factors: name -> step number.
+    later
+        Names that may not be used yet: this factor and those after it.
+    params
+        Values of ``{name}``.
+    max_window
+        Longest window and longest total look-back, bars.
+    timeframe
+        For telling how long a window is; None: not told.
+    """
+
+    fields: Collection[str]
+    factors: Mapping[str, int] = field(default_factory=dict)
+    later: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    max_window: int = 1_000_000
+    timeframe: Timeframe | None = None
+
+
+def bind(tree: Tree, text: str, *, scope: Scope, table: StepTable, where: str) -> Bound:
+    """Add the steps of an expression to `table` and return what it comes to; raise ExpressionError."""
+    return _Binder(text, scope, table, where).run(tree)
+
+
+def length_words(bars: int, timeframe: Timeframe | None) -> str:
+    """Return a number of bars, with its length in days or years where the timeframe is known."""
+    if timeframe is None:
+        return f"{bars:,} bars"
+    days = bars * timeframe.seconds / 86_400
+    length = f"{days / YEAR_DAYS:,.1f} years" if days > YEAR_DAYS else f"{days:,.1f} days"
+    return f"{bars:,} bars ({length} of {timeframe.label})"
+
+
+class _Binder:
+    def __init__(self, text: str, scope: Scope, table: StepTable, where: str) -> None:
+        self.text, self.scope, self.table, self.where = text, scope, table, where
+
+    def fail(self, message: str, offset: int) -> NoReturn:
+        raise ExpressionError(message, self.text, offset, self.where)
+
+    def run(self, tree: Tree) -> Bound:
+        """Bind operands before the calls that use them, on a stack of our own."""
+        todo: list[tuple[Tree, bool]] = [(tree, False)]
+        done: list[Bound] = []
+        while todo:
+            item, ready = todo.pop()
+            if not isinstance(item, Call):
+                done.append(self.leaf(item))
+            elif ready:
+                count = len(item.arguments) + len(item.keywords)
+                given = done[len(done) - count :]
+                del done[len(done) - count :]
+                done.append(self.call(item, given))
+            else:
+                todo.append((item, True))
+                parts = (*item.arguments, *(keyword.value for keyword in item.keywords))
+                todo.extend((part, False) for part in reversed(parts))
+        return done[0]
+
+    # ---- leaves ----
+
+    def leaf(self, tree: Number | Name | Param | Word) -> Bound:
+        if isinstance(tree, Number):
+            return Bound("number", tree.value, tree.offset, literal=True)
+        if isinstance(tree, Word):
+            return Bound("word", tree.value, tree.offset, literal=True)
+        return self.name(tree) if isinstance(tree, Name) else self.param(tree)
+
+    def name(self, tree: Name) -> Bound:
+        name, scope = tree.name, self.scope
+        if name in scope.factors:
+            step = self.table.steps[scope.factors[name]]
+            return Bound(step.kind, step.number, tree.offset)
+        if name in scope.fields:
+            return Bound("series", self.table.field(name), tree.offset)
+        if name in scope.later[:1]:
+            self.fail(f"factor {name!r} refers to itself", tree.offset)
+        if name in scope.later:
+            self.fail(f"factor {name!r} is defined further down; a factor can use earlier ones only", tree.offset)
+        if name in OPERATORS or name in ALIASES:
+            row = OPERATORS[ALIASES.get(name, name)]
+            self.fail(f"{name!r} is an operator; write {row.signature()}", tree.offset)
+        if name in scope.params:
+            self.fail(f"{name!r} is a param; write {{{name}}}", tree.offset)
+        hint = did_you_mean(name, [*scope.fields, *scope.factors]) or f"; fields are {', '.join(scope.fields)}"
+        self.fail(f"{name!r} is neither a field nor an earlier factor{hint}", tree.offset)
+
+    def param(self, tree: Param) -> Bound:
+        params = self.scope.params
+        if tree.name not in params:
+            known = did_you_mean(tree.name, params) or f"; params are {', '.join(params) or 'not given'}"
+            self.fail(f"param {{{tree.name}}} is not defined{known}", tree.offset)
+        value = params[tree.name]
+        if isinstance(value, str):
+            return Bound("word", value, tree.offset, literal=True)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            self.fail(f"param {{{tree.name}}} is {value!r}; a number or a word is allowed", tree.offset)
+        return Bound("number", value, tree.offset, literal=True)
+
+    # ---- calls ----
+
+    def call(self, call: Call, given: list[Bound]) -> Bound:
+        operator = self.operator(call)
+        arguments = self.match(call, operator, given)
+        operands: list[Bound] = []
+        literals: dict[str, Any] = {}
+        for argument, values in arguments:
+            for value in values:
+                self.check(call, operator, argument, value)
+            if argument.is_array:
+                operands.extend(values)
+            elif argument.variadic:
+                literals[argument.name] = tuple(self.literal(argument, value) for value in values)
+            else:
+                literals[argument.name] = self.literal(argument, values[0])
+        complaint = operator.check(operator.complete(literals))
+        if complaint:
+            self.fail(complaint, call.offset)
+        if operands and all(operand.kind == "number" for operand in operands):
+            return self.fold(call, operator, [float(operand.value) for operand in operands], literals, operands)
+        return self.step(call, operator, operands, literals)
+
+    def operator(self, call: Call) -> Operator:
+        name = ALIASES.get(call.name, call.name)
+        if name in OPERATORS:
+            return OPERATORS[name]
+        if name in self.scope.fields or name in self.scope.factors:
+            self.fail(f"{name!r} is a series, not an operator; its value d bars ago is shift({name}, d)", call.offset)
+        hint = did_you_mean(name, [*OPERATORS, *ALIASES]) or "; --list-operators prints all"
+        self.fail(f"there is no operator {name[:60]!r}{hint}", call.offset)
+
+    def match(self, call: Call, operator: Operator, given: list[Bound]) -> list[tuple[Argument, list[Bound]]]:
+        """Pair the row's arguments with what was given, positional first."""
+        taken: dict[str, list[Bound]] = {}
+        positional = [argument for argument in operator.arguments if not argument.keyword_only]
+        queue = given[: len(call.arguments)]
+        for argument in positional:
+            if queue:
+                count = len(queue) if argument.variadic else 1
+                taken[argument.name], queue = queue[:count], queue[count:]
+        if queue:
+            self.fail(f"{call.name} takes {len(positional)} arguments: {operator.signature()}", queue[0].offset)
+        for keyword, value in zip(call.keywords, given[len(call.arguments) :], strict=True):
+            self.check_keyword(operator, keyword, taken)
+            taken[keyword.name] = [value]
+        for argument in operator.arguments:
+            if argument.required and argument.name not in taken:
+                self.fail(f"{call.name} needs {argument.name!r}: {operator.signature()}", call.offset)
+        return [(argument, taken[argument.name]) for argument in operator.arguments if argument.name in taken]
+
+    def check_keyword(self, operator: Operator, keyword: Keyword, taken: Mapping[str, object]) -> None:
+        names = [argument.name for argument in operator.arguments]
+        if keyword.name not in names:
+            hint = did_you_mean(keyword.name, names) or f": {operator.signature()}"
+            self.fail(f"{operator.name} has no argument {keyword.name!r}{hint}", keyword.offset)
+        if keyword.name in taken:
+            self.fail(f"argument {keyword.name!r} of {operator.name} is given twice", keyword.offset)
+
+    # ---- arguments ----
+
+    def check(self, call: Call, operator: Operator, argument: Argument, value: Bound) -> None:
+        """Refuse a value whose kind or size the argument does not take."""
+        what = _what(call, operator, argument)
+        if argument.is_array:
+            if value.kind not in ACCEPTED[argument.kind]:
+                hint = _kind_hint(argument.kind, value.kind)
+                self.fail(f"{what} must be {WANTED[argument.kind]}; found {value.words}{hint}", value.offset)
+            return
+        if argument.kind == "choice":
+            if value.kind != "word" or value.value not in argument.choices:
+                allowed = ", ".join(f'"{choice}"' for choice in argument.choices)
+                self.fail(f"{what} must be one of {allowed}; found {value.words}", value.offset)
+            return
+        if value.kind != "number":
+            self.fail(f"{what} must be {WANTED[argument.kind]}; found {value.words}", value.offset)
+        if argument.kind != "number":
+            self.check_whole(what, argument, value)
+        self.check_bounds(what, argument, value)
+
+    def check_whole(self, what: str, argument: Argument, value: Bound) -> None:
+        number, kind = value.value, argument.kind
+        if kind == "lag" and float(number) <= 0:
+            self.fail(f"{what} is {number!r}: look-ahead; it must be 1 or more, as {WHY_LAG}", value.offset)
+        if not value.literal or not isinstance(number, int):
+            self.fail(f"{what} must be {WANTED[kind]}; found {_computed(value)}", value.offset)
+        if number < (0 if kind == "count" else 1):
+            self.fail(f"{what} must be {WANTED[kind]}; found {number}", value.offset)
+        if kind in ("window", "lag") and number > self.scope.max_window:
+            length = length_words(number, self.scope.timeframe)
+            self.fail(f"{what} is {length}; max_window allows {self.scope.max_window:,}", value.offset)
+
+    def check_bounds(self, what: str, argument: Argument, value: Bound) -> None:
+        low, high, number = argument.low, argument.high, float(value.value)
+        if (low is not None and number < low) or (high is not None and number > high):
+            allowed = f"{low:g} to {high:g}" if low is not None and high is not None else (
+                f"{low:g} or more" if low is not None else f"{high:g} or less"
+            )  # fmt: skip
+            self.fail(f"{what} is {number:g}; allowed is {allowed}", value.offset)
+
+    def literal(self, argument: Argument, value: Bound) -> Any:
+        return float(value.value) if argument.kind == "number" else value.value
+
+    # ---- results ----
+
+    def fold(
+        self, call: Call, operator: Operator, numbers: list[float], literals: dict[str, Any], operands: list[Bound]
+    ) -> Bound:
+        """Compute a call of numbers now."""
+        shown = call.symbol or call.name
+        if not operator.folds:
+            self.fail(f"{shown!r} of numbers alone is the same on every bar; use a series", call.offset)
+        if operator.name == "neg":
+            return Bound("number", -operands[0].value, call.offset, operands[0].literal)  # type: ignore[operator]
+        known = FOLDS.get(operator.name)
+        value = known(numbers[0], numbers[1]) if known else constant(operator, numbers, literals)
+        if not math.isfinite(value):
+            self.fail(f"{shown!r} of these numbers has no finite value", call.offset)
+        return Bound("number", value, call.offset)
+
+    def step(self, call: Call, operator: Operator, operands: list[Bound], literals: dict[str, Any]) -> Bound:
+        values = tuple(
+            float(operand.value) if operand.kind == "number" else int(operand.value) for operand in operands
+        )
+        step = self.table.steps[self.table.operator(operator, values, tuple(literals.items()))]
+        if step.lookback is not None and step.lookback > self.scope.max_window:
+            length = length_words(step.lookback, self.scope.timeframe)
+            self.fail(f"needs {length} of look-back in total; max_window allows {self.scope.max_window:,}", call.offset)
+        return Bound(step.kind, step.number, call.offset)
+
+
+WHY_LAG = "a factor knows only what was known at its bar"
+
+
+def _what(call: Call, operator: Operator, argument: Argument) -> str:
+    if call.symbol is None:
+        return f"{argument.name!r} of {call.name}"
+    if len(call.arguments) == 1:
+        return f"the operand of '{call.symbol}'"
+    side = "left" if argument is operator.arguments[0] else "right"
+    return f"the {side} operand of '{call.symbol}'"
+
+
+def _kind_hint(wanted: str, found: str) -> str:
+    if found == "mask" and wanted in ("series", "operand"):
+        return "; where(mask, 1, 0) makes a series of it"
+    if found == "series" and wanted == "mask":
+        return "; compare it, e.g. x > 0"
+    return ""
+
+
+def _computed(value: Bound) -> str:
+    return value.words if value.literal else f"a computed number ({value.value!r})"

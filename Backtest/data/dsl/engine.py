@@ -1,0 +1,231 @@
+"""The engine: a plan and a panel in, factor values out.
+
+1. `spans` cuts the asked rows into blocks; each is computed from its look-back in front (`_RowBlock`).
+2. Segment after segment (`blocks.segments`): symbol by symbol ones go through blocks of symbols (`_along_time`), the
+   others take whole rows (`_across_symbols`).
+3. A step's operands are fields, library values, what an earlier segment left (`_RowBlock.source`) or arrays of the
+   block; `operators.apply` fills an array of the pool, which takes back every array after its last use (`Pool`).
+4. A factor's values go to its output, missing wherever the symbol has no bar (`_publish`).
+
+No value depends on the blocks: kernels cut windows at absolute bar indices, and no library function runs in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..panel import Panel
+from .blocks import Blocks, Segment, segments, spans
+from .operators import Context, Operand, Operator, apply
+from .plan import Plan
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+class Pool:
+    """Arrays for reuse: a fresh one costs a page fault every 4 kB, more than most operators."""
+
+    def __init__(self) -> None:
+        self._free: list[Floats] = []
+
+    def take(self, shape: tuple[int, int]) -> Floats:
+        """Return a C-ordered array of `shape` with any content."""
+        size = shape[0] * shape[1]
+        for place, flat in enumerate(self._free):
+            if flat.size >= size:
+                del self._free[place]
+                return flat[:size].reshape(shape)
+        self._free.clear()  # all too small: the first block is the largest, so this is rare
+        return np.empty(size).reshape(shape)
+
+    def give(self, values: Floats) -> None:
+        """Take back an array that `take` returned."""
+        flat = values.base
+        assert isinstance(flat, np.ndarray)
+        self._free.append(flat)
+
+
+@dataclass
+class _RowBlock:
+    """Rows begin..end-1 of the panel, of which those from `own` on are output; the rest is look-back.
+
+    `full` holds what a segment left for later ones: step -> [rows, S], arrays of the pool `wide`.
+    """
+
+    plan: Plan
+    panel: Panel
+    library: Mapping[int, Floats]
+    population: Bools
+    begin: int
+    end: int
+    own: int
+    gap_tolerance: float
+    wide: Pool
+    full: dict[int, Floats] = field(default_factory=dict)
+
+    def source(self, number: int) -> Floats | None:
+        """Return the rows of a field, a library value or an earlier segment's value; None: not there."""
+        what = self.plan.steps[number].source
+        if isinstance(what, str):
+            return self.panel.fields[what][self.begin : self.end]
+        if not isinstance(what, Operator):
+            return self.library[number][self.begin : self.end]
+        return self.full.get(number)
+
+    def context(self, columns: slice) -> Context:
+        """Return what kernels need to know about these rows and columns."""
+        rows = slice(self.begin, self.end)
+        return Context(
+            age=np.ascontiguousarray(self.panel.age[rows, columns]),
+            first_bar=self.panel.first_bar + self.begin,
+            population=np.ascontiguousarray(self.population[rows, columns]),
+            gap_tolerance=self.gap_tolerance,
+            own_row=self.own,
+        )
+
+
+def evaluate(
+    plan: Plan,
+    panel: Panel,
+    *,
+    library: Mapping[int, Floats],
+    out: Mapping[str, Floats],
+    blocks: Blocks,
+    gap_tolerance: float,
+) -> NDArray[np.int64]:
+    """Fill `out` and return how many values each step left undefined (x/0, log of 0, overflow).
+
+    Parameters
+    ----------
+    plan, panel
+        The panel holds the plan's fields and ``panel.warmup`` rows of look-back.
+    library
+        Step of every library call -> its values, float64 [T, S], finite or NaN.
+    out
+        Factor name -> float64 [T - warmup, S] to be filled: finite or NaN, NaN where the symbol has no bar.
+    blocks
+        Rows and symbols of a block.
+    gap_tolerance
+        Fraction of a window that may be missing.
+
+    Returns
+    -------
+    int64 [number of steps]
+        Undefined values at output rows, the same for every block size.
+    """
+    rows = panel.shape[0]
+    undefined = np.zeros(len(plan.steps), dtype=np.int64)
+    parts = segments(plan)
+    narrow, wide = Pool(), Pool()
+    population = panel.member & panel.tradable
+    lookback = plan.expression_lookback
+    size = blocks.rows if lookback is not None else max(1, rows)
+    for begin, end in spans(panel.warmup, rows, size):
+        start = 0 if lookback is None else max(0, begin - lookback)
+        block = _RowBlock(plan, panel, library, population, start, end, begin - start, gap_tolerance, wide)
+        _publish_plain(block, out)
+        for segment in parts:
+            if segment.number % 2:
+                _across_symbols(block, segment, out, undefined)
+            else:
+                for first, last in spans(0, panel.shape[1], blocks.symbols):
+                    _along_time(block, segment, slice(first, last), out, undefined, narrow)
+            for number in segment.last:
+                if number in block.full:
+                    wide.give(block.full.pop(number))
+        for values in block.full.values():
+            wide.give(values)
+    return undefined
+
+
+def _along_time(
+    block: _RowBlock,
+    segment: Segment,
+    columns: slice,
+    out: Mapping[str, Floats],
+    undefined: NDArray[np.int64],
+    pool: Pool,
+) -> None:
+    """Compute a segment for some symbols."""
+    context = block.context(columns)
+    shape = (context.age.shape[0], context.age.shape[1])
+    local: dict[int, Floats] = {}
+
+    def load(number: int) -> Floats:
+        if number not in local:
+            values = block.source(number)
+            assert values is not None, "a step is computed before its readers"
+            local[number] = pool.take(shape)
+            np.copyto(local[number], values[:, columns])
+        return local[number]
+
+    for number, frees in zip(segment.steps, segment.frees, strict=True):
+        values = pool.take(shape)
+        inputs = {used: load(used) for used in _inputs(block, number)}
+        undefined[number] += _compute(block, number, inputs, context, values)
+        local[number] = values
+        _publish(block, number, values, columns, out)
+        if number in segment.exports:
+            if number not in block.full:
+                block.full[number] = block.wide.take((shape[0], block.panel.shape[1]))
+            block.full[number][:, columns] = values
+        for used in frees:
+            pool.give(local.pop(used))
+
+
+def _across_symbols(
+    block: _RowBlock, segment: Segment, out: Mapping[str, Floats], undefined: NDArray[np.int64]
+) -> None:
+    """Compute a segment for all symbols at once."""
+    everyone = slice(None)
+    context = block.context(everyone)
+    shape = (context.age.shape[0], context.age.shape[1])
+    for number, frees in zip(segment.steps, segment.frees, strict=True):
+        inputs: dict[int, Floats] = {}
+        for used in _inputs(block, number):
+            values = block.source(used)
+            assert values is not None, "a step is computed before its readers"
+            inputs[used] = values
+        block.full[number] = block.wide.take(shape)
+        undefined[number] += _compute(block, number, inputs, context, block.full[number])
+        _publish(block, number, block.full[number], everyone, out)
+        for used in frees:
+            if used in segment.steps and used not in segment.exports:
+                block.wide.give(block.full.pop(used))
+
+
+def _inputs(block: _RowBlock, number: int) -> tuple[int, ...]:
+    return block.plan.steps[number].inputs
+
+
+def _compute(block: _RowBlock, number: int, inputs: Mapping[int, Floats], context: Context, values: Floats) -> int:
+    step = block.plan.steps[number]
+    assert isinstance(step.source, Operator)
+    operands: list[Operand] = [inputs[item] if isinstance(item, int) else item for item in step.operands]
+    _, undefined = apply(step.source, operands, dict(step.literals), context, out=values)
+    return undefined
+
+
+def _publish(block: _RowBlock, number: int, values: Floats, columns: slice, out: Mapping[str, Floats]) -> None:
+    """Copy a step's own rows to the factors that it is; NaN where there is no bar and for anything not finite."""
+    rows = slice(block.begin + block.own, block.end)
+    asked = slice(rows.start - block.panel.warmup, rows.stop - block.panel.warmup)
+    for name in block.plan.names.get(number, ()):
+        target = out[name][asked, columns]
+        np.copyto(target, values[block.own :])
+        # One canonical NaN also where a kernel's NaN has another sign or payload: files are compared by bytes.
+        target[~(np.isfinite(target) & block.panel.exists[rows, columns])] = np.nan
+
+
+def _publish_plain(block: _RowBlock, out: Mapping[str, Floats]) -> None:
+    """Copy factors that are a field or a library value."""
+    for number in block.plan.names:
+        if not block.plan.steps[number].is_computed:
+            values = block.source(number)
+            assert values is not None
+            _publish(block, number, values, slice(None), out)

@@ -1,0 +1,170 @@
+"""Plans and the operator table in words: ``--explain`` and ``--list-operators``. Imports no kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..timeframe import Timeframe
+from .bind import length_words
+from .nodes import INFIX_LEVEL
+from .operators import OPERATORS, Operator
+from .plan import Plan, PlannedFactor
+from .steps import LibraryCall, Step
+
+TEXT_LIMIT = 120
+"""Characters of a sub-expression that are shown."""
+
+EPISODE_START = "from the listing episode's first bar"
+FAMILIES = {
+    "elementwise": "Elementwise", "time": "Along time", "recursive": "Along time, recursive",
+    "cross": "Across symbols (the population: universe members that are tradable)",
+}  # fmt: skip
+
+
+def explain(
+    plan: Plan,
+    *,
+    rows: int | None = None,
+    symbols: int | None = None,
+    timeframe: Timeframe | None = None,
+    memory_limit: float | None = None,
+) -> str:
+    """Return what a plan demands, factor by factor.
+
+    Parameters
+    ----------
+    plan
+        From `compile_recipe`.
+    rows, symbols
+        Size of the panel, look-back included; None: memory is left out.
+    timeframe
+        For telling how long a look-back is.
+    memory_limit
+        Bytes, as in `compute`.
+    """
+    texts = step_texts(plan)
+    lines = [
+        f"{len(plan.factors)} factors, {len(plan.needed)} distinct steps"
+        + (", compares symbols" if plan.cross_symbol else ", each symbol on its own"),
+        f"fields     {', '.join(sorted(plan.fields))}",
+        f"look-back  {_lookback_words(plan.lookback, timeframe)}",
+    ]
+    if plan.extra_symbols:
+        lines.append(f"symbols    {', '.join(plan.extra_symbols)} besides the run's own")
+    if rows is not None and symbols is not None:
+        size = f"for {rows:,} bars x {symbols} symbols in one process"
+        lines.append(f"memory     {_megabytes(plan, rows, symbols, memory_limit)} at the peak, {size}")
+    for factor in plan.factors:
+        lines += ["", factor.name, *_factor_lines(plan, factor, texts, timeframe)]
+        if rows is not None and symbols is not None:
+            lines.append(f"  memory     {_megabytes(plan.only(factor), rows, symbols, memory_limit)} on its own")
+    return "\n".join(lines) + "\n"
+
+
+def _factor_lines(
+    plan: Plan, factor: PlannedFactor, texts: Mapping[int, str], timeframe: Timeframe | None
+) -> list[str]:
+    params = ", ".join(f"{name}={value!r}" for name, value in factor.params.items())
+    what = factor.expression if factor.expression is not None else f"{factor.source}({params})"
+    lines = [
+        f"  {'expression' if factor.expression is not None else 'function  '} {' '.join((what or '').split())}",
+        f"  fields     {', '.join(factor.fields)}",
+        f"  look-back  {_lookback_words(factor.lookback, timeframe)}",
+        f"  operators  {', '.join(factor.operators) or 'none'}",
+    ]
+    shared = plan.shared(factor)
+    for place, number in enumerate(shared):
+        lines.append(f"  {'' if place else 'shared':<10} {texts[number]}  (used {plan.users[number]} times)")
+    return lines if shared else [*lines, "  shared     none"]
+
+
+def _lookback_words(lookback: int | None, timeframe: Timeframe | None) -> str:
+    if lookback is None:
+        return EPISODE_START
+    return length_words(lookback, timeframe) if lookback else "none"
+
+
+def _megabytes(plan: Plan, rows: int, symbols: int, memory_limit: float | None) -> str:
+    return f"{plan.estimate_memory(rows, symbols, memory_limit=memory_limit) / 1e6:,.0f} MB"
+
+
+def step_texts(plan: Plan) -> dict[int, str]:
+    """Return a short text for every step; factors inside others stand by their names."""
+    texts: dict[int, str] = {}
+    inside: dict[int, str] = {}
+    for number in plan.needed:
+        step = plan.steps[number]
+        names = plan.names.get(number, ())
+        texts[number] = names[0] if isinstance(step.source, LibraryCall) and names else _step_text(step, inside, plan)
+        inside[number] = names[0] if names and step.is_computed else texts[number]
+    return texts
+
+
+def _step_text(step: Step, inside: Mapping[int, str], plan: Plan) -> str:
+    if isinstance(step.source, str):
+        return step.source
+    if isinstance(step.source, LibraryCall):
+        return step.source.source
+    operator = step.source
+    parts = [
+        _operand_text(plan.steps[item], inside[item], operator) if isinstance(item, int) else repr(item)
+        for item in step.operands
+    ]
+    if operator.symbol is not None and len(parts) == 2:
+        text = f"{parts[0]} {operator.symbol} {parts[1]}"
+    elif operator.symbol is not None:
+        text = operator.symbol + (" " if operator.symbol.isalpha() else "") + parts[0]
+    else:
+        literals = [f"{name}={value!r}" for name, value in step.literals if value is not None]
+        text = f"{operator.name}({', '.join([*parts, *literals])})"
+    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 3] + "..."
+
+
+def _operand_text(operand: Step, text: str, user: Operator) -> str:
+    """Bracket an infix operand of an infix operator; which brackets could go does not matter here."""
+    source = operand.source
+    infix = isinstance(source, Operator) and source.symbol in INFIX_LEVEL and len(operand.operands) == 2
+    return f"({text})" if user.symbol is not None and infix and " " in text else text
+
+
+def operator_page() -> str:
+    """Return the operator table as text, from its rows."""
+    lines = [
+        "Operators. W: the last d bars of the grid; n: valid values in W. A value is finite or missing (NaN).",
+        "In front of '=' stands a default; arguments after '*' are given by name.",
+    ]
+    for family, title in FAMILIES.items():
+        lines += ["", title, "-" * len(title)]
+        for operator in OPERATORS.values():
+            if operator.family == family:
+                lines += _operator_lines(operator)
+    return "\n".join(lines) + "\n"
+
+
+def _operator_lines(operator: Operator) -> list[str]:
+    head = operator.example if operator.symbol is not None else operator.signature()
+    also = f"  [{', '.join(operator.aliases)}]" if operator.aliases else ""
+    facts = {
+        "value": f"{operator.formula}{' (mask)' if operator.result == 'mask' else ''}",
+        "missing": operator.missing,
+        "ties": operator.ties,
+        "ddof": operator.ddof,
+        "look-back": _rule_words(operator),
+        "example": "" if operator.symbol is not None else operator.example,
+    }
+    return [f"{head}{also}", f"    {operator.doc}", *(f"    {name:<10} {text}" for name, text in facts.items() if text)]
+
+
+def _rule_words(operator: Operator) -> str:
+    """Return the look-back rule in words, found by asking the rule itself."""
+    probe = {argument.name: argument.default for argument in operator.literal_arguments}
+    argument = next((a for a in operator.literal_arguments if a.kind in ("window", "lag")), None)
+    if argument is None:
+        lookback = operator.lookback(probe)
+        return EPISODE_START if lookback is None else ""
+    bars = operator.lookback({**probe, argument.name: 1000})
+    if bars is None:
+        return EPISODE_START
+    difference = 1000 - bars
+    words = f"{argument.name} - {difference} bars" if difference else f"{argument.name} bars"
+    return words if argument.required else f"{words}; without {argument.name}, {EPISODE_START}"

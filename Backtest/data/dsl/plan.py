@@ -1,0 +1,171 @@
+"""The plan: everything a recipe demands of the data, as a value, before any data is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from .operators import Operator
+from .steps import Kind, LibraryCall, Step, add_lookbacks, total_lookback
+
+NOT_FIELDS = frozenset(("symbols", "timestamp"))
+"""Inputs of library functions that the panel always has."""
+
+
+@dataclass(frozen=True)
+class PlannedFactor:
+    """One factor of the recipe and what it needs.
+
+    Attributes
+    ----------
+    name, type, expression, source, params, na_threshold, description
+        As in the recipe; `params` are complete, with the function's defaults.
+    step
+        Number of the step whose values the factor is.
+    kind
+        ``series`` or ``mask`` (1.0, 0.0, NaN).
+    lookback
+        Bars before t; None: from the episode's first bar.
+    fields, operators
+        Names it rests on, sorted.
+    """
+
+    name: str
+    step: int
+    kind: Kind
+    lookback: int | None
+    fields: tuple[str, ...]
+    operators: tuple[str, ...]
+    type: str = "expression"
+    expression: str | None = None
+    source: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    na_threshold: float | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A compiled recipe. It holds no function and no array, so it travels to worker processes.
+
+    Attributes
+    ----------
+    steps
+        Every distinct computation once; a step's operands have smaller numbers.
+    factors
+        In the recipe's order.
+    """
+
+    steps: tuple[Step, ...]
+    factors: tuple[PlannedFactor, ...]
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """Panel fields that must be loaded."""
+        return frozenset(name for factor in self.factors for name in factor.fields)
+
+    @cached_property
+    def lookback(self) -> int | None:
+        """Bars before the window that must be loaded; None: from the first bar of each episode alive there."""
+        return total_lookback([factor.lookback for factor in self.factors])
+
+    @cached_property
+    def expression_lookback(self) -> int | None:
+        """Longest look-back of the operators, counted from the fields and library values that they start from."""
+        depth: dict[int, int | None] = {}
+        for number in self.needed:
+            step = self.steps[number]
+            below = total_lookback([depth[used] for used in step.inputs])
+            depth[number] = add_lookbacks(step.own_lookback, below)
+        return total_lookback(list(depth.values()))
+
+    @cached_property
+    def needed(self) -> tuple[int, ...]:
+        """Steps that the factors rest on: all of them, unless the plan is a part of another (`only`)."""
+        return tuple(sorted({number for factor in self.factors for number in reachable(self.steps, factor.step)}))
+
+    def only(self, factor: PlannedFactor) -> Plan:
+        """Return the plan of one factor."""
+        return Plan(self.steps, (factor,))
+
+    @cached_property
+    def cross_symbol(self) -> bool:
+        """True when a value depends on other symbols: `cs_*`, or a library function that asks for ``symbols``."""
+        across = any(self.steps[number].segment > 0 for number in self.needed)
+        return across or any(call.cross for call in self.library_calls.values())
+
+    @cached_property
+    def library_calls(self) -> Mapping[int, LibraryCall]:
+        """Step -> library function, each distinct call once."""
+        sources = {number: self.steps[number].source for number in self.needed}
+        return {number: source for number, source in sources.items() if isinstance(source, LibraryCall)}
+
+    @cached_property
+    def extra_symbols(self) -> tuple[str, ...]:
+        """Symbols to load besides the run's own, sorted."""
+        return tuple(sorted({symbol for call in self.library_calls.values() for symbol in call.extra_symbols}))
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Steps that the engine computes, in the order in which it does: by segment, then by number."""
+        computed = [self.steps[number] for number in self.needed if self.steps[number].is_computed]
+        return tuple(step.number for step in sorted(computed, key=lambda step: (step.segment, step.number)))
+
+    @cached_property
+    def last_use(self) -> Mapping[int, int]:
+        """Step -> the step that reads it last; absent when only factors read it."""
+        return {number: user for user in self.order for number in self.steps[user].inputs}
+
+    @cached_property
+    def names(self) -> Mapping[int, tuple[str, ...]]:
+        """Step -> names of the factors that it is."""
+        table: dict[int, list[str]] = {}
+        for factor in self.factors:
+            table.setdefault(factor.step, []).append(factor.name)
+        return {number: tuple(names) for number, names in table.items()}
+
+    @cached_property
+    def users(self) -> Mapping[int, int]:
+        """Step -> how many steps and factors read it."""
+        counts = dict.fromkeys(range(len(self.steps)), 0)
+        for number in [*(used for step in self.steps for used in step.inputs), *(f.step for f in self.factors)]:
+            counts[number] += 1
+        return counts
+
+    def shared(self, factor: PlannedFactor) -> tuple[int, ...]:
+        """Return the computed steps of `factor` that are read more than once in the recipe."""
+        below = reachable(self.steps, factor.step)
+        return tuple(number for number in below if self.users[number] > 1 and self.steps[number].is_computed)
+
+    def estimate_memory(self, rows: int, symbols: int, *, memory_limit: float | None = None) -> int:
+        """Return the peak memory in bytes of a process that computes `rows` (look-back included) x `symbols`."""
+        from .blocks import estimate_memory
+
+        return estimate_memory(self, rows, symbols, memory_limit=memory_limit)
+
+
+def reachable(steps: Iterable[Step], root: int) -> tuple[int, ...]:
+    """Return the numbers of the steps that `root` rests on, itself included, ascending."""
+    table = tuple(steps)
+    wanted = {root}
+    for step in reversed(table[: root + 1]):
+        if step.number in wanted:
+            wanted.update(step.inputs)
+    return tuple(sorted(wanted))
+
+
+def needs(steps: tuple[Step, ...], root: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the fields and the operators below `root`, each sorted."""
+    fields: set[str] = set()
+    operators: set[str] = set()
+    for number in reachable(steps, root):
+        source = steps[number].source
+        if isinstance(source, str):
+            fields.add(source)
+        elif isinstance(source, LibraryCall):
+            fields.update(set(source.inputs) - NOT_FIELDS)
+        elif isinstance(source, Operator):
+            operators.add(source.name)
+    return tuple(sorted(fields)), tuple(sorted(operators))

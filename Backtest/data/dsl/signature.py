@@ -1,0 +1,210 @@
+"""What a row of the operator table says, and how a row is applied to arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from ..kernels.context import Context, Floats, Kernel, Operand
+
+Kind = Literal["series", "operand", "mask", "any", "number", "window", "lag", "count", "choice"]
+"""What an argument accepts.
+
+series    a series (not a number, not a mask)
+operand   a series or a number
+mask      a mask
+any       a series or a mask
+number    a finite number literal
+window    a positive integer literal: bars in the window, the present one included
+lag       a positive integer literal: bars back; zero or less would be look-ahead and is refused by that name
+count     a non-negative integer literal
+choice    one of `Argument.choices`
+"""
+ARRAY_KINDS = frozenset({"series", "operand", "mask", "any"})
+Family = Literal["elementwise", "time", "recursive", "cross"]
+Literals = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of an operator.
+
+    Attributes
+    ----------
+    name
+        Keyword under which it may be given; keyword only where `keyword_only`.
+    kind
+        See `Kind`.
+    required
+        False: `default` is taken when it is not given (literals only; None means "no such limit").
+    low, high
+        Inclusive bounds of a literal.
+    choices
+        Allowed words of a ``choice``.
+    variadic
+        Takes this and every further positional argument; always last among the positional ones. Variadic literals
+        reach the kernel as one tuple.
+    """
+
+    name: str
+    kind: Kind
+    required: bool = True
+    default: float | str | None = None
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    keyword_only: bool = False
+    variadic: bool = False
+
+    @property
+    def is_array(self) -> bool:
+        """True where the argument is computed data, False where it is a literal of the call."""
+        return self.kind in ARRAY_KINDS
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator: its types, its look-back, its kernel and the words users read about it.
+
+    Attributes
+    ----------
+    name, aliases, symbol
+        Name in calls, other names for it, infix or prefix symbol.
+    arguments
+        In positional order.
+    result
+        Kind of the value. An elementwise operator whose operands are all numbers is a number (`folds`).
+    family
+        ``elementwise`` looks at one place, ``time`` at a window, ``recursive`` from the episode's first bar on,
+        ``cross`` at all symbols of one bar.
+    lookback
+        Complete literals -> bars needed before t; None: from the episode's first bar.
+    kernel
+        ``module:function`` inside ``Backtest.data.kernels``; imported at first use.
+    doc, formula, missing, ties, ddof, example
+        What the operator page prints. `ties` and `ddof` are empty where neither can matter.
+    sign
+        Known sign of every value.
+    check
+        Complete literals -> complaint about a combination of literals, or None.
+    """
+
+    name: str
+    arguments: tuple[Argument, ...]
+    result: Literal["series", "mask"]
+    family: Family
+    lookback: Callable[[Literals], int | None]
+    kernel: str
+    doc: str
+    formula: str
+    missing: str
+    example: str
+    ties: str = ""
+    ddof: str = ""
+    sign: Literal["any", "non-negative", "positive"] = "any"
+    aliases: tuple[str, ...] = ()
+    symbol: str | None = None
+    check: Callable[[Literals], str | None] = lambda literals: None
+
+    @property
+    def array_arguments(self) -> tuple[Argument, ...]:
+        """Arguments that are data."""
+        return tuple(argument for argument in self.arguments if argument.is_array)
+
+    @property
+    def literal_arguments(self) -> tuple[Argument, ...]:
+        """Arguments that are literals of the call."""
+        return tuple(argument for argument in self.arguments if not argument.is_array)
+
+    @property
+    def folds(self) -> bool:
+        """True where numbers alone make a call: its value is a number (`constant`)."""
+        kinds = {argument.kind for argument in self.array_arguments}
+        return self.family == "elementwise" and self.result == "series" and kinds == {"operand"}
+
+    def complete(self, literals: Literals) -> dict[str, Any]:
+        """Return the literals with every default filled in."""
+        return {argument.name: literals.get(argument.name, argument.default) for argument in self.literal_arguments}
+
+    def signature(self) -> str:
+        """Return the call as users write it, e.g. ``ts_std(x, d, *, ddof=1, min_periods=None)``."""
+        words: list[str] = []
+        for argument in self.arguments:
+            if argument.keyword_only and "*" not in words:
+                words.append("*")
+            word = argument.name if argument.required else f"{argument.name}={argument.default}"
+            words.append(f"{word}, ..." if argument.variadic else word)
+        return f"{self.name}({', '.join(words)})"
+
+    def __reduce__(self) -> tuple[Callable[[str], Operator], tuple[str]]:
+        # Rows hold functions; another process has the same table, so the name is enough.
+        return _row, (self.name,)
+
+
+def _row(name: str) -> Operator:
+    from .operators import OPERATORS
+
+    return OPERATORS[name]
+
+
+@cache
+def _load(kernel: str) -> Kernel:
+    module, _, function = kernel.partition(":")
+    return cast(Kernel, getattr(import_module(f"..kernels.{module}", __package__), function))
+
+
+def apply(
+    operator: Operator,
+    operands: Sequence[Operand],
+    literals: Literals,
+    context: Context,
+    *,
+    out: Floats | None = None,
+) -> tuple[Floats, int]:
+    """Compute one operator on a block of rows and symbols.
+
+    Parameters
+    ----------
+    operator
+        The row of the table.
+    operands
+        The data arguments in order (variadic ones spread out): float64 [T, B], or floats for numbers. Masks are
+        1.0 true, 0.0 false, NaN missing. Values are finite or NaN.
+    literals
+        The literal arguments by name; defaults may be left out.
+    context
+        Age, population and clock of the rows.
+    out
+        float64 [T, B], C-ordered, none of the operands; made when None.
+
+    Returns
+    -------
+    values, undefined
+        `out`, finite or NaN, and the number of values from ``context.own_row`` on that are missing although their
+        operands are there (x/0, log of a non-positive number, overflow).
+    """
+    if out is None:
+        out = np.empty(context.age.shape)
+    ready = [value if isinstance(value, float) else _ready(value) for value in operands]
+    undefined = _load(operator.kernel)(ready, operator.complete(literals), context, out)
+    return out, undefined
+
+
+def _ready(value: Operand | int) -> Operand:
+    # Read-only, strided or non-float64 input would compile a kernel anew: a copy is cheaper.
+    if not isinstance(value, np.ndarray):
+        return float(value)
+    return np.require(value, dtype=np.float64, requirements=["C", "W", "A"])
+
+
+def constant(operator: Operator, numbers: Sequence[float], literals: Literals) -> float:
+    """Return the value of a call whose operands are all numbers (`Operator.folds`); NaN where it is undefined."""
+    context = Context(age=np.ones((1, 1), dtype=np.int32), first_bar=0)
+    cells: list[Operand] = [np.full((1, 1), float(number)) for number in numbers]
+    values, _ = apply(operator, cells, literals, context)
+    return float(values[0, 0])

@@ -1,0 +1,143 @@
+"""The steps of a plan: every distinct computation of a recipe once, numbered so that operands come first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .operators import Operator
+
+Kind = Literal["series", "mask"]
+Literals = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class LibraryCall:
+    """A library function with its params: a field of the panel that is computed instead of read.
+
+    Attributes
+    ----------
+    source
+        ``module:function``.
+    inputs
+        Its positional parameters: panel fields, ``symbols``, ``timestamp``.
+    params
+        Its keyword-only parameters, complete.
+    lookback
+        Bars before t; None: from the episode's first bar.
+    extra_symbols
+        Symbols that must be loaded whether the run names them or not.
+    cross
+        It asks for ``symbols``, so it sees the whole panel.
+    """
+
+    source: str
+    inputs: tuple[str, ...]
+    params: Literals
+    lookback: int | None
+    extra_symbols: tuple[str, ...] = ()
+    cross: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """One computation.
+
+    Attributes
+    ----------
+    number
+        Position in the plan; every operand has a smaller one.
+    kind
+        ``series`` or ``mask`` (1.0, 0.0, NaN).
+    source
+        A field's name, a row of the operator table, or a library call.
+    operands
+        int: number of a step; float: a constant.
+    literals
+        Literal arguments as written; the table fills in defaults.
+    lookback
+        Bars before t that the value at t rests on, through all operands; None: from the episode's first bar.
+    segment
+        Even: computed symbol by symbol; odd: across symbols. No step uses one of a later segment.
+    """
+
+    number: int
+    kind: Kind
+    source: str | Operator | LibraryCall
+    operands: tuple[int | float, ...] = ()
+    literals: Literals = ()
+    lookback: int | None = 0
+    segment: int = 0
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Numbers of the operands that are steps, each once."""
+        return tuple(dict.fromkeys(operand for operand in self.operands if isinstance(operand, int)))
+
+    @property
+    def own_lookback(self) -> int | None:
+        """Bars before t that this step alone looks back; 0 for what is there before the engine starts."""
+        if not isinstance(self.source, Operator):
+            return 0
+        return self.source.lookback(self.source.complete(dict(self.literals)))
+
+    @property
+    def is_computed(self) -> bool:
+        """True for operators, False for what is there before the engine starts (fields, library values)."""
+        return isinstance(self.source, Operator)
+
+
+class StepTable:
+    """Collects steps; asking for the same computation again gives the number it already has."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self._numbers: dict[tuple[object, ...], int] = {}
+
+    def field(self, name: str) -> int:
+        """Return the step that is the panel field `name`."""
+        return self._add(("field", name), kind="series", source=name)
+
+    def library(self, call: LibraryCall) -> int:
+        """Return the step of a library call."""
+        key = ("library", call.source, repr(call.params))
+        return self._add(key, kind="series", source=call, lookback=call.lookback)
+
+    def operator(self, operator: Operator, operands: tuple[int | float, ...], literals: Literals) -> int:
+        """Return the step that applies `operator`."""
+        # repr tells 0.0 from -0.0 and 1 from 1.0, which == does not; their results differ in bits.
+        key = (operator.name, tuple(map(repr, operands)), repr(literals))
+        inputs = [self.steps[operand] for operand in operands if isinstance(operand, int)]
+        own = operator.lookback(operator.complete(dict(literals)))
+        return self._add(
+            key,
+            kind=operator.result,
+            source=operator,
+            operands=operands,
+            literals=literals,
+            lookback=add_lookbacks(own, total_lookback([step.lookback for step in inputs])),
+            segment=_segment(operator, inputs),
+        )
+
+    def _add(self, key: tuple[object, ...], **facts: Any) -> int:
+        if key not in self._numbers:
+            self._numbers[key] = len(self.steps)
+            self.steps.append(Step(len(self.steps), **facts))
+        return self._numbers[key]
+
+
+def add_lookbacks(first: int | None, second: int | None) -> int | None:
+    """Return the look-back of one computation on top of another."""
+    return None if first is None or second is None else first + second
+
+
+def total_lookback(lookbacks: list[int | None]) -> int | None:
+    """Return the longest look-back; None (the episode's first bar) is longer than any number."""
+    known = [lookback for lookback in lookbacks if lookback is not None]
+    return None if len(known) < len(lookbacks) else max(known, default=0)
+
+
+def _segment(operator: Operator, inputs: list[Step]) -> int:
+    last = max((step.segment for step in inputs), default=0)
+    odd = operator.family == "cross"
+    return last if last % 2 == odd else last + 1

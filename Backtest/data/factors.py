@@ -1,0 +1,216 @@
+"""The two verbs of the factor core: `compile_recipe` makes a plan of a recipe, `compute` makes values of a plan.
+
+Compiling reads no data and finds every error of the recipe; computing only finds those of a user's own functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, RecipeError
+from .dsl.bind import Scope, bind
+from .dsl.blocks import Blocks, choose_blocks, held_bytes
+from .dsl.engine import evaluate
+from .dsl.parser import parse
+from .dsl.plan import Plan, PlannedFactor, needs, reachable
+from .dsl.steps import LibraryCall, StepTable
+from .library_run import library_values
+from .library_source import plan_library_call
+from .panel import Panel
+from .recipe import LIBRARY_FUNCTION, PLACEHOLDER, FactorSpec, Recipe
+from .schema import FIELDS
+from .timeframe import Timeframe
+
+Floats = NDArray[np.float64]
+
+RECIPE_STEP_LIMIT = 50_000
+"""Distinct computations of a recipe; the largest published factor libraries have about 5,000."""
+
+
+@dataclass(frozen=True)
+class FactorValues:
+    """What `compute` returns.
+
+    Attributes
+    ----------
+    names
+        Factors in the recipe's order.
+    values
+        Factor -> float64 [T - warmup, S], finite or NaN, NaN where the symbol has no bar.
+    counts
+        Factor -> what was made missing although its inputs were there, where not zero: ``undefined`` (x/0, log of a
+        non-positive number, overflow, counted in every sub-expression) and ``infinite`` (returned by a function).
+    """
+
+    names: tuple[str, ...]
+    values: Mapping[str, Floats]
+    counts: Mapping[str, Mapping[str, int]]
+
+
+def compile_recipe(
+    recipe: Recipe, *, allow_modules: Collection[str], max_window: int, timeframe: Timeframe | None = None
+) -> Plan:
+    """Return the plan of a recipe.
+
+    Parameters
+    ----------
+    recipe
+        From `load_recipe`.
+    allow_modules
+        Modules whose functions the recipe may name; nothing else is imported.
+    max_window
+        Longest window and longest total look-back, bars.
+    timeframe
+        For telling in messages how long a window is.
+
+    Raises
+    ------
+    ExpressionError
+        A syntax or type error, with the place.
+    RecipeError
+        A library function that is not allowed or does not fit its params.
+    """
+    table = StepTable()
+    planned: list[PlannedFactor] = []
+    for place, spec in enumerate(recipe.factors):
+        later = tuple(factor.name for factor in recipe.factors[place:])
+        if spec.type == LIBRARY_FUNCTION:
+            call = _library_call(spec, recipe, allow_modules, max_window)
+            step, params = table.library(call), dict(call.params)
+        else:
+            params = {**recipe.params, **spec.params}
+            earlier = {factor.name: factor.step for factor in planned}
+            scope = Scope(FIELDS, earlier, later, params, max_window, timeframe)
+            step, params = _expression_step(spec, scope, table), dict(spec.params)
+        if len(table.steps) > RECIPE_STEP_LIMIT:
+            raise RecipeError(f"{spec.where}: the recipe has more than {RECIPE_STEP_LIMIT:,} distinct steps; split it")
+        planned.append(_planned(spec, step, params, table))
+    return Plan(tuple(table.steps), tuple(planned))
+
+
+def _expression_step(spec: FactorSpec, scope: Scope, table: StepTable) -> int:
+    text = spec.expression or ""
+    tree = parse(text, where=spec.where)
+    bound = bind(tree, text, scope=scope, table=table, where=spec.where)
+    if bound.kind in ("number", "word"):
+        raise RecipeError(f"{spec.where}: the expression is {bound.words}, the same on every bar; use a series")
+    return int(bound.value)
+
+
+def _library_call(spec: FactorSpec, recipe: Recipe, allow_modules: Collection[str], max_window: int) -> LibraryCall:
+    return plan_library_call(
+        spec.source or "",
+        {name: _filled(value, recipe, spec) for name, value in spec.params.items()},
+        allow_modules=allow_modules,
+        fields=FIELDS,
+        max_window=max_window,
+        where=spec.where,
+    )
+
+
+def _filled(value: Any, recipe: Recipe, spec: FactorSpec) -> Any:
+    """Return a library param, ``"{name}"`` replaced by the recipe's param."""
+    match = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return value
+    if match[1] not in recipe.params:
+        raise RecipeError(f"{spec.where}: param {value} is not among the recipe's params")
+    return recipe.params[match[1]]
+
+
+def _planned(spec: FactorSpec, step: int, params: Mapping[str, Any], table: StepTable) -> PlannedFactor:
+    fields, operators = needs(tuple(table.steps[: step + 1]), step)
+    return PlannedFactor(
+        name=spec.name,
+        step=step,
+        kind=table.steps[step].kind,
+        lookback=table.steps[step].lookback,
+        fields=fields,
+        operators=operators,
+        type=spec.type,
+        expression=spec.expression,
+        source=spec.source,
+        params=params,
+        na_threshold=spec.na_threshold,
+        description=spec.description,
+    )
+
+
+def compute(
+    plan: Plan,
+    panel: Panel,
+    *,
+    gap_tolerance: float,
+    block_rows: int | None = None,
+    block_symbols: int | None = None,
+    memory_limit: float | None = None,
+    function_timeout: float | None = None,
+) -> FactorValues:
+    """Compute every factor of a plan.
+
+    Parameters
+    ----------
+    plan
+        From `compile_recipe`.
+    panel
+        The plan's fields with ``panel.warmup`` rows of look-back. For a plan with ``cross_symbol`` all symbols of the
+        run and ``plan.extra_symbols``; for any other plan any of them.
+    gap_tolerance
+        Fraction of a window that may be missing.
+    block_rows, block_symbols
+        Block size; None: chosen for the cache. The values do not depend on it.
+    memory_limit
+        Bytes for the panel, the result and the engine's own arrays; None: no limit.
+    function_timeout
+        Seconds for each library function; None: no limit.
+
+    Returns
+    -------
+    FactorValues
+        Start-independent bit for bit: the same bars give the same bits whatever the panel's first row, as long as
+        the look-back is there.
+
+    Raises
+    ------
+    DataError
+        The panel lacks a field.
+    RecipeError
+        A library function failed.
+    SettingsError
+        The memory limit is too small.
+    """
+    absent = sorted(plan.fields - set(panel.fields))
+    if absent:
+        raise DataError(f"the panel has no {', '.join(absent)}; the recipe needs it")
+    rows, columns = panel.shape
+    budget = None if memory_limit is None else memory_limit - held_bytes(plan, rows, columns)
+    chosen = choose_blocks(plan, rows, columns, budget=budget)
+    blocks = Blocks(block_rows or chosen.rows, block_symbols or chosen.symbols)
+    library, infinite = _library(plan, panel, function_timeout)
+    out = {factor.name: np.empty((rows - panel.warmup, columns)) for factor in plan.factors}
+    undefined = evaluate(plan, panel, library=library, out=out, blocks=blocks, gap_tolerance=gap_tolerance)
+    counts = {factor.name: _counts(plan, factor, undefined, infinite) for factor in plan.factors}
+    return FactorValues(tuple(out), out, {name: count for name, count in counts.items() if count})
+
+
+def _library(plan: Plan, panel: Panel, timeout: float | None) -> tuple[dict[int, Floats], dict[int, int]]:
+    """Return the values of every library call, and how many of them were infinite."""
+    values: dict[int, Floats] = {}
+    infinite: dict[int, int] = {}
+    for number, call in plan.library_calls.items():
+        where = "factor " + ", ".join(f"'{name}'" for name in plan.names[number])
+        values[number], infinite[number] = library_values(call, panel, where=where, function_timeout=timeout)
+    return values, infinite
+
+
+def _counts(
+    plan: Plan, factor: PlannedFactor, undefined: NDArray[np.int64], infinite: Mapping[int, int]
+) -> dict[str, int]:
+    below = reachable(plan.steps, factor.step)
+    found = {"undefined": int(undefined[list(below)].sum()), "infinite": sum(infinite.get(step, 0) for step in below)}
+    return {name: count for name, count in found.items() if count}

@@ -1,0 +1,107 @@
+"""Cross-sections: every symbol of one bar, population only; the others get NaN and are not noticed."""
+
+# Numba infers the types of compiled functions from their arguments.
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from . import ordered
+from .context import Context, Floats, Operand
+from .finish import blank_infinite
+
+ZSCORE, DEMEAN, SCALE = range(3)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _sums_of_row(x, population, t):
+    """Return n, the first value, mean - first, squared deviations and sum |x| of row t's population.
+
+    Two passes about the first value, whose difference to equal values is exactly 0.
+    """
+    n, first, total, absolute = 0, np.nan, 0.0, 0.0
+    for s in range(x.shape[1]):
+        v = x[t, s]
+        if population[t, s] and v == v:
+            if n == 0:
+                first = v
+            n += 1
+            total += v - first
+            absolute += abs(v)
+    mean = total / max(n, 1)
+    m2 = 0.0
+    for s in range(x.shape[1]):
+        v = x[t, s]
+        if population[t, s] and v == v:
+            m2 += (v - first - mean) ** 2
+    return n, first, mean, m2, absolute
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def moments(x, population, out, mode, parameter):
+    """z-score, distance from the mean, or share of sum |x| times `parameter`, row by row."""
+    rows, columns = x.shape
+    for t in range(rows):
+        n, first, mean, m2, absolute = _sums_of_row(x, population, t)
+        divisor = 1.0
+        if mode == ZSCORE:
+            divisor = math.sqrt(m2 / (n - parameter)) if n > parameter else 0.0
+        elif mode == SCALE:
+            divisor = absolute
+        for s in range(columns):
+            v = x[t, s]
+            r = np.nan
+            if population[t, s] and v == v and divisor > 0.0:
+                r = v / divisor * parameter if mode == SCALE else (v - first - mean) / divisor
+            out[t, s] = r
+
+
+def _population(context: Context) -> NDArray[np.bool_]:
+    if context.population is None:
+        raise ValueError("cross-section operators need Context.population")
+    return np.require(context.population, dtype=np.bool_, requirements=["C", "W"])
+
+
+def _moments(mode: int, parameter: float, operands: Sequence[Operand], context: Context, out: Floats) -> int:
+    moments(operands[0], _population(context), out, mode, parameter)
+    return blank_infinite(out, context)
+
+
+def cs_zscore(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Distance from the population's mean in standard deviations."""
+    return _moments(ZSCORE, float(literals["ddof"]), operands, context, out)
+
+
+def cs_demean(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Distance from the population's mean."""
+    return _moments(DEMEAN, 0.0, operands, context, out)
+
+
+def cs_scale(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Scale so that the population's sum of absolute values is a."""
+    return _moments(SCALE, float(literals["a"]), operands, context, out)
+
+
+def cs_rank(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Average rank over n."""
+    ordered.cross_sections(operands[0], _population(context), out, ordered.CS_RANK, 0.0)
+    return 0
+
+
+def cs_winsorize(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Clip to the population's quantiles q and 1 - q."""
+    ordered.cross_sections(operands[0], _population(context), out, ordered.CS_WINSORIZE, float(literals["q"]))
+    return 0
+
+
+def cs_top_bottom(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Mark the k largest with 1 and the k smallest with -1."""
+    ordered.cross_sections(operands[0], _population(context), out, ordered.CS_TOP_BOTTOM, float(literals["k"]))
+    return 0

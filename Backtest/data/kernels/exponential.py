@@ -1,0 +1,49 @@
+"""Exponential means: recursive from the first valid value of the listing episode."""
+
+# Numba infers the types of compiled functions from their arguments.
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+
+from .context import Context, Floats, Operand
+from .finish import blank_infinite
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def exponential_mean(x, age, out, alpha, needed):
+    """y += alpha (x - y); missing where x is, and before the `needed`-th valid value of the episode."""
+    rows, columns = x.shape
+    seen, state = np.zeros(columns), np.zeros(columns)
+    for t in range(rows):
+        for b in range(columns):
+            v, a = x[t, b], age[t, b]
+            n = seen[b] if a > 1 else 0.0
+            r = np.nan
+            if a > 0 and v == v:
+                # The difference keeps a flat series exactly flat.
+                state[b] = state[b] + alpha * (v - state[b]) if n > 0.0 else v
+                n += 1.0
+                if n >= needed:
+                    r = state[b]
+            seen[b] = n
+            out[t, b] = r
+
+
+def ema(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Exponential mean with a = 2 / (span + 1)."""
+    span = int(literals["span"])
+    exponential_mean(operands[0], context.age, out, 2.0 / (span + 1.0), span)
+    return blank_infinite(out, context)
+
+
+def rma(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Wilder's mean with a = 1 / d."""
+    d = int(literals["d"])
+    exponential_mean(operands[0], context.age, out, 1.0 / d, d)
+    return blank_infinite(out, context)

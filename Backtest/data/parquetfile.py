@@ -1,0 +1,96 @@
+"""Kline Parquet files of the user: plain columns of numbers, times or text, nothing that runs code on reading."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from .cells import NAIVE, ZONED, Numbers, Times, epoch_times, parse_numbers, parse_times
+from .rows import RawRows
+from .schema import BY_NAME, match_header
+
+FIRST_ROW = 1
+MAGIC = b"PAR1"
+
+
+def read_parquet(data: bytes) -> RawRows:
+    """Read the bytes of a kline Parquet file; raise DataError for a damaged file or a column of another type."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    if data[:4] != MAGIC or data[-4:] != MAGIC:
+        raise DataError("not a whole Parquet file (it does not begin and end with PAR1)")
+    try:
+        # types are looked at in the schema before any value is read
+        file = parquet.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        names = file.schema_arrow.names
+        header = match_header(list(names))
+        types = {name: file.schema_arrow.field(place).type for name, place in header.positions.items()}
+        for name, kind in types.items():
+            _check_type(name, kind)
+        table = file.read(columns=[names[place] for place in header.positions.values()])
+        columns = {name: _plain(table.column(names[place])) for name, place in header.positions.items()}
+        if table.num_rows == 0:
+            raise DataError("has columns and no rows")
+        return RawRows(
+            {name: _times(cells) for name, cells in columns.items() if BY_NAME[name].kind == "time"},
+            {name: _numbers(cells) for name, cells in columns.items() if BY_NAME[name].kind != "time"},
+            header.ignored,
+            FIRST_ROW,
+        )
+    except (pa.ArrowException, OSError) as error:
+        words = (str(error).splitlines() or ["unknown damage"])[0]
+        raise DataError(f"not a whole Parquet file ({words[:120]})") from None
+
+
+def _check_type(name: str, kind: Any) -> None:
+    from pyarrow import types
+
+    plain = types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind)
+    if BY_NAME[name].kind == "time":
+        allowed = plain or types.is_timestamp(kind) or types.is_date(kind)
+    else:
+        allowed = plain or types.is_floating(kind) or types.is_decimal(kind)
+    if not allowed:
+        raise DataError(f"column {name} holds {kind}; numbers, times or text are allowed")
+
+
+def _plain(chunked: Any) -> Any:
+    import pyarrow as pa
+
+    whole = chunked.combine_chunks()
+    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
+
+
+def _numbers(cells: Any) -> Numbers:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    kind = cells.type
+    if types.is_decimal(kind) or types.is_string(kind) or types.is_large_string(kind):
+        # a decimal goes through its text: that is the one reading which is correctly rounded
+        return parse_numbers(pc.fill_null(pc.cast(cells, pa.string()), ""))
+    values = pc.cast(cells, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return Numbers(np.array(values, np.float64), np.zeros(len(values), np.bool_))
+
+
+def _times(cells: Any) -> Times:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    kind = cells.type
+    if types.is_string(kind) or types.is_large_string(kind):
+        return parse_times(pc.fill_null(pc.cast(cells, pa.string()), ""))
+    empty = pc.is_null(cells).to_numpy(zero_copy_only=False)
+    if types.is_integer(kind):
+        found = epoch_times(pc.fill_null(pc.cast(cells, pa.int64()), 0).to_numpy(zero_copy_only=False))
+        return Times(found.ns, found.valid, empty, found.unit, {})
+    zone = getattr(kind, "tz", None)
+    stamps = pc.fill_null(pc.cast(pc.cast(cells, pa.timestamp("ns", zone)), pa.int64()), 0)
+    unit = np.where(empty, -1, ZONED if zone else NAIVE).astype(np.int8)
+    # Parquet keeps the instant in UTC beside the zone's name, so one column is one zone
+    return Times(stamps.to_numpy(zero_copy_only=False), ~empty, empty, unit, {0: 0} if zone else {})

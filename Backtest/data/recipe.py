@@ -1,0 +1,231 @@
+"""The recipe file: its schema, checked entry by entry, every complaint with file, line and column.
+
+```yaml
+description: free text                     # optional
+params: {slow: 30}                         # optional; {slow} in an expression is the number 30
+factors:                                   # at least one; later ones may name earlier ones
+  - name: momentum                         # a letter or _, then letters, digits and _; 64 at most
+    type: expression                       # or library_function
+    expression: "close / shift(close, {slow}) - 1"
+    params: {slow: 60}                     # optional; goes before the recipe's own params
+    na_threshold: 0.2                      # optional; share of missing values that fails the run
+    description: free text                 # optional
+  - name: mfi
+    type: library_function
+    source: Backtest.data.indicators:money_flow_index
+    params: {window: "{slow}"}             # a number, text, truth value or list; "{slow}" is the recipe's param
+```
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..documents import Document, Keys, load_document
+from ..errors import NameRefused, RecipeError, did_you_mean
+from ..files import text_sha1
+from ..names import RESERVED as DEVICE_NAMES
+from ..names import check_case
+from .dsl.operators import ALIASES, OPERATORS
+from .schema import COLUMNS
+
+EXPRESSION, LIBRARY_FUNCTION = "expression", "library_function"
+TYPES = (EXPRESSION, LIBRARY_FUNCTION)
+TOP_KEYS = ("factors", "params", "description")
+FACTOR_KEYS = ("name", "type", "expression", "source", "params", "na_threshold", "description")
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
+NAME_RULE = "a letter or '_', then letters, digits and '_', 64 at most, plain ASCII"
+PLACEHOLDER = re.compile(r"\{ *([A-Za-z_][A-Za-z0-9_]*) *\}", re.ASCII)
+
+OUTPUT_COLUMNS = ("timestamp", "tradable_flag")
+LANGUAGE_WORDS = ("and", "or", "not", "true", "false", "null", "none", "nan", "inf", "symbol", "symbols", "tradable")
+
+
+@dataclass(frozen=True)
+class FactorSpec:
+    """One factor as the recipe states it.
+
+    Attributes
+    ----------
+    name, type, expression, source, params, na_threshold, description
+        As written; `expression` or `source` is None by `type`.
+    place
+        File, line and column of the entry, for messages.
+    """
+
+    name: str
+    type: str
+    expression: str | None = None
+    source: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    na_threshold: float | None = None
+    description: str = ""
+    place: str = "recipe"
+
+    @property
+    def where(self) -> str:
+        """Place and name, the beginning of every message about this factor."""
+        return f"{self.place}, factor '{self.name}'"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe file.
+
+    Attributes
+    ----------
+    factors
+        In file order.
+    params
+        Values of ``{placeholders}``.
+    sha1
+        Of the file's bytes with CRLF as LF.
+    path
+        The file.
+    description
+        Free text.
+    """
+
+    factors: tuple[FactorSpec, ...]
+    params: Mapping[str, Any]
+    sha1: str
+    path: Path
+    description: str = ""
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Return the recipe in a yaml or JSON file; raise RecipeError naming file, line and column."""
+    document = load_document(path, error=RecipeError)
+    return _Reader(document).recipe()
+
+
+def reserved_names() -> Mapping[str, str]:
+    """Return casefolded name -> what it is, of all names that no factor may take."""
+    table = dict.fromkeys(LANGUAGE_WORDS, "a word of the language")
+    table.update(dict.fromkeys(DEVICE_NAMES, "a device name on Windows"))
+    table.update(dict.fromkeys([*OPERATORS, *ALIASES], "an operator"))
+    table.update({column.name: "a kline column" for column in COLUMNS})
+    table.update(dict.fromkeys(OUTPUT_COLUMNS, "a column of every factor file"))
+    return table
+
+
+class _Reader:
+    """Walks one document; `keys` is always the path of the entry in question."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+
+    def fail(self, keys: Keys, message: str) -> NoReturn:
+        raise RecipeError(f"{self.document.where(*keys)}: {message}")
+
+    def recipe(self) -> Recipe:
+        document = self.document
+        top = self.mapping((), document.value, TOP_KEYS)
+        if "factors" not in top:
+            self.fail((), "there are no 'factors'; a recipe lists at least one")
+        entries = top["factors"]
+        if not isinstance(entries, list) or not entries:
+            self.fail(("factors",), f"'factors' is {_shown(entries)}; a list of at least one factor is allowed")
+        params = self.params(("params",), top.get("params"))
+        factors = tuple(self.factor(("factors", place), entry) for place, entry in enumerate(entries))
+        self.unique(factors)
+        description = self.text(("description",), top.get("description", ""))
+        return Recipe(factors, params, text_sha1(document.text_bytes), document.path, description)
+
+    def factor(self, keys: Keys, entry: Any) -> FactorSpec:
+        given = self.mapping(keys, entry, FACTOR_KEYS)
+        for required in ("name", "type"):
+            if required not in given:
+                self.fail(keys, f"this factor has no '{required}'")
+        name = self.name((*keys, "name"), given["name"])
+        kind = given["type"]
+        if kind not in TYPES:
+            hint = did_you_mean(str(kind), TYPES) or f"; allowed are {' and '.join(TYPES)}"
+            self.fail((*keys, "type"), f"factor '{name}': type is {_shown(kind)}{hint}")
+        wanted, other = ("expression", "source") if kind == EXPRESSION else ("source", "expression")
+        if wanted not in given:
+            self.fail(keys, f"factor '{name}': a factor of type {kind} needs '{wanted}'")
+        if other in given:
+            self.fail((*keys, other), f"factor '{name}': a factor of type {kind} has no '{other}'")
+        content = self.text((*keys, wanted), given[wanted])
+        return FactorSpec(
+            name=name,
+            type=kind,
+            expression=content if kind == EXPRESSION else None,
+            source=content if kind == LIBRARY_FUNCTION else None,
+            params=self.params((*keys, "params"), given.get("params")),
+            na_threshold=self.share((*keys, "na_threshold"), given.get("na_threshold")),
+            description=self.text((*keys, "description"), given.get("description", "")),
+            place=self.document.where(*keys, wanted),
+        )
+
+    def unique(self, factors: Iterable[FactorSpec]) -> None:
+        seen: set[str] = set()
+        for place, factor in enumerate(factors):
+            if factor.name in seen:
+                self.fail(("factors", place, "name"), f"factor '{factor.name}' stands twice; rename one")
+            seen.add(factor.name)
+            try:
+                check_case("factors", seen)
+            except NameRefused as refused:
+                self.fail(("factors", place, "name"), str(refused))
+
+    # ---- entries ----
+
+    def mapping(self, keys: Keys, value: Any, allowed: tuple[str, ...]) -> dict[str, Any]:
+        what = "a factor" if keys else "the recipe"
+        if not isinstance(value, dict):
+            self.fail(keys, f"{what} is {_shown(value)}; a mapping with {', '.join(allowed)} is allowed")
+        for key in value:
+            if key not in allowed:
+                hint = did_you_mean(key, allowed) or f"; allowed are {', '.join(allowed)}"
+                self.fail((*keys, key), f"{key[:60]!r} is no key of {what}{hint}")
+        return value
+
+    def text(self, keys: Keys, value: Any) -> str:
+        if not isinstance(value, str):
+            self.fail(keys, f"'{keys[-1]}' is {_shown(value)}; text is allowed (quote it)")
+        return value
+
+    def name(self, keys: Keys, value: Any) -> str:
+        name = self.text(keys, value)
+        if not NAME.fullmatch(name):
+            self.fail(keys, f"name {name[:80]!r} is not allowed: {NAME_RULE}")
+        what = reserved_names().get(name.casefold())
+        if what:
+            self.fail(keys, f"name {name!r} is not allowed: {name.casefold()!r} is {what}; choose another")
+        return name
+
+    def share(self, keys: Keys, value: Any) -> float | None:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            self.fail(keys, f"na_threshold is {_shown(value)}; a number from 0 to 1 is allowed")
+        return float(value)
+
+    def params(self, keys: Keys, value: Any) -> Mapping[str, Any]:
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            self.fail(keys, f"'params' is {_shown(value)}; a mapping of name: value is allowed")
+        for name, content in value.items():
+            if not NAME.fullmatch(name):
+                self.fail((*keys, name), f"param {name[:80]!r} is not allowed: {NAME_RULE}")
+            for item in content if isinstance(content, list) else [content]:
+                if isinstance(item, (dict, list)):
+                    allowed = "a number, text, a truth value or a flat list of them is allowed"
+                    self.fail((*keys, name), f"param '{name}' holds {_shown(item)}; {allowed}")
+        return {name: tuple(content) if isinstance(content, list) else content for name, content in value.items()}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    return "empty" if value is None else repr(value)[:80]

@@ -1,0 +1,47 @@
+"""Coarser bars from finer ones: labels at bar open, each column combined as `schema` says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from .bars import Finding
+from .cells import Integers
+from .clock import time_words
+from .panel import Floats
+from .quality import CleanBars, in_order
+from .schema import BY_NAME, Combine
+from .timeframe import Timeframe
+
+COMBINE: dict[Combine, Callable[[Floats, Integers], Floats]] = {
+    "first": lambda values, begins: values[begins],
+    "last": lambda values, begins: values[np.append(begins[1:], len(values)) - 1],
+    "max": np.maximum.reduceat,
+    "min": np.minimum.reduceat,
+    "sum": np.add.reduceat,
+}
+"""Column of N finer bars, first row of each coarser bar -> column of coarser bars. A missing value inside a maximum,
+minimum or sum makes it missing; a missing bar does not (`partial_bars` tells)."""
+
+
+def resample(bars: CleanBars, source: Timeframe, target: Timeframe) -> tuple[CleanBars, bool]:
+    """Return the bars of `target`, whose length `source` divides, and whether the last one has its last finer bar.
+
+    Every coarser bar with at least one finer bar exists; those with fewer than all of them are a finding.
+    """
+    opened = source.origin_ns + bars.index * source.ns
+    labels = (opened - target.origin_ns) // target.ns
+    begins = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1))
+    index = labels[begins]
+    columns = {name: COMBINE[BY_NAME[name].combine](values, begins) for name, values in bars.columns.items()}
+    counts = np.diff(np.append(begins, len(labels)))
+    partial = np.flatnonzero(counts < target.ns // source.ns)
+    findings = list(bars.findings)
+    if len(partial):
+        first = time_words(target.open_ns(int(index[partial[0]])))
+        words = f"{int((target.ns // source.ns - counts[partial]).sum())} bars of {source.label} missing inside"
+        findings.append(Finding("partial_bars", len(partial), first, words))
+    complete = int(opened[-1]) + source.ns == target.open_ns(int(index[-1]) + 1)
+    return replace(bars, index=index, columns=columns, findings=in_order(findings)), complete

@@ -1,0 +1,1 @@
+"""Backtest engines: weights in, RunRecord out."""

@@ -1,0 +1,259 @@
+"""Run the user's own Backtrader strategy, ``module:Class`` of an allow-listed module, to the same RunRecord.
+
+What the strategy sees:
+
+- ``self.datas``: one feed per listing episode of each symbol that has a bar in the window, by symbol; named by the
+  symbol (``self.getdatabyname("BTCUSDT")``), a relisting ``SYMBOL#2``.
+- lines ``open high low close volume``, ``tradable`` (1.0 or 0.0) and one line per factor of the factor set. All feeds
+  run on the whole clock: in a gap and after a delisting the prices are the last close and `tradable` is 0.0, before
+  the first bar they are 1.0. A factor is NaN where it is missing. ``line[1]`` (the future) raises IndexError.
+- an unmodified BackBroker with the run's cash, commission and slippage. Market orders fill at the next open, and no
+  order fills on a bar that is not tradable. Sizes are the strategy's own: lot_step, min_notional, no_trade_band and
+  on_rejected do not apply, and an order lives as long as its ``valid`` says.
+
+What the engine does by itself: once an episode is known to be over it cancels the feed's orders and settles the
+holding at the next bar (reason ``delisting``); when equity reaches zero it cancels everything, closes what can be
+traded (reason ``ruin``) and calls the strategy no more. Cancelled and expired orders are not part of the record.
+`slippage` is stated for market orders; that of a stop is inside its price.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import backtrader as bt
+import numpy as np
+
+from ...data.panel import Floats, Panel
+from ...errors import FactorError, RunError, SettingsError, did_you_mean
+from ..costs import Costs
+from ..journal import Journal
+from ..ledger import RunRecord
+from ..orders import Intent
+from .broker import broker_of
+from .feeds import Clock
+from .reference import cerebro_of, checked_episodes
+
+WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+FEED_LINES = ("close", "low", "high", "open", "volume", "openinterest", "datetime", "tradable")
+
+
+def load_user_class(source: str, *, allow_modules: tuple[str, ...]) -> Any:
+    """Return the bt.Strategy subclass that ``module:Class`` names; only an allow-listed module is imported."""
+    module_name, _, name = source.partition(":")
+    if module_name not in allow_modules:
+        near = did_you_mean(module_name, allow_modules)
+        allowed = ", ".join(allow_modules) or "none"
+        raise RunError(f"strategy {source!r}: module {module_name!r} is not allowed{near} allowed: {allowed}")
+    if not name.isidentifier() or name.startswith("_"):
+        raise RunError(f"strategy {source!r}: {name!r} is not the name of a public class; write module:Class")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise RunError(f"strategy {source!r}: {module_name} cannot be imported: {error}") from None
+    found = vars(module).get(name)
+    here = {key: value for key, value in vars(module).items() if is_strategy(value) and value.__module__ == module_name}
+    if name not in here:
+        what = "is not defined there" if not is_strategy(found) else "is imported there, not defined"
+        near = did_you_mean(name, here)
+        raise RunError(
+            f"strategy {source!r}: a backtrader.Strategy {name!r} {what}{near} found: {', '.join(here) or 'none'}"
+        )
+    return found
+
+
+def is_strategy(value: object) -> bool:
+    """Say whether a module's attribute is a Backtrader strategy class."""
+    return isinstance(value, type) and issubclass(value, bt.Strategy)
+
+
+def run_user_strategy(
+    panel: Panel,
+    factors: Mapping[str, Floats],
+    source: str,
+    *,
+    params: Mapping[str, str],
+    allow_modules: tuple[str, ...],
+    costs: Costs,
+    initial_cash: float,
+) -> RunRecord:
+    """Return the record of the user's strategy over the panel's window.
+
+    Parameters
+    ----------
+    panel
+        As for `reference.run`, with the field volume.
+    factors
+        Factor name -> float64 [T - warmup, S]; each becomes a line of that name.
+    source
+        ``module:Class``.
+    params
+        Values for the class's Backtrader params, read as the type of their default.
+    allow_modules
+        Modules that may be imported.
+    costs, initial_cash
+        As for `reference.run`; of the costs only commission, slippage, its cap and the haircut apply.
+
+    Raises
+    ------
+    RunError
+        The class cannot be had, or the run cannot be made; SettingsError for a parameter.
+    """
+    kind = load_user_class(source, allow_modules=allow_modules)
+    given = typed_params(source, kind, params)
+    clash = [name for name in factors if name in FEED_LINES]
+    if clash:
+        raise RunError(f"factor {clash[0]!r} has the name of a feed's line; rename it in the recipe")
+    probe = next(iter(factors.values()), np.zeros((len(panel.age) - panel.warmup, len(panel.symbols))))
+    episodes = checked_episodes(panel, probe, costs=costs, initial_cash=initial_cash)
+    window = panel.rows(panel.warmup, len(panel.age))
+    journal = Journal(window.timestamp, window.symbols, episodes, costs=costs)
+    cerebro = cerebro_of(episodes, Clock(window.timestamp), factors=factors)
+    forced: set[int] = set()
+    cerebro.broker = broker_of(costs, initial_cash=initial_cash, forced=forced)
+    cerebro.addstrategy(kind, **given)
+    cerebro.addanalyzer(Recorder, journal=journal, forced=forced, _name="factor_research_recorder")
+    strategies = run_theirs(cerebro, source)
+    if not strategies:
+        raise RunError(f"strategy {source!r} skipped itself (StrategySkipError); nothing was run")
+    recorder = strategies[0].analyzers.factor_research_recorder
+    return recorder.finished()
+
+
+def run_theirs(cerebro: Any, source: str) -> Any:
+    """Run, and tell what the user's code raises with the place in it."""
+    try:
+        return cerebro.run()
+    except FactorError:
+        raise
+    except Exception as error:
+        file = getattr(sys.modules[source.partition(":")[0]], "__file__", None)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        place = f" at {file}:{lines[-1]}" if lines else ""
+        raise RunError(f"strategy {source!r} raised {type(error).__name__}: {error}{place}") from error
+
+
+def typed_params(source: str, kind: Any, params: Mapping[str, str]) -> dict[str, Any]:
+    """Return ``--param key=value`` as the types of the class's defaults."""
+    defaults = dict(kind.params._getitems())
+    typed = {}
+    for key, text in params.items():
+        if key not in defaults:
+            allowed = ", ".join(defaults) or "none"
+            raise SettingsError(f"{source}: {key!r} is not a parameter{did_you_mean(key, defaults)} allowed: {allowed}")
+        default = defaults[key]
+        try:
+            typed[key] = WORDS[text.lower()] if isinstance(default, bool) else typed_like(default, text)
+        except (ValueError, KeyError):
+            raise SettingsError(f"{source}: {key} is {text!r}; a value like {default!r} is allowed") from None
+    return typed
+
+
+def typed_like(default: Any, text: str) -> Any:
+    """Return a text as an int or a float where the default is one, else as it is."""
+    return type(default)(text) if isinstance(default, int | float) else text
+
+
+class Recorder(bt.Analyzer):
+    """Writes the journal beside the user's strategy, settles dead holdings and ends a ruined run."""
+
+    params = (("journal", None), ("forced", None))
+
+    def start(self) -> None:
+        """Take the first bar as the next."""
+        self.journal: Journal = self.p.journal
+        self.row = -1
+        self.ruined = False
+        self.own: dict[int, str] = {}
+        self.sent_at: dict[int, int] = {}
+        self.places = {data: place for place, data in enumerate(self.strategy.datas)}
+
+    def notify_order(self, order: Any) -> None:
+        """Book a final state. Backtrader delivers it before the `next` of the bar that filled."""
+        row = self.row + 1
+        created = self.sent_at.setdefault(order.ref, self.row)
+        ended = order.status in (bt.Order.Completed, bt.Order.Margin, bt.Order.Rejected)
+        partial = order.executed.size and order.status in (bt.Order.Canceled, bt.Order.Expired)
+        if ended or partial:
+            self.sent_at.pop(order.ref)
+            self.p.forced.discard(order.ref)
+            self._book(row, created, order)
+
+    def _book(self, row: int, created: int, order: Any) -> None:
+        place = self.places[order.data]
+        held = float(self.journal.sizes[self.journal.episodes[place].column])
+        filled, size = float(order.executed.size), float(order.created.size)
+        reason = self.own.pop(order.ref, "") or reason_of(held, size)
+        margin = order.status in (bt.Order.Margin, bt.Order.Rejected)
+        intent = Intent(self.journal.episodes[place].column, size if margin else filled, reason)
+        self.journal.outcome(
+            row,
+            intent,
+            place,
+            filled=filled,
+            price=order.executed.price,
+            commission=order.executed.comm,
+            margin=margin,
+            created=created,
+            market=order.exectype == bt.Order.Market,
+        )
+        self.journal.hold(place, held + filled)
+
+    def next(self) -> None:
+        """Record the bar after the strategy acted on it, then settle the dead and watch for ruin."""
+        self.row += 1
+        broker, journal = self.strategy.broker, self.journal
+        for place, data in enumerate(self.strategy.datas):
+            position = broker.positions[data].size
+            if position or journal.holder[journal.episodes[place].column] == place:
+                journal.hold(place, position)
+        journal.bar(self.row, cash=broker.getcash(), equity=broker.getvalue())
+        if not self.ruined and broker.getvalue() <= 0:
+            self._end()
+        for place, data in enumerate(self.strategy.datas):
+            if journal.episodes[place].proven <= self.row:
+                self._close(place, "delisting")
+            elif self.ruined and data.tradable[0]:
+                self._close(place, "ruin")
+
+    def _end(self) -> None:
+        self.ruined = True
+        broker = self.strategy.broker
+        for order in [order for order in broker.pending if order is not None]:
+            broker.cancel(order)
+        broker.submitted.clear()
+        for name in ("next", "prenext", "nextstart", "notify_order", "notify_trade", "notify_timer"):
+            setattr(self.strategy, name, do_nothing)
+
+    def _close(self, place: int, reason: str) -> None:
+        data, broker = self.strategy.datas[place], self.strategy.broker
+        size = broker.positions[data].size
+        if size:
+            for order in [order for order in broker.pending if order.data is data]:
+                broker.cancel(order)
+            trade = broker.sell if size > 0 else broker.buy
+            order = trade(self.strategy, data, abs(size), _checksubmit=False)
+            self.own[order.ref] = reason
+            if reason == "delisting":
+                self.p.forced.add(order.ref)
+
+    def finished(self) -> RunRecord:
+        """Return the record; where the strategy stopped itself, what it held is valued to the end."""
+        self.journal.rest(self.row + 1)
+        notes = ("equity reached zero: the run was ended and its positions closed",) if self.ruined else ()
+        return self.journal.record(self.ruined, notes)
+
+
+def do_nothing(*args: Any, **kwargs: Any) -> None:
+    """Stand in for the strategy's methods once it is ruined."""
+
+
+def reason_of(held: float, size: float) -> str:
+    """Return close when an order takes the holding to zero, flip when it reverses it, else rebalance."""
+    if held and held + size == 0:
+        return "close"
+    return "flip" if held * size < 0 and abs(size) > abs(held) else "rebalance"

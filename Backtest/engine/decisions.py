@@ -1,0 +1,93 @@
+"""What to do at the close of a bar: settle the dead, end a ruined run, ask the strategy. Knows no engine."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.panel import Bools, Floats, Panel
+from ..strategies.base import CrossSection, Strategy
+from .costs import Costs
+from .episodes import Episode
+from .journal import Journal
+from .orders import Book, Intent, limits_of, planned
+from .schedule import rebalance_rows
+from .volatility import close_returns, trailing_volatility
+
+
+class Decisions:
+    """Orders for one bar after the other, from the arrays of the window and the journal's holdings."""
+
+    def __init__(
+        self, panel: Panel, scores: Floats, strategy: Strategy, *, episodes: tuple[Episode, ...], costs: Costs
+    ) -> None:
+        window = panel.rows(panel.warmup, len(panel.age))
+        self.symbols, self.strategy, self.costs = window.symbols, strategy, costs
+        self.limits = limits_of(costs, self.symbols)
+        self.scores = np.where(window.member & np.isfinite(scores), scores, np.nan)
+        self.due = rebalance_rows(
+            strategy.rebalance, window.timeframe, first_bar=window.first_bar, rows=len(window.age)
+        ).tolist()
+        self.closes = np.stack([episode.close for episode in episodes], axis=1)
+        self.alive, self.tradable = owners(episodes, window.shape)
+        self.proven = np.array([episode.proven for episode in episodes])
+        self.warmup, self.volatility_window = panel.warmup, 0
+        if strategy.volatility_days:
+            self.volatility_window = max(2, round(strategy.volatility_days * window.timeframe.bars_per_day))
+            self.returns = close_returns(panel)
+        self.ruined = False
+        self.notices: list[str] = []
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the log must say."""
+        ruin = ("equity reached zero: the run was ended and its positions closed",) if self.ruined else ()
+        return (*self.notices, *ruin)
+
+    def decide(self, row: int, *, cash: float, equity: float, journal: Journal) -> list[tuple[Intent, int]]:
+        """Return (order, feed) pairs in the sequence they are sent at the close of `row`."""
+        held = np.flatnonzero(journal.sizes)
+        dead = held[self.proven[journal.holder[held]] <= row]
+        self.ruined = self.ruined or equity <= 0
+        asked = self.due[row] and not self.ruined
+        if not (asked or len(dead) or self.ruined):
+            return []
+        feeds = self.alive[row].copy()
+        feeds[held] = journal.holder[held]
+        prices = self.closes[row, feeds]
+        tradable = self.tradable[row] & (feeds == self.alive[row])
+        book = Book(cash, equity, journal.sizes.copy(), prices, tradable)
+        forced = [Intent(column, -float(book.sizes[column]), "delisting") for column in dead.tolist()]
+        if self.ruined:
+            closable = [column for column in held.tolist() if tradable[column]]
+            forced += [Intent(column, -float(book.sizes[column]), "ruin") for column in closable]
+        weights = self._weights(row, book) if asked else None
+        intents = planned(forced, weights, book, costs=self.costs, limits=self.limits)
+        return [(intent, int(feeds[intent.column])) for intent in intents]
+
+    def _weights(self, row: int, book: Book) -> Floats:
+        volatility = None
+        if self.volatility_window:
+            volatility = trailing_volatility(self.returns, row + self.warmup, window=self.volatility_window)
+        section = CrossSection(
+            symbols=self.symbols,
+            scores=self.scores[row],
+            tradable=book.tradable,
+            weights=book.sizes * book.prices / book.equity,
+            volatility=volatility,
+        )
+        if not self.notices:
+            notice = self.strategy.notice(section)
+            if notice is not None:
+                self.notices.append(notice)
+        return self.strategy.target_weights(section)
+
+
+def owners(episodes: tuple[Episode, ...], shape: tuple[int, int]) -> tuple[NDArray[np.intp], Bools]:
+    """Return (place of the episode alive at each row and column, -1 for none; tradable), both [T, S]."""
+    alive = np.full(shape, -1, dtype=np.intp)
+    tradable = np.zeros(shape, dtype=np.bool_)
+    for place, episode in enumerate(episodes):
+        alive[episode.begin : episode.proven, episode.column] = place
+        tradable[:, episode.column] |= episode.tradable
+    return alive, tradable

@@ -1,0 +1,122 @@
+"""Listing episodes: each becomes one feed on the full clock, with prices that are finite on every row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.panel import Bools, Floats, Panel
+from ..errors import RunError
+
+PRICES = ("open", "high", "low", "close")
+PLACEHOLDER = 1.0
+"""Price of the rows before an episode's first bar: never traded, never a future value."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One listing of one symbol on the rows of the run's window.
+
+    Attributes
+    ----------
+    symbol, column
+        Whose episode it is.
+    number
+        1 for the symbol's first episode in the window, 2 for a relisting ...
+    begin, proven
+        The episode is alive on rows begin..proven-1. `proven` is the first row at whose close it is known to be over
+        (any further bar would begin a new episode); the number of rows when it is still alive at the end.
+    tradable
+        bool [T].
+    open, high, low, close
+        float64 [T]: the bars; in a gap and after the end the last close in all four; before the first bar a
+        placeholder. After `proven` the open (and low) is the settlement price.
+    volume
+        float64 [T], 0 where there is no bar.
+    """
+
+    symbol: str
+    column: int
+    number: int
+    begin: int
+    proven: int
+    tradable: Bools
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+    @property
+    def name(self) -> str:
+        """The symbol; ``SYMBOL#2`` for its second episode."""
+        return self.symbol if self.number == 1 else f"{self.symbol}#{self.number}"
+
+
+def find_episodes(panel: Panel, *, haircut: float) -> tuple[Episode, ...]:
+    """Return the episodes that have a bar in the window, by symbol and time. Rows of the window only, no warm-up."""
+    episodes = []
+    for column in range(len(panel.symbols)):
+        number = 0
+        for begin, proven in spans(panel.age[:, column]):
+            if panel.exists[max(begin, panel.warmup) : proven, column].any():
+                number += 1
+                episodes.append(episode_of(panel, column, begin, proven=proven, number=number, haircut=haircut))
+    return tuple(episodes)
+
+
+def spans(age: NDArray[np.int32]) -> list[tuple[int, int]]:
+    """Return (first row, first row after) of each run of rows whose age counts up."""
+    previous = np.concatenate(([0], age[:-1]))
+    starts = np.flatnonzero((age > 0) & (age != previous + 1) | (age > 0) & (previous == 0))
+    after = np.flatnonzero((previous > 0) & (age != previous + 1))  # the row at which a run is over
+    return [(int(start), int(min(after[after > start], default=len(age)))) for start in starts]
+
+
+def episode_of(panel: Panel, column: int, begin: int, *, proven: int, number: int, haircut: float) -> Episode:
+    """Return one episode; its prices never leave the finite positive numbers on a tradable row."""
+    rows = len(panel.age)
+    inside = np.zeros(rows, dtype=np.bool_)
+    inside[begin:proven] = True
+    bars = {name: panel.fields[name][:, column] for name in PRICES}
+    with np.errstate(invalid="ignore"):
+        sound = np.all([np.isfinite(values) & (values > 0) for values in bars.values()], axis=0)
+    tradable = inside & panel.tradable[:, column]
+    refuse_unsound(panel, column, tradable & ~sound)
+    real = inside & panel.exists[:, column] & sound
+    close = carried(bars["close"], real)
+    prices = {name: np.where(real, bars[name], close) for name in PRICES}
+    after = slice(proven + 1, rows)
+    prices["open"][after] = close[after] * (1.0 - haircut)
+    prices["low"][after] = prices["open"][after]
+    volume = panel.fields["volume"][:, column] if "volume" in panel.fields else np.zeros(rows)
+    cut = slice(panel.warmup, rows)
+    return Episode(
+        symbol=panel.symbols[column],
+        column=column,
+        number=number,
+        begin=max(0, begin - panel.warmup),
+        proven=proven - panel.warmup,
+        tradable=tradable[cut],
+        volume=np.where(real & np.isfinite(volume), volume, 0.0)[cut],
+        **{name: np.ascontiguousarray(values[cut]) for name, values in prices.items()},
+    )
+
+
+def refuse_unsound(panel: Panel, column: int, wrong: Bools) -> None:
+    """Refuse a bar that claims to be tradable with a price that is not finite and positive."""
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        found = ", ".join(f"{name} {panel.fields[name][row, column]!r}" for name in PRICES)
+        raise RunError(
+            f"{panel.symbols[column]}: the bar of {np.datetime_as_string(panel.timestamp[row], unit='s')}Z is marked "
+            f"tradable but has {found}; prices must be finite and positive"
+        )
+
+
+def carried(values: Floats, known: Bools) -> Floats:
+    """Return `values` where `known`, else the last known one, the placeholder before the first."""
+    last = np.maximum.accumulate(np.where(known, np.arange(len(values)), -1))
+    return np.where(last >= 0, values[np.maximum(last, 0)], PLACEHOLDER)

@@ -1,0 +1,155 @@
+"""The journal an engine keeps while it runs; `record` makes the RunRecord of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .costs import Costs
+from .episodes import Episode
+from .ledger import Order, RunRecord
+from .orders import Intent
+
+DUST = 1e-9
+"""Relative: an unfilled rest below it is rounding of the broker's, not a rejected part."""
+
+
+class Journal:
+    """Holdings, equity and orders, bar by bar. A column holds at most one of its episodes at a time."""
+
+    def __init__(
+        self,
+        timestamp: NDArray[np.datetime64],
+        symbols: tuple[str, ...],
+        episodes: tuple[Episode, ...],
+        *,
+        costs: Costs,
+    ) -> None:
+        self.timestamp, self.symbols, self.episodes, self.costs = timestamp, symbols, episodes, costs
+        self.rows = len(timestamp)
+        self.sizes = np.zeros(len(symbols))
+        self.holder = np.zeros(len(symbols), dtype=np.intp)
+        self.orders: list[Order] = []
+        self._equity = np.empty(self.rows)
+        self._cash = np.empty(self.rows)
+        self._sizes = np.zeros((self.rows, len(symbols)))
+        self._holders = np.zeros((self.rows, len(symbols)), dtype=np.intp)
+
+    def hold(self, feed: int, size: float) -> None:
+        """Set the position of a feed."""
+        column = self.episodes[feed].column
+        self.sizes[column] = size
+        self.holder[column] = feed
+
+    def bar(self, row: int, *, cash: float, equity: float) -> None:
+        """Record the close of a row."""
+        self._cash[row], self._equity[row] = cash, equity
+        self._sizes[row] = self.sizes
+        self._holders[row] = self.holder
+
+    def rest(self, begin: int) -> None:
+        """Record the rows from `begin` on with what is held at the end."""
+        for row in range(begin, self.rows):
+            value = sum(
+                self.sizes[e.column] * e.close[row] for place, e in enumerate(self.episodes) if self._holds(place)
+            )
+            cash = float(self._cash[begin - 1])
+            self.bar(row, cash=cash, equity=cash + float(value))
+
+    def _holds(self, place: int) -> bool:
+        column = self.episodes[place].column
+        return bool(self.sizes[column] != 0 and self.holder[column] == place)
+
+    def outcome(
+        self,
+        row: int,
+        intent: Intent,
+        feed: int,
+        *,
+        filled: float,
+        price: float,
+        commission: float,
+        margin: bool,
+        created: int | None = None,
+        market: bool = True,
+    ) -> None:
+        """Write an order's end at the open of `row`: the filled part, and the rejected part where there is one.
+
+        `created` is the row before unless stated; slippage is stated for market orders.
+        """
+        decided = row - 1 if created is None else created
+        if filled:
+            opened = float(self.episodes[feed].open[row])
+            cost = abs(filled) * abs(price - opened) if market else 0.0
+            self._add(row, intent, abs(filled), created=decided, price=price, costs=(commission, cost), detail="")
+        rest = abs(intent.size) - abs(filled)
+        if rest > DUST * abs(intent.size):
+            detail = "margin" if margin else "untradable"
+            would_be = self._would_be(row, intent, feed)
+            self._add(row, intent, rest, created=decided, price=would_be, costs=(0.0, 0.0), detail=detail)
+
+    def _add(
+        self,
+        row: int,
+        intent: Intent,
+        size: float,
+        *,
+        created: int,
+        price: float,
+        costs: tuple[float, float],
+        detail: str,
+    ) -> None:
+        self.orders.append(
+            Order(
+                order_id=len(self.orders) + 1,
+                created_bar=created,
+                filled_bar=row,
+                symbol=self.symbols[intent.column],
+                side="buy" if intent.size > 0 else "sell",
+                size=size,
+                price=price,
+                value=size * price,
+                commission=costs[0],
+                slippage=costs[1],
+                reason=intent.reason,
+                status="rejected" if detail else "filled",
+                detail=detail,
+            )
+        )
+
+    def _would_be(self, row: int, intent: Intent, feed: int) -> float:
+        """Return the price a rejected order would have had; NaN where the bar could not be traded."""
+        episode = self.episodes[feed]
+        if not episode.tradable[row] and intent.reason != "delisting":
+            return float("nan")
+        opened = float(episode.open[row])
+        if intent.size > 0:
+            slipped = opened * (1 + self.costs.slippage)
+            return min(slipped, float(episode.high[row])) if self.costs.slippage_capped else slipped
+        slipped = opened * (1 - self.costs.slippage)
+        return max(slipped, float(episode.low[row])) if self.costs.slippage_capped else slipped
+
+    def record(self, ruined: bool, warnings: tuple[str, ...]) -> RunRecord:
+        """Return the record of the run."""
+        closes = np.stack([episode.close for episode in self.episodes], axis=1)
+        marks = np.take_along_axis(closes, self._holders, axis=1)
+        return RunRecord(
+            timestamp=self.timestamp,
+            symbols=self.symbols,
+            equity=self._equity,
+            cash=self._cash,
+            sizes=self._sizes,
+            marks=np.where(self._sizes != 0, marks, np.nan),
+            orders=tuple(self.orders),
+            ruined=ruined,
+            warnings=(*warnings, *self._rejections()),
+        )
+
+    def _rejections(self) -> tuple[str, ...]:
+        counts: dict[str, int] = {}
+        for order in self.orders:
+            if order.status == "rejected":
+                counts[order.detail] = counts.get(order.detail, 0) + 1
+        if not counts:
+            return ()
+        return ("rejected orders: " + ", ".join(f"{count} {detail}" for detail, count in sorted(counts.items())),)

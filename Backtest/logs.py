@@ -1,0 +1,45 @@
+"""One log file a run, warnings on stderr; stdout belongs to the JSON summary."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+
+LOGGER = logging.getLogger("factor_automation")
+FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+
+
+@contextmanager
+def run_log(path: Path, level: str) -> Iterator[logging.Logger]:
+    """Log to `path` at `level` and to stderr from WARNING on, for the length of the block."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    to_file = logging.FileHandler(path, encoding="utf-8")
+    to_screen = logging.StreamHandler(sys.stderr)
+    to_screen.setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    form = logging.Formatter(FORMAT, "%Y-%m-%dT%H:%M:%SZ")
+    form.converter = time.gmtime
+    handlers = (to_file, to_screen)
+    before = (LOGGER.level, LOGGER.propagate)
+    LOGGER.setLevel(level)
+    LOGGER.propagate = False
+    for handler in handlers:
+        handler.setFormatter(form)
+        LOGGER.addHandler(handler)
+    try:
+        yield LOGGER
+    finally:
+        LOGGER.level, LOGGER.propagate = before
+        for handler in handlers:
+            LOGGER.removeHandler(handler)
+            handler.close()
+
+
+def log_path(root: Path, stem: str) -> Path:
+    """Return ``root/<stem>_<UTC time>.log``."""
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%f")
+    return root / f"{stem}_{stamp}.log"

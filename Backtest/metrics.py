@@ -1,0 +1,353 @@
+"""Performance measures of a run: pure functions of the record, one row each in METRICS.
+
+Rules that hold for every measure: fractions, not percent; quote currency for money; a measure without a value
+(no returns, no spread, no benchmark) is None, which is null in JSON; nothing here reads a file or a clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .data.timeframe import DAY_SECONDS, SECOND_NS, Timeframe
+
+Floats = NDArray[np.float64]
+Value = float | int | str | None
+
+DAYS_PER_YEAR = 365
+"""Crypto trades every day: daily statistics are annualised with it."""
+
+GROWTH_DAYS_PER_YEAR = 365.25
+"""The users' formula for the annualised return counts calendar years."""
+
+TAIL = 0.05
+"""Probability of the tail behind VaR and CVaR."""
+
+DAY_NS = DAY_SECONDS * SECOND_NS
+
+
+class OrderFacts(Protocol):
+    """What the measures read of an order; `Backtest.engine.ledger.Order` has it."""
+
+    @property
+    def size(self) -> float: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def commission(self) -> float: ...
+    @property
+    def slippage(self) -> float: ...
+    @property
+    def status(self) -> str: ...
+
+
+class RecordFacts(Protocol):
+    """What the measures read of a run; `Backtest.engine.ledger.RunRecord` has it."""
+
+    @property
+    def timestamp(self) -> NDArray[np.datetime64]: ...
+    @property
+    def equity(self) -> Floats: ...
+    @property
+    def sizes(self) -> Floats: ...
+    @property
+    def orders(self) -> Sequence[OrderFacts]: ...
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of the table: what a key of metrics.json means.
+
+    Attributes
+    ----------
+    name
+        Key in metrics.json.
+    formula
+        How it is computed, and when it is null.
+    unit
+        ``fraction``, ``quote``, ``count``, ``days``, ``ratio``, ``per year`` or ``time``.
+    better
+        ``high`` or ``low`` where one end is the better one, ``""`` where it is not: tables sort by it.
+    """
+
+    name: str
+    formula: str
+    unit: Literal["fraction", "quote", "count", "days", "ratio", "per year", "time"]
+    better: Literal["high", "low", ""] = ""
+
+
+_ROWS = (
+    Metric("initial_cash", "cash before the first bar", "quote"),
+    Metric("final_equity", "equity at the close of the last bar", "quote", "high"),
+    Metric("total_return", "final_equity / initial_cash - 1", "fraction", "high"),
+    Metric("annualized_return", "(final_equity / initial_cash) ^ (1 / years) - 1, years = (end - start) / 365.25 days; "
+           "-1 when the final equity is not positive", "fraction", "high"),
+    Metric("volatility", "standard deviation (ddof 1) of the daily returns r x sqrt(365); null below two days",
+           "fraction", "low"),
+    Metric("sharpe_ratio", "mean(r - f) / std(r - f, ddof 1) x sqrt(365), f = risk_free / 365 per day; "
+           "null without spread", "ratio", "high"),
+    Metric("sortino_ratio", "mean(r - f) / sqrt(mean(min(r - f, 0)^2)) x sqrt(365), over all days; "
+           "null without a losing day", "ratio", "high"),
+    Metric("calmar_ratio", "annualized_return / |max_drawdown|; null without a drawdown", "ratio", "high"),
+    Metric("max_drawdown", "lowest equity / highest equity so far - 1, at bar closes, the initial cash included",
+           "fraction", "high"),
+    Metric("max_drawdown_duration_days", "longest time from a highest equity until it is reached again, "
+           "or until the end", "days", "low"),
+    Metric("var_95", "5 % quantile of the daily returns, interpolated; a loss is negative", "fraction", "high"),
+    Metric("cvar_95", "mean of the daily returns at or below var_95; a loss is negative", "fraction", "high"),
+    Metric("skewness", "bias-corrected sample skewness of the daily returns; null below three days or without spread",
+           "ratio", "high"),
+    Metric("kurtosis_excess", "bias-corrected sample excess kurtosis of the daily returns (0 for a normal); "
+           "null below four days or without spread", "ratio", "low"),
+    Metric("hit_rate", "days with a positive return / days with a return other than zero; null without such a day",
+           "fraction", "high"),
+    Metric("best_month", "highest compounded return of a UTC calendar month, cut months at both ends included",
+           "fraction", "high"),
+    Metric("worst_month", "lowest compounded return of a UTC calendar month, cut months at both ends included",
+           "fraction", "high"),
+    Metric("num_trades", "position changes: closes at which the held size of a symbol differs from the close before",
+           "count"),
+    Metric("num_orders", "orders created, filled and rejected", "count"),
+    Metric("num_rejected", "orders rejected for margin or because the symbol was not tradable", "count", "low"),
+    Metric("turnover", "value of all fills, buys and sells / mean equity / years of 365.25 days; "
+           "null when the mean equity is not positive", "per year", "low"),
+    Metric("total_commission", "sum of the commissions paid", "quote", "low"),
+    Metric("total_slippage", "sum of what slippage cost", "quote", "low"),
+    Metric("alpha_benchmark", "(mean(r - f) - beta x mean(b - f)) x 365 against the benchmark's daily returns b; "
+           "null without a benchmark", "fraction", "high"),
+    Metric("beta_benchmark", "cov(r, b) / var(b) of daily returns; null without a benchmark or without spread in it",
+           "ratio"),
+    Metric("alpha_equal_weight", "as alpha_benchmark, against the equal-weight universe", "fraction", "high"),
+    Metric("beta_equal_weight", "as beta_benchmark, against the equal-weight universe", "ratio"),
+    Metric("bars", "rows of equity_curve.csv", "count"),
+    Metric("start", "open time of the first bar", "time"),
+    Metric("end", "close time of the last bar", "time"),
+)  # fmt: skip
+
+METRICS: dict[str, Metric] = {row.name: row for row in _ROWS}
+"""Every key of metrics.json, in its order."""
+
+
+def compute_metrics(
+    record: RecordFacts,
+    *,
+    benchmark: Floats | None,
+    equal_weight: Floats | None,
+    timeframe: Timeframe,
+    initial_cash: float,
+    risk_free: float,
+) -> dict[str, Value]:
+    """Return every metric of METRICS, in its order; a measure without a value is None.
+
+    Parameters
+    ----------
+    record
+        The run; its equity must be finite on every bar.
+    benchmark, equal_weight
+        Comparison curves [T] in quote currency; NaN where they are not known yet, None without one.
+    timeframe
+        Bar length of the record's clock.
+    initial_cash
+        Quote currency before the first bar, positive.
+    risk_free
+        Yearly rate, a fraction.
+    """
+    opens = record.timestamp.astype("datetime64[ns]").astype(np.int64)
+    equity = np.asarray(record.equity, dtype=np.float64)
+    daily = daily_equity(opens, equity, timeframe, initial_cash)
+    returns = daily_returns(daily)
+    years = len(opens) * timeframe.seconds / (GROWTH_DAYS_PER_YEAR * DAY_SECONDS)
+    final = float(equity[-1])
+    found: dict[str, Value] = {
+        "initial_cash": float(initial_cash),
+        "final_equity": final,
+        "total_return": final / initial_cash - 1,
+        "annualized_return": annualized_return(final / initial_cash, years),
+        "bars": len(equity),
+        "start": iso_time(int(opens[0])),
+        "end": iso_time(int(opens[-1]) + timeframe.ns),
+    }
+    found |= _risk(returns, risk_free) | _drawdowns(equity, timeframe, initial_cash, found["annualized_return"])
+    found |= _months(opens, equity, timeframe, initial_cash) | _activity(record, equity, years)
+    for name, curve in (("benchmark", benchmark), ("equal_weight", equal_weight)):
+        against = None if curve is None else daily_returns(daily_equity(opens, curve, timeframe, initial_cash))
+        found[f"alpha_{name}"], found[f"beta_{name}"] = alpha_beta(returns, against, risk_free=risk_free)
+    return {name: _plain(found[name]) for name in METRICS}
+
+
+def _plain(value: Value) -> Value:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def iso_time(time_ns: int) -> str:
+    """Return nanoseconds since the epoch as ISO 8601 UTC with Z, to the second."""
+    return str(np.datetime64(time_ns // SECOND_NS, "s")) + "Z"
+
+
+def closing_day(opens: NDArray[np.int64], timeframe: Timeframe) -> NDArray[np.int64]:
+    """Return the UTC day (since the epoch) that holds the last instant of each bar."""
+    return np.asarray((opens + timeframe.ns - 1) // DAY_NS, dtype=np.int64)
+
+
+def daily_equity(opens: NDArray[np.int64], curve: Floats, timeframe: Timeframe, initial: float) -> Floats:
+    """Return the last value of every UTC day, preceded by `initial`: float64 [days + 1].
+
+    Days run from the first bar's open to the last bar's close. A day without a close of its own (bars longer than a
+    day) repeats the day before, so that annualising by 365 stays right for every timeframe.
+    """
+    first = int(opens[0] // DAY_NS)
+    day = closing_day(opens, timeframe) - first
+    last_of_day = np.r_[day[1:] != day[:-1], True]
+    row = np.full(day[-1] + 1, -1, dtype=np.int64)
+    row[day[last_of_day]] = np.flatnonzero(last_of_day)
+    row = np.maximum.accumulate(row)
+    known: Floats = np.where(row >= 0, curve[np.maximum(row, 0)], initial)
+    return np.concatenate(([initial], known))
+
+
+def daily_returns(daily: Floats) -> Floats:
+    """Return value / value before - 1; 0 after a value that is not positive (the run is over), NaN beside NaN."""
+    before, after = daily[:-1], daily[1:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(before <= 0, 0.0, after / before - 1)
+
+
+def annualized_return(growth: float, years: float) -> float:
+    """Return growth ^ (1 / years) - 1; -1 for a growth that is not positive, inf beyond float64."""
+    if growth <= 0:
+        return -1.0
+    exponent = math.log(growth) / years
+    return math.expm1(exponent) if exponent < 700 else math.inf
+
+
+def sharpe_ratio(returns: Floats, *, risk_free: float = 0.0) -> float:
+    """Return the annualised Sharpe ratio of daily returns (ddof 1); NaN without spread."""
+    excess = returns - risk_free / DAYS_PER_YEAR
+    spread = _spread(excess)
+    return float(excess.mean() / spread * math.sqrt(DAYS_PER_YEAR)) if spread > 0 else math.nan
+
+
+def sortino_ratio(returns: Floats, *, risk_free: float = 0.0) -> float:
+    """Return the annualised Sortino ratio of daily returns; NaN without a losing day."""
+    excess = returns - risk_free / DAYS_PER_YEAR
+    downside = math.sqrt(float(np.mean(np.minimum(excess, 0) ** 2)))
+    return float(excess.mean() / downside * math.sqrt(DAYS_PER_YEAR)) if downside > 0 else math.nan
+
+
+def _spread(values: Floats) -> float:
+    """Return the standard deviation (ddof 1), 0 for fewer than two values or for equal ones."""
+    if len(values) < 2 or bool(np.all(values == values[0])):
+        return 0.0
+    return float(values.std(ddof=1))
+
+
+def skewness(values: Floats) -> float:
+    """Return the adjusted Fisher-Pearson skewness G1 (Joanes and Gill 1998); NaN below 3 values or without spread."""
+    n = len(values)
+    if n < 3 or _spread(values) == 0:
+        return math.nan
+    off = values - values.mean()
+    g1 = np.mean(off**3) / np.mean(off**2) ** 1.5
+    return float(g1 * math.sqrt(n * (n - 1)) / (n - 2))
+
+
+def kurtosis_excess(values: Floats) -> float:
+    """Return the sample excess kurtosis G2 (Joanes and Gill 1998); NaN below 4 values or without spread."""
+    n = len(values)
+    if n < 4 or _spread(values) == 0:
+        return math.nan
+    off = values - values.mean()
+    g2 = np.mean(off**4) / np.mean(off**2) ** 2 - 3
+    return float(((n + 1) * g2 + 6) * (n - 1) / ((n - 2) * (n - 3)))
+
+
+def _risk(returns: Floats, risk_free: float) -> dict[str, Value]:
+    spread = _spread(returns)
+    var = float(np.quantile(returns, TAIL))
+    moved = np.count_nonzero(returns)
+    return {
+        "volatility": spread * math.sqrt(DAYS_PER_YEAR) if len(returns) > 1 else None,
+        "sharpe_ratio": sharpe_ratio(returns, risk_free=risk_free),
+        "sortino_ratio": sortino_ratio(returns, risk_free=risk_free),
+        "var_95": var,
+        "cvar_95": float(returns[returns <= var].mean()),
+        "skewness": skewness(returns),
+        "kurtosis_excess": kurtosis_excess(returns),
+        "hit_rate": float(np.count_nonzero(returns > 0) / moved) if moved else None,
+    }
+
+
+def drawdown(equity: Floats, initial_cash: float) -> Floats:
+    """Return equity / highest equity so far - 1 at every bar [T], the initial cash counted as the first peak."""
+    peak = np.maximum.accumulate(np.maximum(equity, initial_cash))
+    below: Floats = equity / peak - 1
+    return below
+
+
+def longest_drawdown_bars(equity: Floats, initial_cash: float) -> int:
+    """Return the most bars from a highest equity until it is reached again, or until the last bar."""
+    path = np.r_[initial_cash, equity]
+    row = np.arange(len(path))
+    at_peak = path >= np.maximum.accumulate(path)
+    last_peak = np.maximum.accumulate(np.where(at_peak, row, 0))
+    # A bar that regains the peak closes the span that began at the peak before it.
+    began = np.where(at_peak, np.r_[0, last_peak[:-1]], last_peak)
+    under_water = ~at_peak | np.r_[False, ~at_peak[:-1]]
+    return int(np.max((row - began)[under_water], initial=0))
+
+
+def _drawdowns(equity: Floats, timeframe: Timeframe, initial_cash: float, annualized: Value) -> dict[str, Value]:
+    worst = float(drawdown(equity, initial_cash).min())
+    bars = longest_drawdown_bars(equity, initial_cash)
+    return {
+        "max_drawdown": worst,
+        "max_drawdown_duration_days": bars * timeframe.seconds / DAY_SECONDS,
+        "calmar_ratio": annualized / -worst if worst < 0 and isinstance(annualized, float) else None,
+    }
+
+
+def monthly_returns(
+    opens: NDArray[np.int64], equity: Floats, timeframe: Timeframe, initial_cash: float
+) -> tuple[NDArray[np.datetime64], Floats]:
+    """Return the UTC calendar months with a close, datetime64[M], and the return within each, cut ones included."""
+    month = closing_day(opens, timeframe).astype("datetime64[D]").astype("datetime64[M]")
+    last = np.r_[month[1:] != month[:-1], True]
+    return month[last], daily_returns(np.r_[initial_cash, equity[last]])
+
+
+def _months(opens: NDArray[np.int64], equity: Floats, timeframe: Timeframe, initial_cash: float) -> dict[str, Value]:
+    _, returns = monthly_returns(opens, equity, timeframe, initial_cash)
+    return {"best_month": float(returns.max()), "worst_month": float(returns.min())}
+
+
+def _activity(record: RecordFacts, equity: Floats, years: float) -> dict[str, Value]:
+    sized = [order for order in record.orders if order.size > 0]
+    filled = [order for order in sized if order.status == "filled"]
+    mean = float(equity.mean())
+    changes = np.count_nonzero(np.diff(record.sizes, axis=0, prepend=0))
+    return {
+        "num_trades": int(changes),
+        "num_orders": len(sized),
+        "num_rejected": len(sized) - len(filled),
+        "turnover": math.fsum(order.value for order in filled) / mean / years if mean > 0 else None,
+        "total_commission": math.fsum(order.commission for order in filled),
+        "total_slippage": math.fsum(order.slippage for order in filled),
+    }
+
+
+def alpha_beta(returns: Floats, against: Floats | None, *, risk_free: float = 0.0) -> tuple[float | None, float | None]:
+    """Return (alpha per year, beta) of daily returns; days on which either is missing are left out."""
+    if against is None:
+        return None, None
+    both = np.isfinite(returns) & np.isfinite(against)
+    mine, other = returns[both] - risk_free / DAYS_PER_YEAR, against[both] - risk_free / DAYS_PER_YEAR
+    if _spread(other) == 0:
+        return None, None
+    off = other - other.mean()
+    beta = float(np.dot(mine - mine.mean(), off) / np.dot(off, off))
+    return float((mine.mean() - beta * other.mean()) * DAYS_PER_YEAR), beta

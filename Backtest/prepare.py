@@ -1,0 +1,225 @@
+"""Stage A in order: klines and a recipe in, a verified factor set out.
+
+1. `open_inputs`: the timeframe's folder, the symbols, the recipe's plan; every error of the user's is found here.
+2. `manifest`, `open_build`: the lock, and what an interrupted run of the same arguments has finished.
+3. `stage_a.run.build_symbols`: with cross-sections every symbol is read once, to know who takes part.
+4. `stage_a.run.build_blocks`: workers read, compute and write the unfinished symbols (`stage_a.workers.work`).
+5. `check_thresholds`: factors with too many missing values.
+6. `publish`: files in place, metadata last.
+7. `summary`: what the command prints.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .data.clock import parse_time
+from .data.demo_market import is_synthetic
+from .data.hub import Hub
+from .data.hub_write import Build, check_target, new_build, open_build, require_free
+from .data.recipe import load_recipe
+from .data.root import open_root
+from .data.timeframe import parse_timeframe
+from .data.universe import resolve_symbols
+from .errors import DataError, FactorError, SettingsError
+from .logs import LOGGER, log_path, run_log
+from .settings import CoreSettings, resolve
+from .stage_a.metadata import findings, manifest, metadata
+from .stage_a.pool import Pool
+from .stage_a.run import Run, build_symbols
+from .stage_a.tasks import Inputs, Job
+
+KLINES_CACHE = "klines"
+WORK = "Backtest.stage_a.workers:work"
+
+SHOWN = 5
+"""Items of a list in a message; the log has all."""
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """One run of Stage A.
+
+    Attributes
+    ----------
+    core
+        Roots, rules for klines, limits. Relative roots are relative to the project root.
+    timeframe, factor_set, dsl_path
+        Bar length, name of the result, recipe file.
+    symbols
+        Names, ``@file`` or ``all``; None: all.
+    start, end
+        Window of bar open times, half-open, as typed; None: as far as the data reach.
+    on_missing
+        What a factor above its `na_threshold` does: ``fail`` the run, or ``drop`` it for that symbol.
+    overwrite
+        Replace what is there.
+    dry_run
+        Check everything that can be checked without reading klines; write nothing.
+    started
+        `time.monotonic` at which the process began; None: now.
+    """
+
+    core: CoreSettings
+    timeframe: str
+    factor_set: str
+    dsl_path: Path
+    symbols: tuple[str, ...] | None = None
+    start: str | None = None
+    end: str | None = None
+    on_missing: Literal["fail", "drop"] = "fail"
+    overwrite: bool = False
+    dry_run: bool = False
+    started: float | None = None
+
+
+def prepare(settings: PrepareSettings, *, on_stop: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+    """Make a factor set and return the summary that the command prints; see the steps at the top.
+
+    `on_stop` takes the summary of a run that Ctrl-C or SIGTERM ends; the exception goes on.
+
+    Raises
+    ------
+    FactorError
+        One line that says what is wrong; what is finished stays for a later run.
+    """
+    run = Run(time.monotonic() if settings.started is None else settings.started)
+    check_target(_hub(settings), parse_timeframe(settings.timeframe), settings.factor_set)
+    if settings.dry_run:
+        return _dry_run(settings, run)
+    log = log_path(resolve(settings.core.log_root), f"prepare_{settings.factor_set}")
+    with run_log(log, settings.core.log_level):
+        LOGGER.info("started: %s", settings)
+        try:
+            return _prepare(settings, run, on_stop)
+        except FactorError as error:
+            LOGGER.info("stopped: %s", error)  # the command prints it: only the file needs it here
+            raise
+        except KeyboardInterrupt:
+            LOGGER.info("interrupted")
+            raise
+
+
+def _prepare(settings: PrepareSettings, run: Run, on_stop: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
+    with Pool(WORK) as pool:  # its first process imports what it needs while this one reads the recipe
+        inputs = open_inputs(settings)
+        with open_build(
+            inputs.hub,
+            inputs.timeframe,
+            settings.factor_set,
+            manifest=inputs.manifest,
+            symbols=inputs.symbols,
+            overwrite=settings.overwrite,
+            write=LOGGER.info,
+        ) as build:
+            try:
+                build_symbols(inputs, build, run, pool)
+                check_thresholds(inputs, build, settings.on_missing)
+                _publish(inputs, build, run)
+            except KeyboardInterrupt:
+                if on_stop:
+                    on_stop(summary(inputs, build, run, "interrupted"))
+                raise
+            dropped = any(record.dropped for record in build.records.values())
+            return summary(inputs, build, run, "incomplete" if run.refused or dropped else "ok")
+
+
+def open_inputs(settings: PrepareSettings) -> Inputs:
+    """Find and check everything that a run needs, klines apart."""
+    from .data.factors import compile_recipe
+
+    core = settings.core
+    timeframe = parse_timeframe(settings.timeframe)
+    start_ns, end_ns = (None if text is None else parse_time(text) for text in (settings.start, settings.end))
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise SettingsError(f"--start {settings.start} is not before --end {settings.end}")
+    recipe = load_recipe(settings.dsl_path)
+    plan = compile_recipe(recipe, allow_modules=core.allow_modules, max_window=core.max_window, timeframe=timeframe)
+    data_root = resolve(core.data_root)
+    root = open_root(data_root, timeframe, core)
+    symbols = resolve_symbols(root, settings.symbols)
+    resolve_symbols(root, plan.extra_symbols or None)
+    hub = _hub(settings)
+    partial = hub.partial_folder(timeframe, settings.factor_set)
+    job = Job(plan, core, root, timeframe, hub.root / KLINES_CACHE, partial, start_ns, end_ns, settings.on_missing)
+    decides = manifest(
+        plan=plan, dsl_sha1=recipe.sha1, core=core, timeframe=timeframe, data_root=data_root,
+        start_ns=start_ns, end_ns=end_ns, symbols=symbols, on_missing=settings.on_missing,
+    )  # fmt: skip
+    return Inputs(hub, root, timeframe, symbols, recipe, plan, decides, job)
+
+
+def _hub(settings: PrepareSettings) -> Hub:
+    return Hub(resolve(settings.core.datahub_root))
+
+
+def _dry_run(settings: PrepareSettings, run: Run) -> dict[str, Any]:
+    inputs = open_inputs(settings)
+    build = new_build(inputs.hub, inputs.timeframe, settings.factor_set, inputs.manifest)
+    journal = require_free(build, overwrite=settings.overwrite)
+    build.blocks = list(journal.blocks) if journal else []
+    return summary(inputs, build, run, "dry_run")
+
+
+def check_thresholds(inputs: Inputs, build: Build, on_missing: str) -> None:
+    """Refuse the run when a factor is missing too often; with ``drop`` the workers have dealt with it."""
+    limits = {factor.name: factor.na_threshold for factor in inputs.plan.factors if factor.na_threshold is not None}
+    above = [
+        f"{symbol} {name} is missing on {record.missing[name] / record.bars:.2%} of its bars, {limit:.2%} are allowed"
+        for symbol, record in sorted(build.records.items())
+        for name, limit in limits.items()
+        if record.missing[name] > limit * record.bars
+    ]
+    if not above:
+        return
+    if on_missing == "fail":
+        build.discard()
+        more = f"; and {len(above) - SHOWN} more" if len(above) > SHOWN else ""
+        raise DataError(f"na_threshold: {'; '.join(above[:SHOWN])}{more}. --on-missing drop writes them as missing")
+    for words in above:
+        LOGGER.warning("dropped: %s", words)
+
+
+def _publish(inputs: Inputs, build: Build, run: Run) -> None:
+    begin = time.monotonic()
+    if not build.blocks:
+        reasons = [f"{symbol}: {reason}" for symbol, reason in sorted(run.refused.items())]
+        more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
+        raise DataError(f"no symbol can be used: {'; '.join(reasons[:SHOWN])}{more}")
+    content = metadata(
+        hub=inputs.hub,
+        factor_set=build.final.name,
+        timeframe=inputs.timeframe,
+        plan=inputs.plan,
+        manifest=build.manifest,
+        generation=build.generation,
+        blocks=build.blocks,
+        refused=run.refused,
+        synthetic=is_synthetic(inputs.root.data_root),
+    )
+    build.publish(content, keep_journal=bool(run.unlucky))
+    run.seconds["write"] += time.monotonic() - begin
+    LOGGER.info("wrote %s", build.metadata_path)
+
+
+def summary(inputs: Inputs, build: Build, run: Run, status: str) -> dict[str, Any]:
+    """Return what the command prints."""
+    records = build.records
+    return {
+        "status": status,
+        "factor_set": build.final.name,
+        "metadata_path": str(build.metadata_path),
+        "symbols": sorted(records),
+        "refused": dict(sorted(run.refused.items())),
+        "rows": sum(record.rows for record in records.values()),
+        "factors": [factor.name for factor in inputs.plan.factors],
+        "qc": {symbol: found for symbol in sorted(records) if (found := findings(records[symbol]))},
+        "seconds": {
+            **{part: round(seconds, 3) for part, seconds in run.seconds.items()},
+            "total": round(time.monotonic() - run.begun, 3),
+        },
+    }

@@ -1,0 +1,153 @@
+"""Run folders: named, published in one step, found again and read.
+
+A run is built in the hidden folder ``<strategy>/.<run_id>.partial`` and renamed to ``<strategy>/<run_id>`` when
+everything is in it and on the disk. A folder under a run's name is therefore a whole run; what a killed run leaves
+is hidden, never listed, and swept by the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from .errors import RunError, did_you_mean
+from .files import Locked, one_writer, sync_directory
+from .names import NAME, check_name, inside
+
+CONTEXT = "run_context.json"
+METRICS_FILE = "metrics.json"
+REQUIRED = (METRICS_FILE, "equity_curve.csv", "positions.csv", "orders.csv", "trades.json", CONTEXT)
+"""Files without which a folder is not a run."""
+
+PARTIAL = ".partial"
+LOCK = ".lock"
+RECENT = 3
+"""Runs named when an unknown id resembles none."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A published run: its folder and what its two JSON files hold."""
+
+    folder: Path
+    context: dict[str, Any]
+    metrics: dict[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        """Name of the folder."""
+        return self.folder.name
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """Return a name no other run has: UTC time to the second, so that names sort by age, and 32 random bits."""
+    moment = now or datetime.now(timezone.utc)
+    return f"{moment:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+@contextmanager
+def publishing(results_root: Path, strategy: str, run_id: str) -> Iterator[Path]:
+    """Yield an empty folder that becomes ``<results_root>/<strategy>/<run_id>`` at the end of the block, or vanishes.
+
+    Raises
+    ------
+    RunError
+        The run exists already, or is being written by another process.
+    """
+    home = inside(results_root, check_name("strategy", strategy))
+    final = inside(results_root, strategy, check_name("run id", run_id))
+    home.mkdir(parents=True, exist_ok=True)
+    sweep_partial(home)
+    partial = home / f".{run_id}{PARTIAL}"
+    try:
+        with one_writer(home / f".{run_id}{LOCK}"):
+            if final.exists():
+                raise RunError(f"{final} exists; a run is never overwritten")
+            partial.mkdir()
+            try:
+                yield partial
+                sync_directory(partial)
+                partial.rename(final)
+                sync_directory(home)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    except Locked as error:
+        raise RunError(f"run {run_id} is {error}") from None
+    finally:
+        (home / f".{run_id}{LOCK}").unlink(missing_ok=True)
+
+
+def sweep_partial(home: Path) -> list[str]:
+    """Remove what killed runs left in a strategy's folder; partial runs whose writer lives are locked and stay."""
+    swept = []
+    for partial in sorted(home.glob(f".*{PARTIAL}")):
+        lock = partial.with_name(partial.name.removesuffix(PARTIAL) + LOCK)
+        try:
+            with one_writer(lock):
+                shutil.rmtree(partial, ignore_errors=True)
+                swept.append(partial.name)
+        except Locked:
+            continue
+        lock.unlink(missing_ok=True)
+    return swept
+
+
+def remove_run(folder: Path) -> None:
+    """Delete a run: it loses its name in one step, so that a kill leaves no half of it listed."""
+    hidden = folder.with_name(f".{folder.name}{PARTIAL}")
+    folder.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def run_folders(results_root: Path) -> dict[str, Path]:
+    """Return run id -> folder of every published run, sorted by id (hence by age)."""
+    found: dict[str, Path] = {}
+    if not results_root.is_dir():
+        return found
+    for home in sorted(results_root.iterdir()):
+        if not (NAME.fullmatch(home.name) and home.is_dir()):
+            continue
+        for folder in home.iterdir():
+            if NAME.fullmatch(folder.name) and all((folder / name).is_file() for name in REQUIRED):
+                found[folder.name] = folder
+    return dict(sorted(found.items()))
+
+
+def find_run(results_root: Path, run_id: str) -> Path:
+    """Return the folder of a run, given its id or an unambiguous beginning of it; nearest ids are suggested."""
+    check_name("run id", run_id)
+    folders = run_folders(results_root)
+    if run_id in folders:
+        return folders[run_id]
+    begun = [name for name in folders if name.startswith(run_id)]
+    if len(begun) == 1:
+        return folders[begun[0]]
+    if begun:
+        raise RunError(f"run id {run_id!r} begins {len(begun)} runs: {', '.join(begun[-RECENT:])}; give more of it")
+    if not folders:
+        raise RunError(f"run id {run_id!r} is not known: {results_root} holds no run; see --results-root")
+    hint = did_you_mean(run_id, folders) or f"; the latest are {', '.join(list(folders)[-RECENT:])}"
+    raise RunError(f"run id {run_id!r} is not in {results_root}{hint}")
+
+
+def read_run(folder: Path) -> Run:
+    """Return a published run; a file that is not the JSON it should be is named."""
+    return Run(folder, read_json(folder / CONTEXT), read_json(folder / METRICS_FILE))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object of a run folder."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}); the run folder is damaged") from None
+    if not isinstance(content, dict):
+        raise RunError(f"{path} holds a {type(content).__name__}; a JSON object is expected")
+    return content

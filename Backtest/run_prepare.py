@@ -1,0 +1,121 @@
+"""Stage A: compute a recipe's factors from klines and write a factor set. Prints one JSON object."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if __name__ == "__main__" and not __package__:  # not in a worker process, which finds the package already
+    import _bootstrap  # type: ignore[import-not-found]  # noqa: F401  (run by path: makes the package importable)
+
+from Backtest.cli import run_command, split_symbols
+
+if TYPE_CHECKING:
+    from Backtest.prepare import PrepareSettings
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line of Stage A."""
+    parser = argparse.ArgumentParser(
+        prog="run_prepare.py",
+        description=__doc__,
+        epilog="Defaults stand in config/core.yaml; flags override them. Exit codes: 0 all symbols written; 1 some "
+        "symbols or factors left out, each named with its reason; 2 nothing written; 130 and 143 stopped, run the same "
+        "command again to finish.",
+    )
+    add = parser.add_argument
+    add("--factor-set", metavar="NAME", help="name of the result (required)")
+    add("--dsl-path", type=Path, metavar="FILE", help="recipe, yaml or JSON (required)")
+    add("--timeframe", metavar="TF", help="bar length, e.g. 15m, 2H, 4h, 1d (required)")
+    add("--symbols", nargs="+", metavar="SYMBOL", help='BTCUSDT,ETHUSDT or "@file" or all (default: all)')
+    add("--start", metavar="TIME", help="first bar, UTC, e.g. 2021-01-01 (default: first there is)")
+    add("--end", metavar="TIME", help="bars that open before this time (default: last there is)")
+    add("--data-root", type=Path, metavar="DIR", help="folder that holds the klines folder")
+    add("--datahub-root", type=Path, metavar="DIR", help="where factor sets are written")
+    add("--workers", type=int, metavar="N", help="processes; 0: one per core")
+    add("--on-missing", choices=("fail", "drop"), default="fail", help="what a factor above its na_threshold does")
+    add("--allow-module", action="append", metavar="MODULE", help="module whose functions the recipe may name")
+    add("--config", type=Path, metavar="FILE", help="settings instead of config/core.yaml")
+    add("--log-level", choices=LEVELS, help="how much the log file says")
+    add("--overwrite", action="store_true", help="replace the factor set that is there")
+    add("--dry-run", action="store_true", help="check everything but the klines, write nothing")
+    add("--explain", action="store_true", help="print what each factor needs, write nothing (needs --dsl-path only)")
+    add("--list-operators", action="store_true", help="print the operators of the language")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Make the settings, run Stage A, print its summary."""
+    from Backtest.files import json_text
+    from Backtest.process import clean_stdout, seconds_alive
+
+    with clean_stdout() as write:
+        if arguments.list_operators:
+            from Backtest.data.dsl.explain import operator_page
+
+            write(operator_page())
+            return 0
+        import time
+
+        started = time.monotonic() - seconds_alive()
+        from Backtest.prepare import prepare
+
+        settings = settings_of(arguments, started)
+        if arguments.explain:
+            from Backtest.stage_a.explain import explain_recipe
+
+            write(explain_recipe(settings))
+            return 0
+        summary = prepare(settings, on_stop=lambda stopped: write(json_text(stopped)))
+        write(json_text(summary))
+        return 1 if summary["status"] == "incomplete" else 0
+
+
+def settings_of(arguments: argparse.Namespace, started: float) -> PrepareSettings:
+    """Return the settings that the command line means; its relative paths are relative to the working directory."""
+    from Backtest.errors import SettingsError
+    from Backtest.prepare import PrepareSettings
+    from Backtest.settings import load_core, resolve, with_flags
+
+    needed = ("dsl_path",) if arguments.explain else ("factor_set", "dsl_path", "timeframe")
+    for name in needed:
+        if not getattr(arguments, name):
+            raise SettingsError(f"--{name.replace('_', '-')} is required; -h shows all flags")
+    here = Path.cwd()
+    core = load_core(
+        arguments.config,
+        data_root=arguments.data_root and str(resolve(arguments.data_root, here)),
+        datahub_root=arguments.datahub_root and str(resolve(arguments.datahub_root, here)),
+        workers=arguments.workers,
+        log_level=arguments.log_level,
+    )
+    if arguments.allow_module:
+        core = with_flags(core, allow_modules=(*core.allow_modules, *arguments.allow_module))
+    symbols = split_symbols(arguments.symbols)
+    return PrepareSettings(
+        core=core,
+        timeframe=arguments.timeframe or "",
+        factor_set=arguments.factor_set or "",
+        dsl_path=resolve(arguments.dsl_path, here),
+        symbols=None if symbols is None else tuple(symbols),
+        start=arguments.start,
+        end=arguments.end,
+        on_missing=arguments.on_missing,
+        overwrite=arguments.overwrite,
+        dry_run=arguments.dry_run,
+        started=started,
+    )
+
+
+def command(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments and return its exit code."""
+    return run_command(main, make_parser(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(command())

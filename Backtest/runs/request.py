@@ -1,0 +1,227 @@
+"""What to run, decided once: the strategy with its parameters, the settings, the window and the roots.
+
+The command line and ``--verify`` both make a `RunRequest`; what follows cannot tell them apart.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..data.clock import parse_time
+from ..data.timeframe import Timeframe, parse_timeframe
+from ..errors import RunError, SettingsError
+from ..names import check_name
+from ..settings import PROJECT_ROOT, CoreSettings, build, load_core, read_mapping, resolve
+
+if TYPE_CHECKING:
+    from ..engine.costs import Instrument
+    from ..strategies.base import Strategy
+
+STRATEGY_YAMLS = PROJECT_ROOT / "config" / "strategies"
+INSTRUMENTS_YAML = PROJECT_ROOT / "config" / "instruments.yaml"
+
+SECRET = re.compile(r"secret|passw|credential|api_?key|private_?key|access_?token", re.IGNORECASE)
+"""Parameter names that are refused: a run folder keeps every parameter, and people share run folders."""
+
+
+@dataclass(frozen=True)
+class StrategyChoice:
+    """A strategy and all its parameters.
+
+    Attributes
+    ----------
+    name
+        Names the folder of its runs: a key of STRATEGIES, or the class of the user's own strategy.
+    source
+        ``module:Class`` of the user's own strategy, else None.
+    params
+        Every parameter with its value; for the user's own strategy the given ones, as text.
+    strategy
+        The object, None for the user's own.
+    """
+
+    name: str
+    source: str | None
+    params: Mapping[str, Any]
+    strategy: Strategy | None
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """All that a run depends on beside the data.
+
+    Attributes
+    ----------
+    core, instruments
+        Settings, and the limits of single symbols.
+    timeframe, factor_set, choice
+        What is traded on, and how.
+    symbols
+        As asked; None: those of the factor set.
+    start, end
+        Half-open window of bar open times, ns since the epoch; None: that of the factor set.
+    data_root
+        None: the one Stage A recorded.
+    datahub_root
+        Where the factor set lies.
+    dsl_path
+        Recipe that the factor set must have been made from; None: not compared.
+    """
+
+    core: CoreSettings
+    instruments: Mapping[str, Instrument]
+    timeframe: Timeframe
+    factor_set: str
+    choice: StrategyChoice
+    symbols: tuple[str, ...] | None
+    start: int | None
+    end: int | None
+    data_root: Path | None
+    datahub_root: Path
+    dsl_path: Path | None = None
+
+
+@dataclass(frozen=True)
+class BacktestSettings:
+    """What ``run_backtest.py`` was asked.
+
+    Attributes
+    ----------
+    request
+        What to run.
+    results_root
+        Where run folders go.
+    overwrite
+        Remove earlier runs of the very same experiment once this one is published.
+    arguments
+        As given, for run_context.json.
+    """
+
+    request: RunRequest
+    results_root: Path
+    overwrite: bool
+    arguments: Mapping[str, Any]
+
+
+def parse_params(words: Sequence[str]) -> dict[str, str]:
+    """Return ``key=value`` words as a mapping; a repeated or secret-looking key is refused."""
+    params: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise SettingsError(f"--param {word!r}; key=value is allowed")
+        if SECRET.search(key):
+            raise SettingsError(f"--param {key}: looks like a secret, and the run folder would keep it; leave it out")
+        if key in params:
+            raise SettingsError(f"--param {key} is given twice: {params[key]!r} and {value!r}")
+        params[key] = value
+    return params
+
+
+def choose_strategy(
+    name: str, params: Mapping[str, str], yaml_values: Mapping[str, Any] | None = None
+) -> StrategyChoice:
+    """Return a strategy from its name or ``module:Class``, its yaml's values and ``--param``.
+
+    `yaml_values` None reads ``config/strategies/<name>.yaml`` where there is one.
+    """
+    if ":" in name:
+        folder = check_name("strategy", name.rpartition(":")[2])
+        return StrategyChoice(folder, name, dict(params), None)
+    from ..strategies import STRATEGIES, build_strategy
+
+    if yaml_values is None:
+        path = STRATEGY_YAMLS / f"{name}.yaml"
+        yaml_values = read_mapping(path) if name in STRATEGIES and path.exists() else {}
+    strategy = build_strategy(name, params, yaml_values)
+    return StrategyChoice(name, None, asdict(strategy), strategy)  # type: ignore[call-overload]
+
+
+def settings_of(arguments: Namespace, symbols: Sequence[str] | None) -> BacktestSettings:
+    """Return the settings of a command line: defaults, then core.yaml or ``--config``, then flags.
+
+    Paths that were typed are relative to the working directory, those of settings to the project root.
+    """
+    from ..engine.costs import load_instruments
+
+    params = parse_params(arguments.param)
+    core = load_core(arguments.config, log_level=arguments.log_level)
+    core = replace(core, allow_modules=tuple(dict.fromkeys([*core.allow_modules, *(arguments.allow_module or [])])))
+    request = RunRequest(
+        core=core,
+        instruments=load_instruments(INSTRUMENTS_YAML) if INSTRUMENTS_YAML.exists() else {},
+        timeframe=parse_timeframe(arguments.timeframe),
+        factor_set=check_name("factor set", arguments.factor_set),
+        choice=choose_strategy(arguments.strategy, params),
+        symbols=None if symbols is None else tuple(symbols),
+        start=None if arguments.start is None else parse_time(arguments.start),
+        end=None if arguments.end is None else parse_time(arguments.end),
+        data_root=None if arguments.data_root is None else arguments.data_root.absolute(),
+        datahub_root=resolve(core.datahub_root)
+        if arguments.datahub_root is None
+        else arguments.datahub_root.absolute(),
+        dsl_path=None if arguments.dsl_path is None else arguments.dsl_path.absolute(),
+    )
+    results = resolve(core.results_root) if arguments.results_root is None else arguments.results_root.absolute()
+    given = {name: _plain(value) for name, value in vars(arguments).items()}
+    return BacktestSettings(request, results, arguments.overwrite, given)
+
+
+def _plain(value: Any) -> Any:
+    return (
+        [_plain(item) for item in value]
+        if isinstance(value, list)
+        else str(value)
+        if isinstance(value, Path)
+        else value
+    )
+
+
+def storable(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as JSON can hold them: infinities as text."""
+    return {
+        name: repr(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in params.items()
+    }
+
+
+def as_text(value: Any) -> str:
+    """Return a stored parameter as ``--param`` takes it."""
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def request_of(context: Mapping[str, Any]) -> RunRequest:
+    """Return the request that a run_context.json describes.
+
+    Raises
+    ------
+    RunError
+        The context lacks something.
+    """
+    from ..engine.costs import Instrument
+
+    try:
+        stored = context["strategy"]
+        params = {name: as_text(value) for name, value in stored["params"].items()}
+        choice = choose_strategy(stored["source"] or stored["name"], params, {})
+        return RunRequest(
+            core=build(CoreSettings, context["settings"], "run_context.json"),
+            instruments={name: Instrument(**limits) for name, limits in context["instruments"].items()},
+            timeframe=parse_timeframe(context["timeframe"]),
+            factor_set=context["factor_set"],
+            choice=choice,
+            symbols=tuple(context["symbols"]),
+            start=parse_time(context["start"]),
+            end=parse_time(context["end"]),
+            data_root=resolve(context["inputs"]["data_root"]),
+            datahub_root=resolve(context["inputs"]["datahub_root"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        run_id = context.get("run_id")
+        raise RunError(f"run_context.json of {run_id} lacks {error}; the run cannot be replayed") from None

@@ -1,0 +1,138 @@
+"""Runs as text for a terminal: one run, all runs, two runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from ..errors import SettingsError, did_you_mean
+from ..metrics import METRICS
+from ..report.words import GROUPS, label, metric_words, param_words
+from ..results import Run
+from .index import Entry
+
+LISTED = ("total_return", "annualized_return", "sharpe_ratio", "max_drawdown", "num_trades")
+FACTS = ("run_id", "strategy", "timeframe", "factor_set", "start", "end", "created_at")
+DIFFERING = ("strategy", "factor_set", "timeframe", "start", "end", "symbols", "settings")
+
+Table = Sequence[Sequence[str]]
+
+
+def aligned(rows: Table, *, left: int = 1) -> str:
+    """Return rows as text columns: the first `left` to the left, the rest to the right; two blanks between."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) if n < left else cell.rjust(width)
+                 for n, (cell, width) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def run_text(run: Run) -> str:
+    """Return one run: what was run, then the metrics by group."""
+    context = run.context
+    what = [
+        ("run", run.run_id),
+        ("strategy", f"{context['strategy']['name']} {param_words(context['strategy']['params'])}"),
+        ("factor set", f"{context['factor_set']}, {context['timeframe']} bars, {len(context['symbols'])} symbols"),
+        ("window", f"{context['start']} to {context['end']}"),
+        ("folder", str(run.folder)),
+    ]
+    if context.get("synthetic"):
+        what.append(("prices", "synthetic market: no evidence for the strategy"))
+    parts = [aligned(what, left=2)]
+    for group, names in GROUPS.items():
+        rows = [(f"  {label(name)}", metric_words(name, run.metrics.get(name))) for name in names]
+        parts.append(f"{group}\n{aligned(_to_width(rows))}")
+    parts += [f"warning: {warning}" for warning in context.get("warnings", [])]
+    return "\n\n".join(parts)
+
+
+def _to_width(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Widen the columns so that those of all groups stand below each other."""
+    longest = 2 + max(len(label(name)) for name in METRICS)
+    return [(name.ljust(longest), value.rjust(20)) for name, value in rows]
+
+
+def sorted_entries(entries: Sequence[Entry], by: str | None) -> list[Entry]:
+    """Return the index sorted by a metric, the best first and null last, or by a fact; oldest first without `by`."""
+    if by is None:
+        return list(entries)
+    if by in FACTS:
+        return sorted(entries, key=lambda entry: str(entry[by]))
+    if by not in METRICS:
+        raise SettingsError(f"--sort {by!r} is not a metric{did_you_mean(by, [*METRICS, *FACTS])} see metrics.json")
+    present = [entry for entry in entries if entry["metrics"].get(by) is not None]
+    absent = [entry for entry in entries if entry["metrics"].get(by) is None]
+    return sorted(present, key=lambda entry: entry["metrics"][by], reverse=METRICS[by].better != "low") + absent
+
+
+def list_text(entries: Sequence[Entry], by: str | None) -> str:
+    """Return a table of runs, one a line; a metric that is sorted by gets a column."""
+    names = LISTED if by is None or by in LISTED or by not in METRICS else (by, *LISTED)
+    head = ("run_id", "strategy", "tf", "factor set", "start", "end", "symbols", *names)
+    rows = [head]
+    for entry in sorted_entries(entries, by):
+        metrics = [metric_words(name, entry["metrics"].get(name)) for name in names]
+        facts = [entry["run_id"], entry["strategy"], entry["timeframe"], entry["factor_set"]]
+        rows.append((*facts, entry["start"][:10], entry["end"][:10], str(len(entry["symbols"])), *metrics))
+    return aligned(rows, left=6) if len(rows) > 1 else "no runs yet"
+
+
+def comparison(left: Run, right: Run) -> dict[str, Any]:
+    """Return two runs side by side: every metric, what was asked differently, the first order that differs."""
+    metrics = {}
+    for name in METRICS:
+        one, other = left.metrics.get(name), right.metrics.get(name)
+        change = other - one if isinstance(one, int | float) and isinstance(other, int | float) else None
+        metrics[name] = {"a": one, "b": other, "difference": change}
+    return {
+        "a": left.run_id,
+        "b": right.run_id,
+        "differing": differing(left.context, right.context),
+        "metrics": metrics,
+        "first_differing_order": first_differing_line(left.folder / "orders.csv", right.folder / "orders.csv"),
+    }
+
+
+def differing(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str = "") -> dict[str, list[Any]]:
+    """Return what two contexts were asked differently: dotted key -> both values."""
+    found: dict[str, list[Any]] = {}
+    for key in DIFFERING if not prefix else sorted({*left, *right}):
+        one, other = left.get(key), right.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found |= differing(one, other, f"{prefix}{key}.")
+        elif one != other:
+            found[f"{prefix}{key}"] = [one, other]
+    return found
+
+
+def first_differing_line(left: Path, right: Path) -> dict[str, Any] | None:
+    """Return the first line in which two CSV files differ, with what each has there; None when they are equal."""
+    mine, theirs = (path.read_text(encoding="utf-8").splitlines() for path in (left, right))
+    for line, (one, other) in enumerate(zip_longest(mine, theirs), 1):
+        if one != other:
+            return {"line": line, "a": one, "b": other}
+    return None
+
+
+def comparison_text(found: Mapping[str, Any]) -> str:
+    """Return a comparison as text."""
+    rows: list[tuple[str, ...]] = [("", found["a"], found["b"], "difference")]
+    for name, values in found["metrics"].items():
+        change = values["difference"]
+        shown = "" if change is None or change == 0 else ("+" if change > 0 else "") + metric_words(name, change)
+        rows.append((label(name), metric_words(name, values["a"]), metric_words(name, values["b"]), shown))
+    parts = [aligned(rows)]
+    if found["differing"]:
+        asked = [(name, str(one), str(other)) for name, (one, other) in found["differing"].items()]
+        parts.append("asked differently\n" + aligned([(f"  {name}", *values) for name, *values in asked], left=3))
+    first = found["first_differing_order"]
+    if first is None:
+        parts.append("orders: identical")
+    else:
+        parts.append(f"first differing order, line {first['line']} of orders.csv\n  a: {first['a']}\n  b: {first['b']}")
+    return "\n\n".join(parts)

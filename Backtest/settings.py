@@ -1,0 +1,188 @@
+"""Settings of both stages. A default stands once, here; config/core.yaml overrides it, a flag overrides both."""
+
+from __future__ import annotations
+
+import reprlib
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
+
+from .errors import SettingsError, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+CORE_YAML = PROJECT_ROOT / "config" / "core.yaml"
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+@dataclass(frozen=True)
+class CoreSettings:
+    """What config/core.yaml may hold. Relative paths are relative to the project root.
+
+    Attributes
+    ----------
+    data_root, datahub_root, results_root, log_root
+        Where klines are read, factor sets and runs are written, logs go.
+    log_level
+        DEBUG, INFO, WARNING or ERROR.
+    klines_folder, file_pattern
+        Klines lie in ``<data_root>/<klines_folder>/<timeframe>/<file_pattern>.csv|.csv.gz|.parquet``.
+    quote
+        Quote currency that ``BTC`` is completed with.
+    last_bar
+        ``auto`` drops the last bar when it closes after the file was written; ``drop`` and ``keep`` always do.
+    episode_gap
+        Missing time after which a symbol counts as delisted, and a later bar as a new listing.
+    max_bad_rows
+        Share of a symbol's rows that may be dropped before the symbol is refused.
+    max_gap, min_coverage
+        Refuse a symbol with a longer gap (duration) or a lower share of bars (fraction); None: never.
+    gap_tolerance
+        Share of a window that may be missing before a rolling operator is.
+    max_window
+        Longest window of an operator, bars.
+    workers
+        Processes; 0 means one per core.
+    memory_limit_gb
+        Stage A keeps each worker's arrays below this.
+    function_timeout
+        Seconds that a library factor may take per block of symbols.
+    allow_modules
+        Modules whose functions a recipe may name.
+    initial_cash
+        Quote currency at the start of a run.
+    benchmark
+        Symbol whose buy-and-hold is drawn beside every run.
+    commission, slippage
+        Fractions of the traded value and of the price.
+    slippage_capped
+        True caps the slipped price at the bar's high and low, as Backtrader does by default.
+    lot_step, min_notional
+        Smallest size step in base units and smallest order value in quote currency.
+    no_trade_band
+        Target weights closer than this to the current weight leave the position alone.
+    on_rejected
+        ``count`` leaves an order that the cash does not cover to the broker; ``scale`` shrinks the opening buys.
+    delisting_haircut
+        Fraction of the last close that is lost when a delisted holding is settled.
+    risk_free
+        Yearly rate that Sharpe and Sortino subtract.
+    """
+
+    data_root: str = "DataHub/synthetic_market"
+    datahub_root: str = "DataHub"
+    results_root: str = "Backtest/results"
+    log_root: str = "FactorFoundry/logs"
+    log_level: LogLevel = "INFO"
+    klines_folder: str = "6.Binance Data Resampled"
+    file_pattern: str = "{symbol}"
+    quote: str = "USDT"
+    last_bar: Literal["auto", "drop", "keep"] = "auto"
+    episode_gap: str = "3d"
+    max_bad_rows: float = 0.001
+    max_gap: str | None = None
+    min_coverage: float | None = None
+    gap_tolerance: float = 0.1
+    max_window: int = 1_000_000
+    workers: int = 0
+    memory_limit_gb: float = 4.0
+    function_timeout: float = 600.0
+    allow_modules: tuple[str, ...] = ("Backtest.data.indicators",)
+    initial_cash: float = 100_000.0
+    benchmark: str = "BTCUSDT"
+    commission: float = 0.001
+    slippage: float = 0.001
+    slippage_capped: bool = False
+    lot_step: float = 1e-8
+    min_notional: float = 5.0
+    no_trade_band: float = 0.0
+    on_rejected: Literal["count", "scale"] = "count"
+    delisting_haircut: float = 0.0
+    risk_free: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, low, high in RANGES:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise SettingsError(f"{name} is {value!r}; allowed is {low:g} to {high:g}")
+        if "{symbol}" not in self.file_pattern:
+            raise SettingsError(f"file_pattern is {self.file_pattern!r}; it must hold {{symbol}}")
+        from .data.timeframe import parse_duration
+
+        parse_duration(self.episode_gap, "episode_gap")
+        if self.max_gap is not None:
+            parse_duration(self.max_gap, "max_gap")
+
+
+RANGES: tuple[tuple[str, float, float], ...] = (
+    ("max_bad_rows", 0, 1), ("min_coverage", 0, 1), ("gap_tolerance", 0, 0.5), ("max_window", 1, 10_000_000),
+    ("workers", 0, 1024), ("memory_limit_gb", 0.1, 100_000), ("function_timeout", 0.1, 1_000_000),
+    ("initial_cash", 1e-6, 1e15), ("commission", 0, 0.5), ("slippage", 0, 0.5), ("lot_step", 1e-12, 1e9),
+    ("min_notional", 0, 1e12), ("no_trade_band", 0, 1), ("delisting_haircut", 0, 1), ("risk_free", -1, 10),
+)  # fmt: skip
+
+Settings = TypeVar("Settings")
+
+
+def load_core(path: Path | None = None, **flags: Any) -> CoreSettings:
+    """Return the core settings: defaults, then the yaml file, then every flag that is not None."""
+    source = path or CORE_YAML
+    from_file = read_mapping(source) if path or source.exists() else {}
+    given = {name: value for name, value in flags.items() if value is not None}
+    return build(CoreSettings, {**from_file, **given}, str(source) if from_file else "flags")
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the top-level mapping of a yaml or JSON file, refusing what `documents` refuses."""
+    from .documents import load_document
+
+    content = load_document(path).value
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: holds a {type(content).__name__}; a mapping of setting: value is allowed")
+    return content
+
+
+def build(kind: type[Settings], values: dict[str, Any], where: str) -> Settings:
+    """Return the frozen dataclass `kind` from plain values, strictly typed; unknown names are refused."""
+    from pydantic import ValidationError
+
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            near = did_you_mean(name, known) or ";"
+            raise SettingsError(f"{where}: {name!r} is not a setting{near} allowed: {', '.join(known)}")
+    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    try:
+        checked = strict_model(kind).model_validate(lists)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        found = "is missing" if first["type"] == "missing" else f"is {reprlib.repr(first['input'])}"
+        raise SettingsError(f"{where}: {name} {found}; {first['msg'].lower()}") from None
+    return kind(**{name: getattr(checked, name) for name in known})
+
+
+def strict_model(kind: type[Any]) -> type[BaseModel]:
+    """Return the model that checks the fields of `kind`; pydantic's strict dataclasses refuse plain mappings."""
+    from pydantic import ConfigDict, create_model
+
+    hints = get_type_hints(kind)
+    columns: dict[str, Any] = {
+        field.name: (hints[field.name], ... if field.default is MISSING else field.default) for field in fields(kind)
+    }
+    return create_model(kind.__name__, __config__=ConfigDict(strict=True, arbitrary_types_allowed=True), **columns)
+
+
+def resolve(path: str | Path, base: Path = PROJECT_ROOT) -> Path:
+    """Return an absolute path; relative ones of settings lie under the project root."""
+    return (base / Path(path).expanduser()).absolute()
+
+
+def with_flags(settings: Settings, **flags: Any) -> Settings:
+    """Return `settings` with every flag that is not None."""
+    return replace(settings, **{name: value for name, value in flags.items() if value is not None})  # type: ignore[type-var]

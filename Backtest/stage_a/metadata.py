@@ -1,0 +1,185 @@
+"""What Stage A writes about a factor set: the manifest that decides its bytes, and the metadata JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata as packages
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import files
+from ..settings import PROJECT_ROOT, CoreSettings
+
+if TYPE_CHECKING:
+    from ..data.dsl.plan import Plan, PlannedFactor
+    from ..data.hub import Hub
+    from ..data.hub_journal import Block, Record
+    from ..data.timeframe import Timeframe
+
+LAYOUT = 1
+"""Version of the files' layout: raise it when the same values would be written as other bytes."""
+
+DECIDING_SETTINGS = (
+    "klines_folder", "file_pattern", "last_bar", "episode_gap", "max_bad_rows", "max_gap", "min_coverage",
+    "gap_tolerance",
+)  # fmt: skip
+"""Settings that a factor value, or which symbols get a file, can depend on."""
+
+DECIDING_PACKAGES = ("numpy", "numba", "pyarrow")
+"""Packages that can change a bit of a value or of a file."""
+
+
+def software() -> dict[str, str]:
+    """Return the versions that made the files."""
+    return {
+        "python": platform.python_version(),
+        **{name: packages.version(name) for name in DECIDING_PACKAGES},
+        "code_sha256": code_sha256(PROJECT_ROOT / "Backtest" / "data"),
+    }
+
+
+def code_sha256(folder: Path) -> str:
+    """Return the hash of the source files that compute factors: other code may mean other values."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.lark")]):
+        digest.update(files.text_sha1(path.read_bytes()).encode())
+    return digest.hexdigest()
+
+
+def library_sha256(plan: Plan) -> dict[str, str]:
+    """Return the hash of each module whose functions the recipe names."""
+    hashes = {}
+    for source in sorted({factor.source for factor in plan.factors if factor.source}):
+        name = source.partition(":")[0]
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path:
+            hashes[name] = files.text_sha1(Path(path).read_bytes())
+    return hashes
+
+
+def manifest(
+    *,
+    plan: Plan,
+    dsl_sha1: str,
+    core: CoreSettings,
+    timeframe: Timeframe,
+    data_root: Path,
+    start_ns: int | None,
+    end_ns: int | None,
+    symbols: tuple[str, ...],
+    on_missing: str,
+) -> dict[str, Any]:
+    """Return whatever decides the bytes of a factor set's files, klines apart."""
+    from ..data.clock import time_words
+
+    return {
+        "layout": LAYOUT,
+        "dsl_sha1": dsl_sha1,
+        "timeframe": timeframe.seconds,
+        "data_root": str(data_root),
+        "asked": {name: None if ns is None else time_words(ns) for name, ns in (("start", start_ns), ("end", end_ns))},
+        "on_missing": on_missing,
+        "settings": {name: getattr(core, name) for name in DECIDING_SETTINGS},
+        "symbols": list(symbols) if plan.cross_symbol else None,
+        "library": library_sha256(plan),
+        "software": software(),
+    }
+
+
+def metadata(
+    *,
+    hub: Hub,
+    factor_set: str,
+    timeframe: Timeframe,
+    plan: Plan,
+    manifest: Mapping[str, Any],
+    generation: str,
+    blocks: Sequence[Block],
+    refused: Mapping[str, str],
+    synthetic: bool,
+) -> dict[str, Any]:
+    """Return the metadata JSON of a finished factor set; `created_at` alone comes from a clock."""
+    records = {record.symbol: record for block in blocks for record in block.records}
+    symbols = sorted(records)
+    folder = hub.set_folder(timeframe, factor_set).relative_to(hub.root).as_posix()
+    start, end = _covered(records, timeframe, manifest["asked"])
+    return {
+        "factor_set": factor_set,
+        "timeframe": timeframe.label,
+        "data_root": manifest["data_root"],
+        "start": start,
+        "end": end,
+        "asked": manifest["asked"],
+        "symbols": symbols,
+        "rows": sum(record.rows for record in records.values()),
+        "factors": {factor.name: _factor_facts(factor, records, blocks) for factor in plan.factors},
+        "dsl_sha1": manifest["dsl_sha1"],
+        "files": {symbol: _file_facts(records[symbol], folder) for symbol in symbols},
+        "qc": {symbol: found for symbol in symbols if (found := findings(records[symbol]))},
+        "refused": dict(sorted(refused.items())),
+        "synthetic": synthetic,
+        "on_missing": manifest["on_missing"],
+        "settings": manifest["settings"],
+        "software": manifest["software"],
+        "generation": generation,
+        "created_at": files.utc_now(),
+    }
+
+
+def _covered(records: Mapping[str, Record], timeframe: Timeframe, asked: Mapping[str, str | None]) -> tuple[str, str]:
+    """Return the window that the values cover: from the asked start, else the first bar, to the close of the last."""
+    from ..data.clock import parse_time, time_words
+
+    first = min(parse_time(record.start) for record in records.values())
+    last = max(parse_time(record.end) for record in records.values())
+    return asked["start"] or time_words(first), time_words(last + timeframe.ns)
+
+
+def _factor_facts(factor: PlannedFactor, records: Mapping[str, Record], blocks: Sequence[Block]) -> dict[str, Any]:
+    what = "source" if factor.source else "expression"
+    missing = {symbol: record.missing[factor.name] for symbol, record in sorted(records.items())}
+    bars = {symbol: record.bars for symbol, record in records.items()}
+    return {
+        what: getattr(factor, what),
+        "params": dict(factor.params),
+        "lookback_bars": factor.lookback,
+        "na_threshold": factor.na_threshold,
+        "missing_ratio": sum(missing.values()) / sum(bars.values()),
+        "missing_ratio_by_symbol": {symbol: count / bars[symbol] for symbol, count in missing.items()},
+        "dtype": "float64",
+        **{
+            f"{kind}_values": sum(block.counts.get(factor.name, {}).get(kind, 0) for block in blocks)
+            for kind in ("undefined", "infinite")
+        },
+        "description": factor.description,
+    }
+
+
+def _file_facts(record: Record, folder: str) -> dict[str, Any]:
+    source = record.sources[record.symbol]
+    return {
+        "path": f"{folder}/{record.symbol}.parquet",
+        "sha256": record.sha256,
+        "rows": record.rows,
+        "start": record.start,
+        "end": record.end,
+        "source_sha256": source.sha256,
+        "source_path": source.path,
+        "source_size": source.size,
+        "bars": record.bars,
+        "bars_sha256": record.bars_sha256,
+        "last_bar": source.last_bar,
+    }
+
+
+def findings(record: Record) -> list[dict[str, Any]]:
+    """Return the QC findings of a symbol: in its klines, and factors that were dropped."""
+    dropped = [
+        {"kind": "factor_dropped", "count": record.missing[name], "first": record.start, "detail": words}
+        for name in record.dropped
+        for words in [f"{name} is missing on {record.missing[name]} of {record.bars} bars, above its na_threshold"]
+    ]
+    return [dict(finding) for finding in record.findings] + dropped

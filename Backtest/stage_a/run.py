@@ -1,0 +1,178 @@
+"""Stage A's work, shared among processes: blocks of symbols out, finished files in, whoever is lost found out.
+
+1. `build_symbols` gives the workers all that is not finished; this process holds no data.
+2. With cross-sections, `_population_tasks` reads every symbol first and settles who takes part.
+3. `build_blocks` gives out blocks, accepts their files, and tries the symbols of a lost block one by one.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..data.hub_journal import Source
+from ..data.hub_write import Build
+from ..errors import DataError, FactorError, HubError, RecipeError, SettingsError
+from ..logs import LOGGER
+from .blocks import cut_blocks, largest_block, worker_count
+from .pool import Outcome, Pool
+from .tasks import BuildTask, Inputs, ReadTask, Report
+
+FAILURES = 3
+"""Symbols one by one that a recipe's own function fails on, none having succeeded, before the run gives up on it."""
+
+
+@dataclass
+class Run:
+    """What has happened so far.
+
+    Attributes
+    ----------
+    begun
+        `time.monotonic` of the process's start.
+    refused
+        Symbol -> reason, its data's or its worker's.
+    unlucky
+        Those of `refused` whose data are not to blame: the same command tries them again.
+    shares
+        Seconds that the workers spent on each part of the work, all together.
+    seconds
+        Wall time of each part.
+    """
+
+    begun: float
+    refused: dict[str, str] = field(default_factory=dict)
+    unlucky: set[str] = field(default_factory=set)
+    shares: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", "compute", "write"), 0.0))
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("load", "read", "compute", "write"), 0.0))
+
+    def note(self, report: Report) -> None:
+        """Take what a task reports besides its results."""
+        self.refused.update(report.refused)
+        for symbol, reason in report.refused.items():
+            LOGGER.warning("%s is refused: %s", symbol, reason)
+        for level, text in report.log:
+            LOGGER.log(level, "%s", text)
+        for part, seconds in report.seconds.items():
+            self.shares[part] += seconds
+
+    @contextmanager
+    def worked(self) -> Iterator[None]:
+        """Share out the block's wall time as the workers spent theirs: side by side they take less than their sum."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            wall, total = time.monotonic() - begin, sum(self.shares.values())
+            for part, seconds in self.shares.items():
+                self.seconds[part] += wall * (seconds / total if total else part == "read")
+
+
+def build_symbols(inputs: Inputs, build: Build, run: Run, pool: Pool) -> None:
+    """Build what is not finished yet."""
+    count = worker_count(inputs.job.core.workers, len(inputs.symbols))
+    unfinished = [symbol for symbol in inputs.symbols if symbol not in build.records]
+    if not unfinished and not inputs.plan.cross_symbol:
+        run.seconds["load"] = time.monotonic() - run.begun
+        return
+    try:
+        pool.grow(count)
+        pool.wait_ready()
+        run.seconds["load"] = time.monotonic() - run.begun
+        with run.worked():
+            if inputs.plan.cross_symbol:
+                tasks = _population_tasks(inputs, build, run, pool, count)
+            else:
+                largest = largest_block(inputs.job, unfinished)
+                blocks = cut_blocks(unfinished, workers=count, largest=largest)
+                tasks = deque(BuildTask(inputs.job, block) for block in blocks)
+            build_blocks(inputs, build, run, pool, tasks)
+    finally:
+        pool.stop()  # before the caller sweeps what they were writing
+
+
+def _population_tasks(inputs: Inputs, build: Build, run: Run, pool: Pool, workers: int) -> deque[BuildTask]:
+    """Read every symbol, settle who takes part, and return the one task that is left, if any."""
+    sources: dict[str, Source] = {}
+    everyone = sorted({*inputs.symbols, *inputs.plan.extra_symbols})
+    for outcome in pool.run(
+        deque(ReadTask(inputs.job, block) for block in cut_blocks(everyone, workers=workers, largest=8))
+    ):
+        if outcome.error or outcome.lost:
+            raise _lost_cross_section(outcome)
+        run.note(outcome.value)
+        sources.update(outcome.value.sources)
+    for symbol in set(inputs.plan.extra_symbols).difference(sources):
+        raise DataError(f"a factor needs {symbol}, whose klines are refused: {run.refused[symbol]}")
+    refused = {symbol: reason for symbol, reason in run.refused.items() if symbol in inputs.symbols}
+    members = tuple(symbol for symbol in inputs.symbols if symbol in sources)
+    if not build.settle_population({**refused, **{symbol: source.sha256 for symbol, source in sources.items()}}):
+        LOGGER.info("computed anew: the klines that the cross-sections rest on have changed")
+    if not members or set(members) == set(build.records):
+        return deque()
+    last_bars = {symbol: source.last_bar for symbol, source in sources.items()}
+    return deque([BuildTask(inputs.job, members, last_bars)])
+
+
+def build_blocks(inputs: Inputs, build: Build, run: Run, pool: Pool, tasks: deque[BuildTask]) -> None:
+    """Run the tasks; a block that is lost is tried again symbol by symbol, to find the one at fault."""
+    total = len(inputs.symbols)
+    with progress(total, done=len(build.records)) as advance:
+        for outcome in pool.run(tasks):
+            if not outcome.lost and not outcome.error:
+                report: Report = outcome.value
+                run.note(report)
+                if report.block:
+                    build.accept(report.block, report.temporary)
+                advance(len(outcome.task.symbols))
+            elif isinstance(outcome.error, (HubError, SettingsError)):
+                raise outcome.error
+            elif inputs.plan.cross_symbol:
+                raise _lost_cross_section(outcome)
+            elif len(outcome.task.symbols) > 1:
+                LOGGER.info("%s: %s; tried one by one", ", ".join(outcome.task.symbols), _words(outcome))
+                tasks.extend(replace(outcome.task, symbols=(symbol,)) for symbol in outcome.task.symbols)
+            else:
+                _refuse(build, run, outcome)
+                advance(1)
+
+
+def _refuse(build: Build, run: Run, outcome: Outcome) -> None:
+    (symbol,) = outcome.task.symbols
+    run.refused[symbol] = _words(outcome)
+    run.unlucky.add(symbol)
+    LOGGER.warning("%s is refused: %s", symbol, run.refused[symbol])
+    if isinstance(outcome.error, RecipeError) and not build.blocks and len(run.unlucky) >= FAILURES:
+        raise outcome.error
+
+
+def _words(outcome: Outcome) -> str:
+    if outcome.lost:
+        return outcome.lost
+    error = outcome.error
+    return str(error) if isinstance(error, FactorError) else f"{type(error).__name__}: {error}"
+
+
+def _lost_cross_section(outcome: Outcome) -> FactorError:
+    if isinstance(outcome.error, FactorError):
+        return outcome.error
+    return HubError(
+        f"nothing is published, because the recipe compares symbols and none may silently be absent: {_words(outcome)}"
+    )
+
+
+@contextmanager
+def progress(total: int, *, done: int) -> Iterator[Callable[[int], Any]]:
+    """Yield what to call with the number of symbols that were finished; a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, initial=done, unit="symbol", file=sys.stderr, leave=False) as bar:
+        yield bar.update

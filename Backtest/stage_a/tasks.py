@@ -1,0 +1,112 @@
+"""What Stage A's processes tell each other: the tasks out, the reports back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..data.bars import LastBar
+from ..data.dsl.plan import Plan
+from ..data.hub import Hub
+from ..data.hub_journal import Block, Source
+from ..data.recipe import Recipe
+from ..data.root import KlineRoot
+from ..data.timeframe import Timeframe
+from ..settings import CoreSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every task of a run shares.
+
+    Attributes
+    ----------
+    plan, core, root, timeframe
+        What to compute, by which settings, from which klines, on which clock.
+    klines, partial
+        Folders of the klines cache and of the unfinished factor set.
+    start_ns, end_ns
+        Window of bar open times, half-open; None: as far as the data reach.
+    on_missing
+        ``drop`` writes a factor above its `na_threshold` as missing; ``fail`` leaves it to the parent.
+    """
+
+    plan: Plan
+    core: CoreSettings
+    root: KlineRoot
+    timeframe: Timeframe
+    klines: Path
+    partial: Path
+    start_ns: int | None
+    end_ns: int | None
+    on_missing: Literal["fail", "drop"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is known before any klines are read."""
+
+    hub: Hub
+    root: KlineRoot
+    timeframe: Timeframe
+    symbols: tuple[str, ...]
+    recipe: Recipe
+    plan: Plan
+    manifest: dict[str, Any]
+    job: Job
+
+
+@dataclass(frozen=True)
+class ReadTask:
+    """Parse these symbols' klines into the cache."""
+
+    job: Job
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BuildTask:
+    """Compute these symbols; `last_bars` holds the decisions about last bars that an earlier pass made."""
+
+    job: Job
+    symbols: tuple[str, ...]
+    last_bars: dict[str, LastBar] = field(default_factory=dict)
+
+
+@dataclass
+class Report:
+    """What a task did.
+
+    Attributes
+    ----------
+    refused
+        Symbol -> reason in its data.
+    sources
+        Symbol -> kline file that was read (`read` only).
+    block, temporary
+        What `Build.accept` takes (`build` only).
+    seconds
+        Where the time went: read, compute, write.
+    log
+        Level and text of what was logged here, for the parent's log file.
+    """
+
+    refused: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
+    block: Block | None = None
+    temporary: dict[str, Path] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    log: list[tuple[int, str]] = field(default_factory=list)
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Count the block's wall time as `what`."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - begin

@@ -1,0 +1,94 @@
+"""Long the best scores, short the worst, the same value on both sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import portfolio
+from .base import CrossSection, Floats, check_choice, check_range, check_rebalance
+
+
+@dataclass(frozen=True)
+class LongShort:
+    """Dollar-neutral: long one end of the ranking, short the other, everything else closed.
+
+    Attributes
+    ----------
+    factor
+        Factor whose values are the scores.
+    quantile
+        Fraction of the ranked symbols in each leg, rounded down, at least one symbol.
+    k
+        Symbols in each leg; given, it replaces `quantile`.
+    ascending
+        False: long the highest scores and short the lowest; True: the other way round.
+    weighting
+        equal, score, rank or inverse_vol, applied inside each leg (strongest first: the short leg starts from the
+        worst score, and its `score` weights are distances from the best-placed symbol that was left out).
+    gross_leverage
+        Value of both legs over equity; each leg is half of it. Symbols that are held but cannot be traded use up
+        their part of their own leg.
+    max_weight
+        Cap on each absolute weight, as a fraction of equity.
+    vol_window
+        Days of close-to-close returns behind `inverse_vol`; a symbol whose volatility is not known is not chosen.
+    rebalance
+        Every N-th bar, or 1d, 1w, 1M: as in topk.
+    """
+
+    factor: str
+    quantile: float = 0.2
+    k: int | None = None
+    ascending: bool = False
+    weighting: str = "equal"
+    gross_leverage: float = 1.0
+    max_weight: float = 1.0
+    vol_window: float = 30.0
+    rebalance: str = "1d"
+
+    def __post_init__(self) -> None:
+        check_range("quantile", self.quantile, low=1e-6, high=0.5)
+        if self.k is not None:
+            check_range("k", self.k, low=1, high=100_000)
+        check_choice("weighting", self.weighting, tuple(portfolio.WEIGHTINGS))
+        check_range("gross_leverage", self.gross_leverage, low=0.0, high=10.0)
+        check_range("max_weight", self.max_weight, low=1e-6, high=10.0)
+        check_range("vol_window", self.vol_window, low=1e-3, high=36_500)
+        check_rebalance(self.rebalance)
+
+    @property
+    def volatility_days(self) -> float:
+        """Days of returns that `inverse_vol` needs, else 0."""
+        return self.vol_window if self.weighting == portfolio.NEEDS_VOLATILITY else 0.0
+
+    def target_weights(self, cross_section: CrossSection) -> Floats:
+        """Return the weights [S]: positive long, negative short, 0 closed, NaN where nothing can be traded."""
+        weights = portfolio.resting(cross_section)
+        strengths = self._strengths(cross_section)
+        count = self._leg_size(int(np.isfinite(strengths).sum()))
+        for side in (1, -1):
+            columns, shares = portfolio.leg(cross_section, side * strengths, count, weighting=self.weighting)
+            budget = max(0.0, self.gross_leverage / 2 - portfolio.locked(cross_section, side))
+            weights[columns] = side * portfolio.capped(shares, budget, max_weight=self.max_weight)
+        return weights
+
+    def notice(self, cross_section: CrossSection) -> str | None:
+        """Say that two legs of k symbols need more symbols than can be chosen."""
+        count = int(np.isfinite(self._strengths(cross_section)).sum())
+        asked = self.k if self.k is not None else 1
+        if count >= 2 * asked:
+            return None
+        return (
+            f"longshort: two legs of {asked} need {2 * asked} symbols, but only {count} can be traded and have a score;"
+            f" each leg holds {count // 2}"
+        )
+
+    def _leg_size(self, count: int) -> int:
+        wanted = self.k if self.k is not None else max(1, int(self.quantile * count + 1e-9))
+        return min(wanted, count // 2)
+
+    def _strengths(self, cross_section: CrossSection) -> Floats:
+        scores = portfolio.selectable(cross_section, self.weighting)
+        return -scores if self.ascending else scores

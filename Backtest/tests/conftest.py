@@ -1,0 +1,80 @@
+"""What every test may use: the real data, the ``--long`` option, and a copy of the project to run commands in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import site
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import quickstart
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+LEFT_OUT = (".git", ".venv*", ".*cache", "DataHub", "FactorFoundry", "results", "tests", "benchmarks", ".hypothesis")
+"""What a clone does not hold, and what no command needs. Compiled kernels come along, or each copy compiles anew."""
+
+SITE_LINK = "import site; site.addsitedir({!r})\n"
+STAND_IN_PIP = """import os, sys
+if __name__ == "__main__":
+    with open(os.path.join(sys.prefix, "pip_calls.txt"), "a", encoding="utf-8") as calls:
+        print(*sys.argv[1:], file=calls)
+    print("stand-in pip was called", file=sys.stderr)
+    sys.exit(int(os.environ.get("STAND_IN_PIP_CODE", "0")))
+"""
+"""Takes pip's place in a copy's environment: notes that it was called, installs nothing."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="full counts of kills, mutations and seeds")
+
+
+@pytest.fixture(scope="session")
+def long_run(request: pytest.FixtureRequest) -> bool:
+    """True with ``--long``: tests then use their full counts."""
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data roots; skips where it is missing."""
+    return real_data_folder()
+
+
+def real_data_folder() -> Path:
+    """Return FACTOR_REAL_DATA, by default ../shared/data beside the project; skip where it is missing."""
+    folder = Path(os.environ.get("FACTOR_REAL_DATA") or PROJECT_ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is not a folder (set FACTOR_REAL_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def project_copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the project, as it would be cloned, in a path with spaces and other letters than ASCII.
+
+    Its ``.venv`` is an empty environment that looks through to the packages of the interpreter that runs the tests
+    and carries the mark of installed pins, so that no command here reaches for the network.
+    """
+    root = tmp_path_factory.mktemp("copy") / "quant projekt 量化 é"
+    shutil.copytree(PROJECT_ROOT, root, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    link_environment(root)
+    yield root
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def link_environment(root: Path) -> None:
+    """Make ``root/.venv`` as quickstart.py would leave it, in a tenth of a second."""
+    place = root / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+    packages = next(place.glob("lib/python*/site-packages"), place / "Lib" / "site-packages")
+    links = "".join(SITE_LINK.format(folder) for folder in site.getsitepackages())
+    (packages / "outer_packages.pth").write_text(links, encoding="utf-8")
+    (packages / "pip.py").write_text(STAND_IN_PIP, encoding="utf-8")
+    pins = {name: quickstart.digest(name) for name in quickstart.closure(quickstart.TEST_PINS)}
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    quickstart.write_marker(str(place), {"python": version, "pins": pins})

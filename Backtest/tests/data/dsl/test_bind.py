@@ -1,0 +1,159 @@
+"""Types, arguments, names and look-ahead: every error before any data is read (FAULTS 38, 39, 40)."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from Backtest.data.dsl.bind import Bound, Scope, bind, length_words
+from Backtest.data.dsl.operators import OPERATORS, Operator
+from Backtest.data.dsl.parser import parse
+from Backtest.data.dsl.steps import StepTable
+from Backtest.data.timeframe import parse_timeframe
+from Backtest.errors import ExpressionError
+
+FIELDS = ("open", "high", "low", "close", "volume")
+
+
+def bound(text: str, table: StepTable | None = None, **scope: object) -> tuple[Bound, StepTable]:
+    steps = table or StepTable()
+    result = bind(parse(text), text, scope=Scope(FIELDS, **scope), table=steps, where="factor 'x'")  # type: ignore[arg-type]
+    return result, steps
+
+
+def lookback(text: str) -> int | None:
+    result, steps = bound(text)
+    return steps.steps[int(result.value)].lookback
+
+
+@pytest.mark.parametrize(
+    "text, offset, message",
+    [
+        ("close > open and volume", 17, "the right operand of 'and' must be a mask; found a series; compare it"),
+        ("(close > open) + 1", 7, "the left operand of '+' must be a series or a number; found a mask; where(mask, 1, 0)"),
+        ("not close", 4, "the operand of 'not' must be a mask; found a series"),
+        ("where(close, 1, 0)", 6, "'c' of where must be a mask; found a series"),
+        ("ts_mean(3, 14)", 8, "'x' of ts_mean must be a series; found the number 3"),
+        ("ts_mean(close, open)", 15, "'d' of ts_mean must be a whole number of bars, 1 or more, written as a literal"),
+        ("ts_mean(close, 0)", 15, "found 0"),
+        ("ts_mean(close, -5)", 15, "found -5"),
+        ("ts_mean(close, 2.5)", 15, "found the number 2.5"),
+        ("ts_mean(close, 14.0)", 15, "found the number 14.0"),
+        ("ts_mean(close, 2 * 7)", 17, "found a computed number"),
+        ("ts_mean(close, 1000001)", 15, "max_window allows 1,000,000"),
+        ("ts_mean(close, 1000000000000000000)", 15, "max_window allows 1,000,000"),
+        ("shift(close, 0)", 13, "look-ahead"),
+        ("shift(close, -1)", 13, "look-ahead"),
+        ("delta(close, -3)", 13, "look-ahead"),
+        ("returns(close, -1.5)", 15, "look-ahead"),
+        ("shift(ts_mean(close, 600000), 600000)", 0, "needs 1,199,999 bars of look-back in total"),
+        ("ts_mean(close)", 0, "needs 'd': ts_mean(x, d, *, min_periods=None)"),
+        ("ts_mean(close, 5, 6)", 18, "takes 2 arguments"),
+        ("ts_mean(close, 5, d=6)", 18, "given twice"),
+        ("ts_mean(close, window=6)", 15, "has no argument 'window'"),
+        ("ts_mean(close, 5, min_period=6)", 18, "did you mean 'min_periods'?"),
+        ("ts_mean(close, 5, min_periods=6)", 0, "min_periods=6 can never be met"),
+        ("ts_mean(close, 5, min_periods=0)", 30, "is 0; allowed is 1 or more"),
+        ("ts_quantile(close, 5, 1.5)", 22, "is 1.5; allowed is 0 to 1"),
+        ("ts_std(close, 5, ddof=2)", 22, "is 2; allowed is 0 to 1"),
+        ("ts_rank(close, 5, norm='x')", 23, "must be one of \"n\", \"n-1\", \"abs\"; found the word 'x'"),
+        ("ts_rank(close, 5, norm=1)", 23, "must be one of"),
+        ("ts_mean('close', 5)", 8, "found the word 'close'"),
+        ("ts_maen(close, 5)", 0, "did you mean 'ts_mean'"),
+        ("TS_MEAN(close, 5)", 0, "did you mean 'ts_mean'"),
+        ("eval(close)", 0, "there is no operator 'eval'"),
+        ("close(3)", 0, "'close' is a series, not an operator"),
+        ("clsoe + 1", 0, "did you mean 'close'"),
+        ("banana + 1", 0, "fields are open, high, low, close, volume"),
+        ("ts_mean + 1", 0, "'ts_mean' is an operator; write ts_mean(x, d"),
+        ("close + {n}", 8, "param {n} is not defined"),
+        ("1 < 2", 2, "the same on every bar"),
+        ("close + 1 / 0", 10, "no finite value"),
+        ("close * 1e308 * 1e308 + 1e308 * 10", 30, "no finite value"),
+        ("bucket(close, 2, 1)", 0, "ascend"),
+    ],
+)  # fmt: skip
+def test_errors(text: str, offset: int, message: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        bound(text)
+    assert message in caught.value.message, caught.value.message
+    assert caught.value.offset == offset
+    assert len(caught.value.message.splitlines()) == 1
+
+
+def test_windows_are_told_in_time() -> None:
+    with pytest.raises(ExpressionError, match=r"2,000,000 bars \(228.3 years of 1h\); max_window allows 1,000,000"):
+        bound("ts_mean(close, 2000000)", timeframe=parse_timeframe("1h"))
+    assert length_words(6, parse_timeframe("4h")) == "6 bars (1.0 days of 4h)"
+
+
+def test_factor_names() -> None:
+    result, table = bound("close / open")
+    again, _ = bound("first > 1", table, factors={"first": int(result.value)})
+    assert again.kind == "mask" and table.steps[int(again.value)].operands == (int(result.value), 1.0)
+    with pytest.raises(ExpressionError, match="refers to itself"):
+        bound("me + 1", later=("me", "next"))
+    with pytest.raises(ExpressionError, match="'next' is defined further down"):
+        bound("next + 1", later=("me", "next"))
+
+
+def test_params_are_typed_numbers_never_text() -> None:
+    params = {"n": 14, "share": 0.5, "norm": "abs", "evil": "close, 3) + (1"}
+    result, table = bound("ts_rank(close, {n}, norm={norm}) * {share}", params=params)
+    assert table.steps[1].literals == (("d", 14), ("norm", "abs"))
+    assert table.steps[int(result.value)].operands == (1, 0.5)
+    for text in ("ts_mean({evil}, 3)", "ts_mean(close, {evil})", "{evil} + close"):
+        with pytest.raises(ExpressionError, match="found the word 'close, 3"):
+            bound(text, params=params)
+    with pytest.raises(ExpressionError, match="is True; a number or a word is allowed"):
+        bound("close + {flag}", params={"flag": True})
+    with pytest.raises(ExpressionError, match="'n' is a param; write {n}"):
+        bound("ts_mean(close, n)", params=params)
+
+
+def test_numbers_fold() -> None:
+    for text, value in [("-3", -3), ("2 * 3 + 1", 7.0), ("1 / 4", 0.25), ("-(2 - 5)", 3.0), ("2 ** 10", 1024.0)]:
+        assert bound(text)[0].value == value
+    table = bound("close * (1 / 3)")[1]
+    assert table.steps[-1].operands == (0, 1 / 3)
+
+
+def test_same_computation_is_one_step() -> None:
+    _, table = bound("ts_std(logret(close, 1), 12) / ts_std(log_diff(close, d=1), 12) * stddev(logret(close, 1), 12)")
+    assert [getattr(step.source, "name", step.source) for step in table.steps] == ["close", "logret", "ts_std", "div", "mul"]
+    _, zeros = bound("(close * 0.0) / (close * -0.0)")
+    assert len(zeros.steps) == 4, "0.0 and -0.0 give different bits"
+
+
+@pytest.mark.parametrize(
+    "text, bars",
+    [
+        ("close", 0), ("close + open", 0), ("shift(close, 3)", 3), ("ts_mean(close, 14)", 13),
+        ("ts_mean(shift(close, 3), 14)", 16), ("ts_mean(close, 14) + shift(close, 20)", 20), ("ema(close, 5)", None),
+        ("ts_mean(ema(close, 5), 3)", None), ("cs_rank(returns(close, 6))", 6), ("ffill(close, 4)", 4),
+        ("ffill(close)", None), ("close + ema(open, 3)", None), ("ts_corr(delta(close, 2), volume, 10)", 11),
+    ],
+)  # fmt: skip
+def test_lookback_adds_up(text: str, bars: int | None) -> None:
+    assert lookback(text) == bars
+
+
+@pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda operator: operator.name)
+def test_every_row_binds_its_example(operator: Operator) -> None:
+    result, table = bound(operator.example)
+    assert result.kind == operator.result
+    assert any(step.source is operator for step in table.steps)
+
+
+def test_binding_compiles_nothing() -> None:
+    import subprocess
+
+    code = (
+        "import sys; from Backtest.data.dsl.bind import Scope, bind; from Backtest.data.dsl.parser import parse;"
+        "from Backtest.data.dsl.steps import StepTable; t = 'ts_mean(close, 3) + 1 / 3';"
+        "bind(parse(t), t, scope=Scope(('close',)), table=StepTable(), where='x'); sys.exit('numba' in sys.modules)"
+    )
+    from Backtest.settings import PROJECT_ROOT
+
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=False).returncode == 0

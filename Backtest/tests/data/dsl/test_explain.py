@@ -1,0 +1,71 @@
+"""What ``--explain`` and ``--list-operators`` print."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from Backtest.data.dsl.explain import explain, operator_page
+from Backtest.data.dsl.operators import ALIASES, OPERATORS
+from Backtest.data.factors import compile_recipe
+from Backtest.data.timeframe import parse_timeframe
+from Backtest.settings import PROJECT_ROOT
+from Backtest.tests.data.small_panel import recipe_of
+
+
+def test_explain_by_hand(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, mom="close / shift(close, 30) - 1", ranked="cs_rank(mom) * ts_mean(volume, 5)")
+    plan = compile_recipe(recipe, allow_modules=(), max_window=1000)
+    assert explain(plan, timeframe=parse_timeframe("4h")) == (
+        "2 factors, 8 distinct steps, compares symbols\n"
+        "fields     close, volume\n"
+        "look-back  30 bars (5.0 days of 4h)\n"
+        "\n"
+        "mom\n"
+        "  expression close / shift(close, 30) - 1\n"
+        "  fields     close\n"
+        "  look-back  30 bars (5.0 days of 4h)\n"
+        "  operators  div, shift, sub\n"
+        "  shared     (close / shift(close, d=30)) - 1.0  (used 2 times)\n"
+        "\n"
+        "ranked\n"
+        "  expression cs_rank(mom) * ts_mean(volume, 5)\n"
+        "  fields     close, volume\n"
+        "  look-back  30 bars (5.0 days of 4h)\n"
+        "  operators  cs_rank, div, mul, shift, sub, ts_mean\n"
+        "  shared     (close / shift(close, d=30)) - 1.0  (used 2 times)\n"
+    )
+
+
+def test_explain_memory(tmp_path: Path) -> None:
+    plan = compile_recipe(recipe_of(tmp_path, a="close", b="ema(close, 3)"), allow_modules=(), max_window=1000)
+    text = explain(plan, rows=1000, symbols=10)
+    assert text.count(" MB") == 3 and "for 1,000 bars x 10 symbols" in text
+    assert "from the listing episode's first bar" in text
+
+
+def test_shared_texts_stay_short(tmp_path: Path) -> None:
+    doubling = {f"f{number}": f"f{number - 1} + f{number - 1}" for number in range(1, 60)}
+    plan = compile_recipe(recipe_of(tmp_path, f0="close + 1", **doubling), allow_modules=(), max_window=1000)
+    assert len(plan.needed) == 61
+    assert max(map(len, explain(plan).splitlines())) < 200
+
+
+def test_operator_page_has_every_row() -> None:
+    page = operator_page()
+    for operator in OPERATORS.values():
+        assert operator.doc in page and operator.formula in page and operator.missing in page
+        assert (operator.example if operator.symbol else operator.signature()) in page
+    for alias in ALIASES:
+        assert alias in page
+    assert "look-back  d bars" in page and "look-back  d - 1 bars" in page
+    assert "look-back  limit bars; without limit, from the listing episode's first bar" in page
+
+
+def test_operator_page_needs_no_kernel() -> None:
+    code = (
+        "import sys; from Backtest.data.dsl.explain import operator_page; operator_page();"
+        "sys.exit(bool({'numba', 'pandas', 'pyarrow', 'lark'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=False).returncode == 0

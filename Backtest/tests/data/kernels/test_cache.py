@@ -1,0 +1,40 @@
+"""Numba's disk cache serves worker processes that were spawned: they load the kernels and compile nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+
+from Backtest.data.dsl.operators import OPERATORS, Context, apply
+
+
+def compute() -> tuple[bytes, int, int]:
+    """Run one kernel; return its bytes, cache hits and cache misses of this process."""
+    from Backtest.data.kernels import rolling
+
+    x = np.random.default_rng(0).standard_normal((50, 3))
+    age = np.ascontiguousarray(np.broadcast_to(np.arange(1, 51, dtype=np.int32)[:, None], x.shape))
+    values, _ = apply(OPERATORS["ts_std"], [x], {"d": 7}, Context(age=age, first_bar=4))
+    stats = rolling.moments.stats
+    return values.tobytes(), sum(stats.cache_hits.values()), sum(stats.cache_misses.values())
+
+
+def test_spawned_workers_load_kernels_from_the_cache() -> None:
+    here, _, _ = compute()
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        results = [pool.apply_async(compute) for _ in range(2)]
+        for result in results:
+            values, hits, misses = result.get(timeout=120)
+            assert values == here
+            assert (hits, misses) == (1, 0)
+
+
+def test_every_kernel_is_cached() -> None:
+    """A kernel without ``cache=True``, or wrapped by a factory, would be compiled by every worker."""
+    folder = Path(__file__).parents[3] / "data" / "kernels"
+    for path in folder.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        decorators = [line for line in text.splitlines() if line.lstrip().startswith("@numba.njit")]
+        assert set(decorators) <= {'@numba.njit(nogil=True, cache=True, error_model="numpy")'}, path.name

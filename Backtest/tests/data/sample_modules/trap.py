@@ -1,0 +1,3 @@
+"""Importing this is the fault: the tests check that nothing does."""
+
+raise SystemExit("trap was imported")

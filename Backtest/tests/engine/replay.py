@@ -1,0 +1,356 @@
+"""The slow twin of the engine: plain Python written from ENGINE.md, sharing no code with the engine or the strategies.
+
+`replay` runs topk, longshort and signal on lists of bars. It keeps one account and one list of orders; every rule
+stands once, in the order of ENGINE.md's sections.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+FLIP = "flip"
+ALONE = None
+
+
+def replay(market, scores, strategy, costs, cash):
+    """Return (orders, equity, cash per bar, ruined).
+
+    `market`: symbols, bars[symbol][t] = (open, high, low, close) or None, tradable[symbol][t], gap (rows that may be
+    missing inside a listing), due[t] (rebalance rows). `scores[symbol][t]`: float or None. `strategy`: kind and its
+    parameters. `costs`: commission, slippage, slippage_capped, lot_step, min_notional, no_trade_band, on_rejected,
+    delisting_haircut.
+    """
+    account = Account(market, costs, cash)
+    equity, cashes = [], []
+    rows = len(market["due"])
+    for t in range(rows):
+        account.fill(t)
+        value = account.value(t)
+        equity.append(value)
+        cashes.append(account.cash)
+        if t + 1 == rows:
+            break
+        account.ruined = account.ruined or value <= 0
+        wishes = forced_orders(account, t)
+        if market["due"][t] and not account.ruined:
+            weights = WEIGHTS[strategy["kind"]](account, scores, strategy, t)
+            wishes += target_orders(account, weights, t)
+        wishes.sort(key=lambda o: (o["size"] > 0, not closes_something(account, o), o["symbol"]))
+        if costs["on_rejected"] == "scale":
+            wishes = scale_to_cash(account, wishes, t)
+        account.waiting = wishes
+    return account.orders, equity, cashes, account.ruined
+
+
+class Account:
+    """Cash, holdings and the orders that wait for the next open."""
+
+    def __init__(self, market, costs, cash):
+        self.market, self.costs, self.cash = market, costs, cash
+        self.size = dict.fromkeys(market["symbols"], 0.0)
+        self.lives = {symbol: lives(market["bars"][symbol], market["gap"]) for symbol in market["symbols"]}
+        self.bought = {}  # the row of the first fill of what is held
+        self.waiting, self.orders = [], []
+        self.refused, self.ruined = set(), False
+
+    def last_bar(self, symbol, t):
+        """Row of the last bar at or before t of the listing that is held, of the latest where nothing is."""
+        number, last = self.lives[symbol][t]
+        held = self.lives[symbol][self.bought[symbol]][0] if self.size[symbol] else number
+        if held < number:  # an old holding that could not be settled at once
+            return max(row for n, row in self.lives[symbol][: t + 1] if n == held)
+        return last
+
+    def mark(self, symbol, t):
+        return self.market["bars"][symbol][self.last_bar(symbol, t)][3]
+
+    def over(self, symbol, t):
+        """Known at the close of t of what is held: any further bar would begin a new listing."""
+        return t - self.last_bar(symbol, t) > self.market["gap"]
+
+    def tradable(self, symbol, t):
+        there = self.market["bars"][symbol][t] is not None and self.market["tradable"][symbol][t]
+        return there and (self.size[symbol] == 0 or self.last_bar(symbol, t) == t)
+
+    def value(self, t):
+        return self.cash + sum(size * self.mark(symbol, t) for symbol, size in self.size.items() if size)
+
+    def commission(self, size, price):
+        return abs(size) * price * self.costs["commission"]
+
+    def slipped(self, order, t):
+        """(open, fill price) at t, Nones where nothing can be traded."""
+        symbol, buy = order["symbol"], order["size"] > 0
+        if order["reason"] == "delisting":
+            last = self.mark(symbol, t - 1)
+            bar = (
+                last * (1 - self.costs["delisting_haircut"]),
+                last,
+                last * (1 - self.costs["delisting_haircut"]),
+                last,
+            )
+        elif self.tradable(symbol, t):
+            bar = self.market["bars"][symbol][t]
+        else:
+            return None, None
+        price = bar[0] * (1 + self.costs["slippage"]) if buy else bar[0] * (1 - self.costs["slippage"])
+        if self.costs["slippage_capped"]:
+            price = min(price, bar[1]) if buy else max(price, bar[2])
+        return bar[0], price
+
+    def fill(self, t):
+        """Check 1 on a running cash, then check 2 order by order (section 3)."""
+        running, passed = self.cash, []
+        for order in self.waiting:
+            if order["unchecked"]:
+                passed.append(True)
+                continue
+            running -= order["size"] * order["close"] + self.commission(order["size"], order["close"])
+            passed.append(running >= 0)
+        turn = [i for i, o in enumerate(self.waiting) if o["unchecked"]]
+        turn += [i for i, o in enumerate(self.waiting) if not o["unchecked"]]
+        prices = [self.slipped(order, t) for order in self.waiting]
+        outcome = {i: self.execute(self.waiting[i], prices[i][1], t) if passed[i] else (0.0, "margin") for i in turn}
+        for i, order in enumerate(self.waiting):
+            self.book(order, t, *outcome[i], *prices[i])
+        self.waiting = []
+
+    def execute(self, order, price, t):
+        if price is None:
+            return 0.0, "untradable"
+        held = self.size[order["symbol"]]
+        closing, opening = split(order["size"], held)
+        self.cash -= closing * price + (self.commission(closing, price) if closing else 0.0)
+        self.size[order["symbol"]] += closing
+        after = self.cash - opening * price - self.commission(opening, price)
+        if opening and after < 0:
+            return closing, "margin"
+        if opening:
+            if held == 0:
+                self.bought[order["symbol"]] = t
+            self.cash = after
+            self.size[order["symbol"]] = 0.0 + held + order["size"] if not closing else opening
+        if abs(self.size[order["symbol"]]) < 1e-12:
+            self.size[order["symbol"]] = 0.0
+        return order["size"], ""
+
+    def book(self, order, t, done, trouble, opened, price):
+        if order["reason"] == "delisting":
+            (self.refused.discard if done else self.refused.add)(order["symbol"])
+        for size, status, detail in ((done, "filled", ""), (order["size"] - done, "rejected", trouble)):
+            if abs(size) > 1e-9 * abs(order["size"]):
+                filled = status == "filled"
+                self.orders.append({
+                    "created": t - 1, "filled": t, "symbol": order["symbol"],
+                    "side": "buy" if order["size"] > 0 else "sell", "size": abs(size), "price": price,
+                    "reason": order["reason"], "status": status, "detail": detail,
+                    "commission": self.commission(size, price) if filled else 0.0,
+                    "slippage": abs(size) * abs(price - opened) if filled else 0.0,
+                })  # fmt: skip
+
+
+def lives(bars, gap):
+    """(number of the listing, row of its last bar) at each row; a longer gap than `gap` begins a new listing."""
+    number, last, rows = 0, None, []
+    for row, bar in enumerate(bars):
+        if bar is not None:
+            number += last is None or row - last - 1 > gap
+            last = row
+        rows.append((number, last))
+    return rows
+
+
+def split(size, held):
+    """(closing part, opening part) of an order."""
+    if held == 0 or (held > 0) == (size > 0):
+        return 0.0, size
+    if abs(size) <= abs(held):
+        return size, 0.0
+    return -held, size + held
+
+
+def closes_something(account, order):
+    return split(order["size"], account.size[order["symbol"]])[0] != 0
+
+
+def order_for(account, symbol, size, reason, t):
+    unchecked = account.ruined or (reason == "delisting" and symbol in account.refused)
+    return {"symbol": symbol, "size": size, "reason": reason, "close": account.mark(symbol, t), "unchecked": unchecked}
+
+
+def forced_orders(account, t):
+    """Settlements of the dead; on ruin the closing of everything that can be traded."""
+    orders = []
+    for symbol, size in account.size.items():
+        if size and account.over(symbol, t):
+            orders.append(order_for(account, symbol, -size, "delisting", t))
+        elif size and account.ruined and account.tradable(symbol, t):
+            orders.append(order_for(account, symbol, -size, "ruin", t))
+    return orders
+
+
+def target_orders(account, weights, t):
+    """Sizes in whole lots toward zero, the band, the smallest notional (section 2)."""
+    orders, equity, costs = [], account.value(t), account.costs
+    for symbol, weight in weights.items():
+        held = account.size[symbol]
+        if weight is ALONE or not account.tradable(symbol, t):
+            continue
+        price = account.mark(symbol, t)
+        if weight == FLIP:
+            change, reason = -2 * held, "flip"
+        else:
+            if weight != 0 and abs(weight - held * price / equity) < costs["no_trade_band"] - 1e-9:
+                continue
+            lots = math.floor(abs(weight) * equity / price / costs["lot_step"] + 1e-9)
+            if lots == 0:
+                change, reason = -held, "close"
+            else:
+                lots = lots if weight > 0 else -lots
+                change, reason = (lots - round(held / costs["lot_step"])) * costs["lot_step"], "rebalance"
+        if change and abs(change) * price >= costs["min_notional"] * (1 - 1e-9):
+            orders.append(order_for(account, symbol, change, reason, t))
+    return orders
+
+
+def scale_to_cash(account, orders, t):
+    """One factor for all opening buys, so that check 1 passes with slippage and commission at the closes."""
+    costs, cash, wanted = account.costs, account.cash, 0.0
+    step = costs["lot_step"]
+    for order in orders:
+        closing, opening = split(order["size"], account.size[order["symbol"]])
+        price = order["close"] * (1 + costs["slippage"] * (1 if order["size"] > 0 else -1))
+        if order["size"] < 0:
+            cash += abs(order["size"]) * price * (1 - costs["commission"])
+        else:
+            cash -= closing * price * (1 + costs["commission"])
+            wanted += opening * price * (1 + costs["commission"])
+    if wanted <= max(cash, 0):
+        return orders
+    factor, kept = max(cash, 0) / wanted, []
+    for order in orders:
+        closing, opening = split(order["size"], account.size[order["symbol"]])
+        if order["size"] > 0 and opening:
+            lots = math.floor(round(opening / step) * factor * (1 - 1e-12))
+            size = lots * step + closing
+            if size == 0 or (lots and size * order["close"] < costs["min_notional"] * (1 - 1e-9)):
+                continue
+            order = {**order, "size": size, "reason": order["reason"] if lots else "close"}
+        kept.append(order)
+    return kept
+
+
+# Strategies, from the issue's sentences.
+
+
+def cross_section(account, scores, t):
+    """(weights now, names that can be chosen)."""
+    equity = account.value(t)
+    now = {symbol: (size * account.mark(symbol, t) / equity if size else 0.0) for symbol, size in account.size.items()}
+    return now, [symbol for symbol in account.size if account.tradable(symbol, t) and scores[symbol][t] is not None]
+
+
+def shares_of(chosen, values, left_out, weighting, volatility):
+    """Shares of a leg, best first, adding to 1."""
+    n = len(chosen)
+    if weighting == "score" and left_out is not None:
+        distances = [value - left_out for value in values]
+        raw = distances if sum(distances) > 0 else [1.0] * n
+    elif weighting in ("rank", "score"):
+        raw = [float(n - place) for place in range(n)]
+    elif weighting == "inverse_vol":
+        raw = [1 / volatility[symbol] for symbol in chosen]
+    else:
+        raw = [1.0] * n
+    return [value / sum(raw) for value in raw]
+
+
+def cap(shares, budget, limit):
+    """Pour the budget over the shares; whoever is full passes the rest on."""
+    weights = [0.0] * len(shares)
+    full: set[int] = set()
+    while True:
+        open_shares = sum(share for place, share in enumerate(shares) if place not in full)
+        rest = budget - limit * len(full)
+        if open_shares <= 0 or rest <= 0:
+            break
+        poured = {place: rest * share / open_shares for place, share in enumerate(shares) if place not in full}
+        spilling = {place for place, weight in poured.items() if weight > limit}
+        if not spilling:
+            for place, weight in poured.items():
+                weights[place] = weight
+            break
+        full |= spilling
+    return [limit if place in full else weight for place, weight in enumerate(weights)]
+
+
+def volatilities(account, strategy, t):
+    """Standard deviation of the last `window` close-to-close returns; at least 90 % of them must be known."""
+    window, result = strategy["window"], {}
+    for symbol in account.size:
+        bars, known = account.market["bars"][symbol], []
+        for row in range(max(1, t - window + 1), t + 1):
+            if bars[row] is not None and bars[row - 1] is not None:
+                known.append(bars[row][3] / bars[row - 1][3] - 1)
+        if len(known) >= max(0.9 * window, 2) and statistics.stdev(known) > 0:
+            result[symbol] = statistics.stdev(known)
+    return result
+
+
+def leg_weights(account, names, strength, count, budget, strategy, volatility):
+    ranked = sorted(names, key=lambda symbol: (-strength[symbol], symbol))
+    chosen, left = ranked[:count], ranked[count:]
+    if not chosen:
+        return {}
+    left_out = strength[left[0]] if left else None
+    shares = shares_of(chosen, [strength[s] for s in chosen], left_out, strategy["weighting"], volatility)
+    return dict(zip(chosen, cap(shares, budget, strategy["max_weight"]), strict=True))
+
+
+def stuck(account, now, t, side):
+    return sum(abs(w) for s, w in now.items() if w * side > 0 and not account.tradable(s, t))
+
+
+def topk(account, scores, strategy, t):
+    now, names = cross_section(account, scores, t)
+    sign = -1 if strategy["ascending"] else 1
+    volatility = volatilities(account, strategy, t) if strategy["weighting"] == "inverse_vol" else None
+    names = [symbol for symbol in names if volatility is None or symbol in volatility]
+    budget = max(0.0, strategy["invest"] - stuck(account, now, t, 1))
+    strength = {symbol: sign * scores[symbol][t] for symbol in names}
+    chosen = leg_weights(account, names, strength, strategy["k"], budget, strategy, volatility)
+    return {symbol: chosen.get(symbol, 0.0) for symbol in account.size}
+
+
+def longshort(account, scores, strategy, t):
+    now, names = cross_section(account, scores, t)
+    volatility = volatilities(account, strategy, t) if strategy["weighting"] == "inverse_vol" else None
+    names = [symbol for symbol in names if volatility is None or symbol in volatility]
+    wanted = strategy["k"] or max(1, math.floor(strategy["quantile"] * len(names) + 1e-9))
+    count = min(wanted, len(names) // 2)
+    weights = dict.fromkeys(account.size, 0.0)
+    for side in (1, -1):
+        budget = max(0.0, strategy["gross_leverage"] / 2 - stuck(account, now, t, side))
+        direction = side * (-1 if strategy["ascending"] else 1)
+        strength = {symbol: direction * scores[symbol][t] for symbol in names}
+        for symbol, weight in leg_weights(account, names, strength, count, budget, strategy, volatility).items():
+            weights[symbol] = side * weight
+    return weights
+
+
+def signal(account, scores, strategy, t):
+    size = strategy["weight"] if strategy["weight"] is not None else strategy["invest"] / len(account.size)
+    weights = {}
+    for symbol, held in account.size.items():
+        score = scores[symbol][t]
+        wanted = 0 if score is None else 1 if score > strategy["upper"] else -1 if score < strategy["lower"] else 0
+        position = 0 if held == 0 else 1 if held > 0 else -1
+        if position == 0:
+            weights[symbol] = wanted * size
+        else:
+            weights[symbol] = ALONE if wanted == position else FLIP if wanted == -position else 0.0
+    return weights
+
+
+WEIGHTS = {"topk": topk, "longshort": longshort, "signal": signal}

@@ -1,0 +1,189 @@
+"""Random markets with everything that goes wrong in them: the engine equals the plain-Python replay, order by order."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from Backtest.engine.backtrader import run
+from Backtest.strategies import build_strategy
+from Backtest.tests.engine.market import costs, panel_of, random_walk
+from Backtest.tests.engine.replay import replay
+
+CASES = 100
+LONG_CASES = 3000
+CASH = 10_000.0
+
+
+def random_market(draw, seed: int):
+    """Prices with gaps, outages, late listings, deaths, relistings and bars without volume; scores with holes."""
+    rows, columns = int(draw.integers(30, 90)), int(draw.integers(2, 8))
+    volatility = float(draw.choice([0.01, 0.05, 0.2]))
+    opens, highs, lows, closes = random_walk(seed, rows, columns, volatility=volatility)
+    for column in range(columns):
+        fate = draw.random()
+        if fate < 0.3:
+            closes[: draw.integers(1, rows // 2), column] = np.nan
+        if 0.2 < fate < 0.5:
+            death = int(draw.integers(rows // 3, rows - 5))
+            birth = death + int(draw.integers(4, 14)) if draw.random() < 0.7 else rows
+            closes[death:birth, column] = np.nan
+        if fate > 0.6:
+            closes[draw.integers(0, rows, size=4), column] = np.nan
+    tradable = draw.random((rows, columns)) > 0.03
+    scores = np.cumsum(draw.standard_normal((rows, columns)), axis=0)
+    if draw.random() < 0.3:
+        scores = np.round(scores)  # ties
+    scores[draw.random((rows, columns)) < 0.05] = np.nan
+    if not np.isfinite(closes).any():
+        closes[:, 0] = 100.0
+    symbols = [f"C{column}" for column in range(columns)]
+    panel = panel_of(opens=opens, highs=highs, lows=lows, closes=closes, symbols=symbols, tradable=tradable, gap=3)
+    return panel, scores
+
+
+def random_strategy(draw):
+    """(name, yaml values)."""
+    kind = str(draw.choice(["topk", "longshort", "signal"]))
+    rebalance = str(draw.choice(["1", "2", "5", "1d"]))
+    shared = {
+        "weighting": str(draw.choice(["equal", "score", "rank", "inverse_vol"])),
+        "max_weight": float(draw.choice([0.2, 0.35, 1.0])),
+        "ascending": bool(draw.random() < 0.3),
+        "vol_window": 0.5,  # twelve hours
+    }
+    if kind == "topk":
+        more = {"k": int(draw.integers(1, 7)), "invest": float(draw.choice([0.5, 0.98, 1.0])), **shared}
+    elif kind == "longshort":
+        k = int(draw.integers(1, 4)) if draw.random() < 0.5 else None
+        more = {"k": k, "quantile": 0.3, "gross_leverage": float(draw.choice([0.5, 1.0, 3.0])), **shared}
+    else:
+        weight = None if draw.random() < 0.5 else 0.4
+        more = {"upper": 0.7, "lower": -0.7, "weight": weight, "invest": 0.98}
+    return kind, {"factor": "x", "rebalance": rebalance, **more}
+
+
+def random_costs(draw):
+    return {
+        "commission": float(draw.choice([0.0, 0.001, 0.02])),
+        "slippage": float(draw.choice([0.0, 0.001, 0.03])),
+        "slippage_capped": bool(draw.random() < 0.3),
+        "lot_step": float(draw.choice([1e-8, 0.001, 0.1, 1.0])),
+        "min_notional": float(draw.choice([0.0, 5.0, 200.0])),
+        "no_trade_band": float(draw.choice([0.0, 0.0, 0.05])),
+        "on_rejected": str(draw.choice(["count", "scale"])),
+        "delisting_haircut": float(draw.choice([0.0, 0.3, 1.0])),
+    }
+
+
+def plain(panel, scores, due):
+    """The market as the replay reads it."""
+    rows, _columns = panel.shape
+    names = ("open", "high", "low", "close")
+    bars = {
+        symbol: [
+            tuple(float(panel.fields[name][t, c]) for name in names) if panel.exists[t, c] else None
+            for t in range(rows)
+        ]
+        for c, symbol in enumerate(panel.symbols)
+    }
+    tradable = {symbol: panel.tradable[:, c].tolist() for c, symbol in enumerate(panel.symbols)}
+    listed = {
+        symbol: [None if math.isnan(value) else value for value in scores[:, c].tolist()]
+        for c, symbol in enumerate(panel.symbols)
+    }
+    return {"symbols": list(panel.symbols), "bars": bars, "tradable": tradable, "gap": 3, "due": due}, listed
+
+
+def due_rows(rebalance: str, rows: int) -> list[bool]:
+    """Hourly bars from a midnight on."""
+    if rebalance == "1d":
+        return [t % 24 == 23 for t in range(rows)]
+    return [t % int(rebalance) == 0 for t in range(rows)]
+
+
+def same(found, expected, scale=1.0):
+    return math.isclose(found, expected, rel_tol=1e-9, abs_tol=1e-9 * scale)
+
+
+def compare(record, expected, initial_cash):
+    orders, equity, cash, ruined = expected
+    for got, want in zip(record.orders, orders, strict=False):
+        where = f"order {got} against {want}"
+        assert (got.created_bar, got.filled_bar, got.symbol, got.side) == (
+            want["created"], want["filled"], want["symbol"], want["side"]), where  # fmt: skip
+        assert (got.reason, got.status, got.detail) == (want["reason"], want["status"], want["detail"]), where
+        assert same(got.size, want["size"], want["size"] + 1), where
+        assert math.isnan(got.price) if want["price"] is None else same(got.price, want["price"]), where
+        assert same(got.commission, want["commission"], initial_cash), where
+        assert same(got.slippage, want["slippage"], initial_cash), where
+    assert len(record.orders) == len(orders)
+    assert [order.order_id for order in record.orders] == list(range(1, len(orders) + 1))
+    np.testing.assert_allclose(record.equity, equity, rtol=1e-9, atol=1e-9 * initial_cash)
+    np.testing.assert_allclose(record.cash, cash, rtol=1e-9, atol=1e-9 * initial_cash)
+    assert record.ruined == ruined
+
+
+def identity_error(record, panel):
+    """Largest |change in equity - (price P&L - fees - slippage)| over equity, bar by bar, from orders and prices."""
+    held = dict.fromkeys(record.symbols, 0.0)
+    marks: dict[str, float] = {}
+    worst = 0.0
+    fills: dict[int, list] = {}
+    for order in record.orders:
+        if order.status == "filled":
+            fills.setdefault(order.filled_bar, []).append(order)
+    for t in range(len(record.timestamp)):
+        change = 0.0
+        todays = fills.get(t, [])
+        for c, symbol in enumerate(record.symbols):
+            mark = float(record.marks[t, c])
+            start = held[symbol]
+            end = float(record.sizes[t, c])
+            trades = [order for order in todays if order.symbol == symbol]
+            before = marks.get(symbol, math.nan)
+            for order in trades:
+                signed = order.size if order.side == "buy" else -order.size
+                fair = order.price - order.slippage / order.size * (1 if order.side == "buy" else -1)
+                if start:
+                    change += start * (fair - before)
+                before, start = fair, start + signed
+                change -= order.commission + order.slippage
+            if abs(end) > 0:
+                change += end * (mark - before)
+                marks[symbol] = mark
+            assert math.isclose(start, end, rel_tol=1e-9, abs_tol=1e-9)
+            held[symbol] = end
+        previous = record.equity[t - 1] if t else CASH
+        scale = max(abs(record.equity[t]), abs(previous), 1.0)
+        worst = max(worst, abs(record.equity[t] - previous - change) / scale)
+    return worst
+
+
+def check_case(seed: int):
+    draw = np.random.default_rng(seed)
+    panel, scores = random_market(draw, seed)
+    kind, values = random_strategy(draw)
+    terms = random_costs(draw)
+    if not panel.tradable.any():
+        return None
+    record = run(panel, scores, build_strategy(kind, {}, values), costs=costs(**terms), initial_cash=CASH)
+    market, listed = plain(panel, scores, due_rows(values["rebalance"], len(panel.age)))
+    expected = replay(market, listed, {"kind": kind, "window": 12, **values}, terms, CASH)
+    compare(record, expected, CASH)
+    assert np.isfinite(record.equity).all()
+    assert np.isfinite(record.cash).all()
+    assert identity_error(record, panel) < 1e-9
+    return record
+
+
+@pytest.mark.parametrize("part", range(10))
+def test_engine_equals_the_replay_on_random_markets(part, request):
+    cases = LONG_CASES if request.config.getoption("--long", default=False) else CASES
+    for seed in range(part * cases // 10, (part + 1) * cases // 10):
+        try:
+            check_case(seed)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error

@@ -1,0 +1,67 @@
+"""The requirements files: exact pins, nothing forgotten, and no test package needed at run time."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+RUN, TEST = "Backtest/requirements.txt", "Backtest/requirements-dev.txt"
+PIN = re.compile(r"([a-z0-9-]+)==[0-9][0-9a-z.]*( ; \w+ [<>=!]+ '[\w.]+')?")
+TOP = {"Backtest", "quickstart", "_bootstrap"}
+
+
+def pins(name: str) -> set[str]:
+    """Return the packages that a requirements file pins itself."""
+    lines = (PROJECT_ROOT / name).read_text(encoding="utf-8").splitlines()
+    lines = [line for line in lines if line and not line.startswith(("#", "-r "))]
+    matches = [PIN.fullmatch(line) for line in lines]
+    assert all(matches), [line for line, match in zip(lines, matches, strict=True) if not match]
+    names = [match[1] for match in matches if match]
+    assert names == sorted(set(names))
+    return set(names)
+
+
+def imported(paths: list[Path]) -> set[str]:
+    """Return the top-level packages outside the standard library and the project that files import."""
+    found = set()
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(str(node.module).split(".")[0])
+    return found - set(sys.stdlib_module_names) - TOP
+
+
+def distributions(packages: set[str]) -> set[str]:
+    known = packages_distributions()
+    return {re.sub(r"[-_.]+", "-", name).lower() for package in packages for name in known.get(package, [package])}
+
+
+def test_the_project_file_includes_that_of_the_backtest():
+    assert (PROJECT_ROOT / "requirements.txt").read_text(encoding="utf-8") == f"-r {RUN}\n"
+    assert "-r requirements.txt" in (PROJECT_ROOT / TEST).read_text(encoding="utf-8").splitlines()
+
+
+def test_every_line_is_an_exact_pin_and_stands_once():
+    assert pins(RUN) & pins(TEST) == set()
+
+
+def test_what_runs_imports_nothing_but_its_own_pins():
+    sources = [
+        path for path in (PROJECT_ROOT / "Backtest").rglob("*.py") if not {"tests", "benchmarks"} & set(path.parts)
+    ]
+    assert distributions(imported(sources)) <= pins(RUN)
+
+
+@pytest.mark.parametrize("folder", ["tests", "benchmarks"])
+def test_tests_and_benchmarks_import_nothing_unpinned(folder):
+    sources = list((PROJECT_ROOT / "Backtest" / folder).rglob("*.py"))
+    packages = imported(sources) - {path.stem for path in sources}
+    assert distributions(packages) <= pins(RUN) | pins(TEST)
