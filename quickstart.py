@@ -99,8 +99,9 @@ def demo(arguments: argparse.Namespace) -> int:
     step(3, "Stage A: klines -> factors")
     code = prepare_factors(python, data_root, factor_set, arguments.timeframe)
     step(4, "Stage B: factors -> backtest")
-    show_run(python, run_strategy(python, factor_set, arguments.timeframe))
-    return code
+    another, summary = run_strategy(python, factor_set, arguments.timeframe)
+    show_run(python, summary)
+    return max(code, another)
 
 
 def test(arguments: argparse.Namespace, rest: "list[str]") -> int:
@@ -227,9 +228,11 @@ def write_marker(place: str, content: "dict[str, Any]") -> None:
 def write_demo_market(python: str) -> str:
     """Write the synthetic market unless it is there, and return its folder."""
     root = os.path.join(ROOT, DEMO_MARKET)
-    code, summary = call_for_json([python, "-m", "Backtest.data.demo_market", "--root", root])
-    if code:
-        raise Failed(code, f"the demo market cannot be written; if the project was updated, remove {root}")
+    try:
+        _, summary = call_for_json([python, "-m", "Backtest.data.demo_market", "--root", root])
+    except Failed as failure:
+        hint = f"the demo market was not written (see above); if an older version wrote {root}, remove that folder"
+        raise Failed(failure.code, hint) from None
     print(f"      synthetic, {len(summary['symbols'])} symbols ({summary['status']}): {root}")
     return root
 
@@ -240,33 +243,19 @@ def prepare_factors(python: str, data_root: str, factor_set: str, timeframe: str
     command += ["--symbols", "all", "--factor-set", factor_set, "--dsl-path", os.path.join(ROOT, DEMO_RECIPE)]
     lenient = [] if data_root == os.path.join(ROOT, DEMO_MARKET) else ["--on-missing", "drop"]
     code, summary = call_for_json(command + lenient + ["--overwrite"])  # the set is our own: its name says so
-    if code not in (0, 1):
-        raise Failed(code)
     print(f"      {len(summary['symbols'])} symbols, {summary['rows']} rows, {summary['seconds']['total']:.1f} s")
     for symbol, reason in sorted(summary["refused"].items()):
         print(f"      refused: {symbol}: {reason}")
     return code
 
 
-def run_strategy(python: str, factor_set: str, timeframe: str) -> "dict[str, Any]":
-    """Run Stage B with the topk strategy and return its summary."""
+def run_strategy(python: str, factor_set: str, timeframe: str) -> "tuple[int, dict[str, Any]]":
+    """Run Stage B with the topk strategy and return its exit code (as Stage A's) and its summary."""
     command = [python, os.path.join("Backtest", "run_backtest.py"), "--timeframe", timeframe]
-    command += [
-        "--factor-set",
-        factor_set,
-        "--strategy",
-        "topk",
-        "--param",
-        "factor=" + DEMO_FACTOR,
-        "--param",
-        "k=3",
-        "--param",
-        "rebalance=1d",
-    ]
-    code, summary = call_for_json(command)
-    if code:
-        raise Failed(code)
-    return summary
+    command += ["--factor-set", factor_set, "--strategy", "topk"]
+    for param in ("factor=" + DEMO_FACTOR, "k=3", "rebalance=1w"):
+        command += ["--param", param]
+    return call_for_json(command)
 
 
 def show_run(python: str, summary: "dict[str, Any]") -> None:
@@ -283,8 +272,9 @@ def show_run(python: str, summary: "dict[str, Any]") -> None:
     for label, lines in shown.items():
         for number, line in enumerate(lines):
             print(f"{'' if number else label:<11} {line}")
-    for name in ("total_return", "annualized_return", "sharpe_ratio", "max_drawdown", "num_trades"):
-        print(f"{name:<21} {summary['metrics'][name]}")
+    for name in ("total_return", "annualized_return", "sharpe_ratio", "max_drawdown", "turnover"):
+        value = summary["metrics"][name]
+        print(f"{name:<21} {'none' if value is None else format(value, '.3f')}")
     look = [python, "-m", "Backtest.analyze_run", "--run-id", summary["run_id"]]
     words = subprocess.list2cmdline(look) if os.name == "nt" else shlex.join(look)
     print(f"\nlook again, from {ROOT}:\n  {words}")
@@ -311,13 +301,14 @@ def call(command: "list[str]", environment: "dict[str, str] | None" = None) -> i
 
 
 def call_for_json(command: "list[str]") -> "tuple[int, dict[str, Any]]":
-    """Run a command whose standard output is one JSON object; return its exit code and the object."""
-    child = subprocess.Popen(command, cwd=ROOT, env=child_environment(), stdout=subprocess.PIPE)
-    code, output = finish(child)
+    """Run a command whose standard output is one JSON object; return its exit code, 0 or 1, and the object."""
+    code, output = finish(subprocess.Popen(command, cwd=ROOT, env=child_environment(), stdout=subprocess.PIPE))
+    if code not in (0, 1):
+        raise Failed(code)
     try:
         return code, json.loads(output.decode("utf-8"))
     except ValueError:
-        return code or 2, {}
+        raise Failed(code or 2, "no summary came from " + " ".join(command[1:3])) from None
 
 
 def finish(child: "subprocess.Popen[bytes]") -> "tuple[int, bytes]":

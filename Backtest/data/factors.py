@@ -17,7 +17,7 @@ from .dsl.bind import Scope, bind
 from .dsl.blocks import Blocks, choose_blocks, held_bytes
 from .dsl.engine import evaluate
 from .dsl.parser import parse
-from .dsl.plan import Plan, PlannedFactor, needs, reachable
+from .dsl.plan import Plan, PlannedFactor, reachable
 from .dsl.steps import LibraryCall, StepTable
 from .library_run import library_values
 from .library_source import plan_library_call
@@ -77,19 +77,20 @@ def compile_recipe(
     """
     table = StepTable()
     planned: list[PlannedFactor] = []
-    for place, spec in enumerate(recipe.factors):
-        later = tuple(factor.name for factor in recipe.factors[place:])
+    earlier: dict[str, int] = {}
+    names = frozenset(spec.name for spec in recipe.factors)
+    for spec in recipe.factors:
         if spec.type == LIBRARY_FUNCTION:
             call = _library_call(spec, recipe, allow_modules, max_window)
             step, params = table.library(call), dict(call.params)
         else:
             params = {**recipe.params, **spec.params}
-            earlier = {factor.name: factor.step for factor in planned}
-            scope = Scope(FIELDS, earlier, later, params, max_window, timeframe)
+            scope = Scope(FIELDS, earlier, spec.name, names, params, max_window, timeframe)
             step, params = _expression_step(spec, scope, table), dict(spec.params)
         if len(table.steps) > RECIPE_STEP_LIMIT:
             raise RecipeError(f"{spec.where}: the recipe has more than {RECIPE_STEP_LIMIT:,} distinct steps; split it")
         planned.append(_planned(spec, step, params, table))
+        earlier[spec.name] = step
     return Plan(tuple(table.steps), tuple(planned))
 
 
@@ -124,14 +125,13 @@ def _filled(value: Any, recipe: Recipe, spec: FactorSpec) -> Any:
 
 
 def _planned(spec: FactorSpec, step: int, params: Mapping[str, Any], table: StepTable) -> PlannedFactor:
-    fields, operators = needs(tuple(table.steps[: step + 1]), step)
     return PlannedFactor(
         name=spec.name,
         step=step,
         kind=table.steps[step].kind,
         lookback=table.steps[step].lookback,
-        fields=fields,
-        operators=operators,
+        fields=tuple(sorted(table.fields[step])),
+        operators=tuple(sorted(table.operators[step])),
         type=spec.type,
         expression=spec.expression,
         source=spec.source,

@@ -217,7 +217,7 @@ def _limited(work: Callable[[], Result], seconds: float | None, who: str) -> Res
 def _raised(problem: BaseException) -> str:
     frames = traceback.extract_tb(problem.__traceback__)
     place = f" in line {frames[-1].lineno} of {frames[-1].filename}" if len(frames) > 1 else ""
-    read_only = "read-only" in str(problem)
+    read_only = isinstance(problem, ValueError) and ("read-only" in str(problem) or "WRITEABLE" in str(problem))
     hint = "; its inputs are read-only: copy before writing" if read_only else ""
     return f"raised {type(problem).__name__}: {problem}{place}{hint}"
 

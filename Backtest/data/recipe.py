@@ -26,10 +26,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..documents import Document, Keys, load_document
-from ..errors import NameRefused, RecipeError, did_you_mean
+from ..errors import RecipeError, did_you_mean
 from ..files import text_sha1
 from ..names import RESERVED as DEVICE_NAMES
-from ..names import check_case
 from .dsl.operators import ALIASES, OPERATORS
 from .schema import COLUMNS
 
@@ -165,15 +164,17 @@ class _Reader:
         )
 
     def unique(self, factors: Iterable[FactorSpec]) -> None:
-        seen: set[str] = set()
+        seen: dict[str, str] = {}
         for place, factor in enumerate(factors):
-            if factor.name in seen:
+            other = seen.get(factor.name.casefold())
+            if other == factor.name:
                 self.fail(("factors", place, "name"), f"factor '{factor.name}' stands twice; rename one")
-            seen.add(factor.name)
-            try:
-                check_case("factors", seen)
-            except NameRefused as refused:
-                self.fail(("factors", place, "name"), str(refused))
+            if other is not None:
+                self.fail(
+                    ("factors", place, "name"),
+                    f"factors '{other}' and '{factor.name}' differ in case only; their reports would share a folder",
+                )
+            seen[factor.name.casefold()] = factor.name
 
     # ---- entries ----
 

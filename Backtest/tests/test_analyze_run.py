@@ -200,7 +200,8 @@ def test_every_metric_is_in_one_group_of_the_report():
 @pytest.mark.parametrize(
     "name, value, words",
     [
-        ("total_return", 0.12345, "12.35 %"), ("final_equity", 1234567.891, "1,234,567.89"), ("num_trades", 1234, "1,234"),
+        ("total_return", 0.12345, "12.35 %"), ("final_equity", 1234567.891, "1,234,567.89"),
+        ("num_trades", 1234, "1,234"),
         ("max_drawdown_duration_days", 10.8333, "10.8 d"), ("turnover", 32.26, "32.3 x"), ("sharpe_ratio", None, "–"),
         ("start", "2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z"), ("beta_benchmark", -0.126, "-0.13"),
     ],

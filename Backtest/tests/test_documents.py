@@ -44,7 +44,8 @@ def test_plain_values_and_places(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_yaml_words(tmp_path: Path, word: str, value: object) -> None:
     read = load_document(written(tmp_path, f"key: {word}\n")).value["key"]
-    assert read == value and type(read) is type(value)
+    assert read == value
+    assert type(read) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,9 @@ def test_yaml_words(tmp_path: Path, word: str, value: object) -> None:
 )  # fmt: skip
 def test_refused_words_name_their_place(tmp_path: Path, word: str, message: str) -> None:
     text = refusal(written(tmp_path, f"first: 1\nkey: {word}\n"))
-    assert message in text and "line 2, column 6" in text and "\n" not in text
+    assert message in text
+    assert "line 2, column 6" in text
+    assert "\n" not in text
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,8 @@ def test_json(tmp_path: Path) -> None:
     content = '{"a": [1, 2.5e3, "x\\u00e9, y: {z}"],\n "b": null, "no": true}'
     document = load_document(written(tmp_path, content, "x.json"))
     assert document.value == {"a": [1, 2500.0, "xé, y: {z}"], "b": None, "no": True}
-    assert document.positions[("b",)] == Place(2, 2) and document.positions["a", 2] == Place(1, 18)
+    assert document.positions[("b",)] == Place(2, 2)
+    assert document.positions["a", 2] == Place(1, 18)
 
 
 @pytest.mark.parametrize(

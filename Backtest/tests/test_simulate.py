@@ -16,6 +16,7 @@ from Backtest.run_backtest import command
 from Backtest.runs.outcome import read_table
 from Backtest.tests.fake_market import (
     BARS,
+    DELISTED,
     FIRST,
     SYMBOLS,
     TIMEFRAME,
@@ -40,8 +41,9 @@ def run(market) -> Path:
 
 
 @pytest.fixture
-def fresh(tmp_path) -> Market:
-    """A market of its own, to be damaged."""
+def fresh(tmp_path, monkeypatch) -> Market:
+    """A market of its own, to be damaged; pictures are left out, they take half of the time."""
+    monkeypatch.setattr("Backtest.simulate.draw_all", lambda *_: {})
     return make_market(tmp_path)
 
 

@@ -152,8 +152,7 @@ def test_a_damaged_factor_file_is_refused(market, capsys):
 def test_changed_prices_are_refused(tmp_path, capsys):
     market = make_market(tmp_path)
     assert command(market.arguments()) == 0
-    path = market.klines("BTCUSDT")
-    path.write_text(path.read_text(encoding="utf-8").replace(",1", ",2", 1), encoding="utf-8")
+    edit(market.klines("BTCUSDT"), 120, 4, lambda close: repr(float(close) * 1.002))
     capsys.readouterr()
     code, found, err = verify(market, capsys)
     assert (code, found) == (2, None)

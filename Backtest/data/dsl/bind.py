@@ -75,8 +75,8 @@ class Scope:
         Panel fields.
     factors
         Earlier factors: name -> step number.
-    later
-        Names that may not be used yet: this factor and those after it.
+    own, later
+        This factor's name, and those of factors that may not be used yet.
     params
         Values of ``{name}``.
     max_window
@@ -87,7 +87,8 @@ class Scope:
 
     fields: Collection[str]
     factors: Mapping[str, int] = field(default_factory=dict)
-    later: tuple[str, ...] = ()
+    own: str = ""
+    later: Collection[str] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
     max_window: int = 1_000_000
     timeframe: Timeframe | None = None
@@ -149,7 +150,7 @@ class _Binder:
             return Bound(step.kind, step.number, tree.offset)
         if name in scope.fields:
             return Bound("series", self.table.field(name), tree.offset)
-        if name in scope.later[:1]:
+        if name == scope.own:
             self.fail(f"factor {name!r} refers to itself", tree.offset)
         if name in scope.later:
             self.fail(f"factor {name!r} is defined further down; a factor can use earlier ones only", tree.offset)

@@ -81,7 +81,8 @@ class _RowBlock:
         """Return what kernels need to know about these rows and columns."""
         rows = slice(self.begin, self.end)
         return Context(
-            age=np.ascontiguousarray(self.panel.age[rows, columns]),
+            # writable also where the panel is read-only: to numba those are two types, and it would compile anew
+            age=np.require(self.panel.age[rows, columns], requirements=["C", "W"]),
             first_bar=self.panel.first_bar + self.begin,
             population=np.ascontiguousarray(self.population[rows, columns]),
             gap_tolerance=self.gap_tolerance,
@@ -118,8 +119,10 @@ def evaluate(
     int64 [number of steps]
         Undefined values at output rows, the same for every block size.
     """
-    rows = panel.shape[0]
+    rows, symbols = panel.shape
     undefined = np.zeros(len(plan.steps), dtype=np.int64)
+    if not symbols:
+        return undefined
     parts = segments(plan)
     narrow, wide = Pool(), Pool()
     population = panel.member & panel.tradable
@@ -133,7 +136,7 @@ def evaluate(
             if segment.number % 2:
                 _across_symbols(block, segment, out, undefined)
             else:
-                for first, last in spans(0, panel.shape[1], blocks.symbols):
+                for first, last in spans(0, symbols, blocks.symbols):
                     _along_time(block, segment, slice(first, last), out, undefined, narrow)
             for number in segment.last:
                 if number in block.full:

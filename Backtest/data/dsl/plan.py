@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from .operators import Operator
 from .steps import Kind, LibraryCall, Step, add_lookbacks, total_lookback
-
-NOT_FIELDS = frozenset(("symbols", "timestamp"))
-"""Inputs of library functions that the panel always has."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ class Plan:
     @cached_property
     def needed(self) -> tuple[int, ...]:
         """Steps that the factors rest on: all of them, unless the plan is a part of another (`only`)."""
-        return tuple(sorted({number for factor in self.factors for number in reachable(self.steps, factor.step)}))
+        return reachable(self.steps, *(factor.step for factor in self.factors))
 
     def only(self, factor: PlannedFactor) -> Plan:
         """Return the plan of one factor."""
@@ -146,26 +142,13 @@ class Plan:
         return estimate_memory(self, rows, symbols, memory_limit=memory_limit)
 
 
-def reachable(steps: Iterable[Step], root: int) -> tuple[int, ...]:
-    """Return the numbers of the steps that `root` rests on, itself included, ascending."""
-    table = tuple(steps)
-    wanted = {root}
-    for step in reversed(table[: root + 1]):
-        if step.number in wanted:
-            wanted.update(step.inputs)
-    return tuple(sorted(wanted))
-
-
-def needs(steps: tuple[Step, ...], root: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the fields and the operators below `root`, each sorted."""
-    fields: set[str] = set()
-    operators: set[str] = set()
-    for number in reachable(steps, root):
-        source = steps[number].source
-        if isinstance(source, str):
-            fields.add(source)
-        elif isinstance(source, LibraryCall):
-            fields.update(set(source.inputs) - NOT_FIELDS)
-        elif isinstance(source, Operator):
-            operators.add(source.name)
-    return tuple(sorted(fields)), tuple(sorted(operators))
+def reachable(steps: Sequence[Step], *roots: int) -> tuple[int, ...]:
+    """Return the numbers of the steps that `roots` rest on, themselves included, ascending."""
+    found = set(roots)
+    todo = list(roots)
+    while todo:
+        for used in steps[todo.pop()].inputs:
+            if used not in found:
+                found.add(used)
+                todo.append(used)
+    return tuple(sorted(found))

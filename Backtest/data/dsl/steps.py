@@ -87,11 +87,25 @@ class Step:
         return isinstance(self.source, Operator)
 
 
+NOT_FIELDS = frozenset(("symbols", "timestamp"))
+"""Inputs of library functions that the panel always has."""
+
+
 class StepTable:
-    """Collects steps; asking for the same computation again gives the number it already has."""
+    """Collects steps; asking for the same computation again gives the number it already has.
+
+    Attributes
+    ----------
+    steps
+        By number.
+    fields, operators
+        For every step the names that it rests on.
+    """
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
+        self.fields: list[frozenset[str]] = []
+        self.operators: list[frozenset[str]] = []
         self._numbers: dict[tuple[object, ...], int] = {}
 
     def field(self, name: str) -> int:
@@ -122,8 +136,21 @@ class StepTable:
     def _add(self, key: tuple[object, ...], **facts: Any) -> int:
         if key not in self._numbers:
             self._numbers[key] = len(self.steps)
-            self.steps.append(Step(len(self.steps), **facts))
+            step = Step(len(self.steps), **facts)
+            self.steps.append(step)
+            own = step.source
+            fields = {own} if isinstance(own, str) else own.inputs if isinstance(own, LibraryCall) else ()
+            operators = (own.name,) if isinstance(own, Operator) else ()
+            self.fields.append(_union(self.fields, step.inputs, frozenset(fields) - NOT_FIELDS))
+            self.operators.append(_union(self.operators, step.inputs, frozenset(operators)))
         return self._numbers[key]
+
+
+def _union(sets: list[frozenset[str]], inputs: tuple[int, ...], own: frozenset[str]) -> frozenset[str]:
+    for number in inputs:
+        # the larger set itself where it holds the other: thousands of steps then share a few sets
+        own = sets[number] if own <= sets[number] else own | sets[number]
+    return own
 
 
 def add_lookbacks(first: int | None, second: int | None) -> int | None:

@@ -55,7 +55,11 @@ def _arithmetic(function: np.ufunc) -> Kernel:
         x, y = operands
         with np.errstate(all="ignore"):
             function(x, y, out=out)
-        return int(loops.settle(*_flat(x), *_flat(y), out.reshape(-1), _first_own(context)))
+        if np.isfinite(out).all():
+            return 0
+        # A number is never missing, so the other operand can stand for it.
+        there = [value.reshape(-1) for value in (x, y) if isinstance(value, np.ndarray)]
+        return int(loops.settle(there[0], there[-1], out.reshape(-1), _first_own(context)))
 
     return kernel
 

@@ -68,6 +68,21 @@ def _remove(held, n, v):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def _replace(held, n, old, new):
+    """Put `new` in the place of one `old` among the first n sorted values: only what lies between them moves."""
+    at = _below(held, n, old)
+    if new > old:
+        to = _below(held, n, new) - 1
+        for i in range(at, to):
+            held[i] = held[i + 1]
+    else:
+        to = _below(held, n, new)
+        for i in range(at, to, -1):
+            held[i] = held[i - 1]
+    held[to] = new
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def _quantile(held, n, q):
     """Return the value at position q (n - 1), linear between neighbours."""
     position = q * (n - 1)
@@ -98,14 +113,17 @@ def windows(x, age, out, d, min_valid, min_age, mode, q):
     for b in range(columns):
         n = 0
         for t in range(rows):
-            v, a = x[t, b] + 0.0, age[t, b]
+            v, a, gone = x[t, b] + 0.0, age[t, b], np.nan
             if a <= 1:
                 n = 0
             elif t >= d and a > d:
                 gone = x[t - d, b] + 0.0
-                if gone == gone:
-                    n = _remove(held, n, gone)
-            if a > 0 and v == v:
+            comes = a > 0 and v == v
+            if comes and gone == gone:
+                _replace(held, n, gone, v)
+            elif gone == gone:
+                n = _remove(held, n, gone)
+            elif comes:
                 n = _insert(held, n, v)
             oldest = t + 1 if t < d - 1 else NO_LIMIT
             enough = a >= min_age and a <= oldest and n >= min_valid

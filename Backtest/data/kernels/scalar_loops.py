@@ -191,14 +191,18 @@ def binary(code: int, x: Floats, step_x: int, y: Floats, step_y: int, out: Float
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def settle(x: Floats, step_x: int, y: Floats, step_y: int, out: Floats, own: int) -> int:
+def settle(x: Floats, y: Floats, out: Floats, own: int) -> int:
     """Make infinite values of out = f(x, y) missing; return the undefined ones from `own` on."""
+    for i in range(own):
+        r = out[i]
+        out[i] = r if r - r == 0.0 else np.nan
     undefined = 0
-    for i in range(out.size):
+    for i in range(own, out.size):
         r = out[i]
         finite = r - r == 0.0
-        a, b = x[i * step_x], y[i * step_y]
-        undefined += (not finite) & (a == a) & (b == b) & (i >= own)
+        # x and y are both there exactly where their difference from themselves is 0: one test, no branch.
+        there = (x[i] - x[i]) + (y[i] - y[i]) == 0.0
+        undefined += 0 if finite else (1 if there else 0)
         out[i] = r if finite else np.nan
     return undefined
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from Backtest.data.factors import FactorValues, compile_recipe, compute
-from Backtest.data.library import LibraryFacts, apply_rule, library_facts, library_factor
+from Backtest.data.library import LibraryFacts, apply_rule, library_factor, library_facts
 from Backtest.data.library_run import episodes
 from Backtest.data.library_source import load_function
 from Backtest.data.panel import Panel
@@ -39,9 +39,11 @@ def refusal(folder: Path, source: str, params: str = "", allow: tuple[str, ...] 
     return str(caught.value)
 
 
-def values_of(folder: Path, name: str, params: str = "", panel: Panel | None = None, **more: float) -> FactorValues:
+def values_of(
+    folder: Path, name: str, params: str = "", panel: Panel | None = None, timeout: float | None = None
+) -> FactorValues:
     plan = plan_of(folder, f"{MODULE}:{name}", params)
-    return compute(plan, panel or small_panel(), gap_tolerance=0.1, **more)
+    return compute(plan, panel or small_panel(), gap_tolerance=0.1, function_timeout=timeout)
 
 
 # ---- allow-list -----------------------------------------------------------------------------------------------------
@@ -83,7 +85,8 @@ def test_nothing_unlisted_is_imported(tmp_path: Path) -> None:
     (tmp_path / "in_cwd.py").write_text("raise SystemExit('imported')", encoding="utf-8")
     for source in (f"{HERE}.trap:anything", "in_cwd:anything"):
         refusal(tmp_path, source)
-    assert f"{HERE}.trap" not in sys.modules and "in_cwd" not in sys.modules
+    assert f"{HERE}.trap" not in sys.modules
+    assert "in_cwd" not in sys.modules
     assert "cannot be imported: SystemExit" in refusal(tmp_path, f"{HERE}.trap:f", allow=(f"{HERE}.trap",))
     assert "cannot be imported: ModuleNotFoundError" in refusal(tmp_path, "no_such_module:f", allow=("no_such_module",))
 
@@ -130,7 +133,8 @@ def test_what_a_call_says_about_itself(tmp_path: Path) -> None:
 def test_the_decorator() -> None:
     assert library_facts(functions.no_facts) == LibraryFacts()
     rule = library_facts(functions.mean).lookback
-    assert callable(rule) and apply_rule(rule, {"window": 9, "scale": 2.0}) == 8
+    assert callable(rule)
+    assert apply_rule(rule, {"window": 9, "scale": 2.0}) == 8
     with pytest.raises(TypeError, match=r"mean_of: rule names \['windw'\]"):
 
         @library_factor(lookback=lambda windw: windw)
@@ -181,7 +185,8 @@ def test_infinite_values_are_missing_and_counted(tmp_path: Path) -> None:
 
 def test_integers_become_floats(tmp_path: Path) -> None:
     values = values_of(tmp_path, "integers", panel=small_panel(quirks=False)).values["a"]
-    assert values.dtype == np.float64 and (values == 1).all()
+    assert values.dtype == np.float64
+    assert (values == 1).all()
 
 
 @pytest.mark.parametrize(
@@ -208,20 +213,22 @@ def test_bad_functions(tmp_path: Path, name: str, message: str) -> None:
     before = panel.fields["close"].copy()
     for timeout in (None, 20.0):
         with pytest.raises(RecipeError, match=message) as caught:
-            values_of(tmp_path, name, panel=panel, function_timeout=timeout)
-        assert str(caught.value).startswith(f"factor 'a': {MODULE}:{name} ") and "\n" not in str(caught.value)
+            values_of(tmp_path, name, panel=panel, timeout=timeout)
+        assert str(caught.value).startswith(f"factor 'a': {MODULE}:{name} ")
+        assert "\n" not in str(caught.value)
     np.testing.assert_array_equal(panel.fields["close"], before)
 
 
 def test_a_function_that_hangs(tmp_path: Path) -> None:
     begin = time.monotonic()
     with pytest.raises(RecipeError, match=r"factor 'a': .*:hangs took longer than function_timeout, 0.3 s"):
-        values_of(tmp_path, "hangs", function_timeout=0.3)
+        values_of(tmp_path, "hangs", timeout=0.3)
     assert time.monotonic() - begin < 10
 
 
 def test_what_a_function_prints_goes_to_the_log(tmp_path: Path, capsys, caplog) -> None:
     with caplog.at_level(logging.INFO, logger="factor_automation"):
-        values_of(tmp_path, "prints", function_timeout=20.0)
+        values_of(tmp_path, "prints", timeout=20.0)
     assert capsys.readouterr().out == ""
-    assert "prints printed: hello xxx" in caplog.text and len(caplog.text) < 12_000
+    assert "prints printed: hello xxx" in caplog.text
+    assert len(caplog.text) < 12_000

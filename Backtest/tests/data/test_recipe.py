@@ -40,14 +40,16 @@ def test_the_users_recipe(tmp_path: Path) -> None:
     assert recipe.sha1 == hashlib.sha1(USERS.encode()).hexdigest()
     assert loaded(tmp_path, USERS.replace("\n", "\r\n")) == recipe, "CRLF is the same recipe"
     plan = compile_recipe(recipe, allow_modules=("Backtest.data.indicators",), max_window=10_000)
-    assert plan.fields == {"high", "low", "close", "volume"} and plan.lookback == 14
+    assert plan.fields == {"high", "low", "close", "volume"}
+    assert plan.lookback == 14
 
 
 def test_json_is_the_same_recipe(tmp_path: Path) -> None:
     text = '{"factors": [{"name": "a", "type": "expression", "expression": "close / {n}"}], "params": {"n": 2}}'
     recipe = loaded(tmp_path, text, "recipe.json")
-    assert recipe.factors[0].expression == "close / {n}" and recipe.params == {"n": 2}
-    with pytest.raises(RecipeError, match="line 1, column 31: 'tpye' is no key of a factor; did you mean 'type'"):
+    assert recipe.factors[0].expression == "close / {n}"
+    assert recipe.params == {"n": 2}
+    with pytest.raises(RecipeError, match="line 1, column 28: 'tpye' is no key of a factor; did you mean 'type'"):
         loaded(tmp_path, text.replace('"type"', '"tpye"'), "recipe.json")
 
 
@@ -104,7 +106,8 @@ def test_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(RecipeError) as caught:
         loaded(tmp_path, text)
     assert message in str(caught.value)
-    assert str(caught.value).startswith(f"{tmp_path / 'recipe.yaml'}, line ") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path / 'recipe.yaml'}, line ")
+    assert "\n" not in str(caught.value)
 
 
 def compiled(folder: Path, text: str) -> None:
@@ -116,7 +119,7 @@ def test_expression_errors_name_file_factor_and_column(tmp_path: Path) -> None:
         compiled(tmp_path, FACTOR.replace("close", "ts_maen(close, 3)"))
     assert str(caught.value).splitlines() == [
         f"{tmp_path / 'recipe.yaml'}, line 4, column 5, factor 'a', column 1: there is no operator 'ts_maen'; "
-        "did you mean 'ts_mean' or 'ts_rank' or 'ts_max'?",
+        "did you mean 'ts_mean' or 'ts_min' or 'ts_max'?",
         "    ts_maen(close, 3)",
         "    ^",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,9 @@ from Backtest.errors import ExpressionError
 FIELDS = ("open", "high", "low", "close", "volume")
 
 
-def bound(text: str, table: StepTable | None = None, **scope: object) -> tuple[Bound, StepTable]:
+def bound(text: str, table: StepTable | None = None, **more: Any) -> tuple[Bound, StepTable]:
     steps = table or StepTable()
-    result = bind(parse(text), text, scope=Scope(FIELDS, **scope), table=steps, where="factor 'x'")  # type: ignore[arg-type]
+    result = bind(parse(text), text, scope=Scope(FIELDS, **more), table=steps, where="factor 'x'")
     return result, steps
 
 
@@ -91,11 +92,12 @@ def test_windows_are_told_in_time() -> None:
 def test_factor_names() -> None:
     result, table = bound("close / open")
     again, _ = bound("first > 1", table, factors={"first": int(result.value)})
-    assert again.kind == "mask" and table.steps[int(again.value)].operands == (int(result.value), 1.0)
+    assert again.kind == "mask"
+    assert table.steps[int(again.value)].operands == (int(result.value), 1.0)
     with pytest.raises(ExpressionError, match="refers to itself"):
-        bound("me + 1", later=("me", "next"))
+        bound("me + 1", own="me", later=("me", "next"))
     with pytest.raises(ExpressionError, match="'next' is defined further down"):
-        bound("next + 1", later=("me", "next"))
+        bound("next + 1", own="me", later=("me", "next"))
 
 
 def test_params_are_typed_numbers_never_text() -> None:
@@ -108,7 +110,7 @@ def test_params_are_typed_numbers_never_text() -> None:
             bound(text, params=params)
     with pytest.raises(ExpressionError, match="is True; a number or a word is allowed"):
         bound("close + {flag}", params={"flag": True})
-    with pytest.raises(ExpressionError, match="'n' is a param; write {n}"):
+    with pytest.raises(ExpressionError, match=r"'n' is a param; write \{n\}"):
         bound("ts_mean(close, n)", params=params)
 
 
@@ -121,7 +123,8 @@ def test_numbers_fold() -> None:
 
 def test_same_computation_is_one_step() -> None:
     _, table = bound("ts_std(logret(close, 1), 12) / ts_std(log_diff(close, d=1), 12) * stddev(logret(close, 1), 12)")
-    assert [getattr(step.source, "name", step.source) for step in table.steps] == ["close", "logret", "ts_std", "div", "mul"]
+    names = [getattr(step.source, "name", step.source) for step in table.steps]
+    assert names == ["close", "logret", "ts_std", "div", "mul"]
     _, zeros = bound("(close * 0.0) / (close * -0.0)")
     assert len(zeros.steps) == 4, "0.0 and -0.0 give different bits"
 

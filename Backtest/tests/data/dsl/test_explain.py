@@ -41,7 +41,8 @@ def test_explain_by_hand(tmp_path: Path) -> None:
 def test_explain_memory(tmp_path: Path) -> None:
     plan = compile_recipe(recipe_of(tmp_path, a="close", b="ema(close, 3)"), allow_modules=(), max_window=1000)
     text = explain(plan, rows=1000, symbols=10)
-    assert text.count(" MB") == 3 and "for 1,000 bars x 10 symbols" in text
+    assert text.count(" MB") == 3
+    assert "for 1,000 bars x 10 symbols" in text
     assert "from the listing episode's first bar" in text
 
 
@@ -55,11 +56,14 @@ def test_shared_texts_stay_short(tmp_path: Path) -> None:
 def test_operator_page_has_every_row() -> None:
     page = operator_page()
     for operator in OPERATORS.values():
-        assert operator.doc in page and operator.formula in page and operator.missing in page
+        assert operator.doc in page
+        assert operator.formula in page
+        assert operator.missing in page
         assert (operator.example if operator.symbol else operator.signature()) in page
     for alias in ALIASES:
         assert alias in page
-    assert "look-back  d bars" in page and "look-back  d - 1 bars" in page
+    assert "look-back  d bars" in page
+    assert "look-back  d - 1 bars" in page
     assert "look-back  limit bars; without limit, from the listing episode's first bar" in page
 
 

@@ -49,7 +49,8 @@ def python_shape(node: ast.AST) -> str:
         for value in node.values[1:]:
             text = f"{PYTHON_NAMES[type(node.op)]}({text}, {python_shape(value)})"
         return text
-    assert isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    assert isinstance(node, ast.Call)
+    assert isinstance(node.func, ast.Name)
     keywords = [f"{keyword.arg}={python_shape(keyword.value)}" for keyword in node.keywords]
     return f"{node.func.id}({', '.join([*map(python_shape, node.args), *keywords])})"
 

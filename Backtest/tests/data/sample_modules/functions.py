@@ -23,11 +23,11 @@ def mean(close, *, window: int = 3, scale: float = 1.0):
 
 @library_factor(lookback=0, symbols=lambda benchmark: (benchmark,))
 def against(close, symbols, timestamp, *, benchmark: str = "S00USDT"):
-    assert timestamp.shape == close.shape[:1] and timestamp.dtype == np.dtype("datetime64[ns]")
+    assert timestamp.shape == close.shape[:1]
+    assert timestamp.dtype == np.dtype("datetime64[ns]")
     return close / close[:, [symbols.index(benchmark)]]
 
 
-@library_factor(lookback=1)
 def since_start(close, symbols):
     """Bars since the first that is there: shows what is hidden."""
     return np.cumsum(np.isfinite(close), axis=0) * 1.0

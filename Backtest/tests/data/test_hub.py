@@ -1,0 +1,369 @@
+"""The store: what is written reads back to the bit, and whatever is not what was written is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from Backtest import files
+from Backtest.data import hub as hub_module
+from Backtest.data.hub import Hub, require_recipe
+from Backtest.data.hub_file import FileDamaged, FileFacts, SymbolValues, read_symbol_file, write_symbol_file
+from Backtest.data.hub_journal import Block, Record, Source
+from Backtest.data.hub_write import check_target, open_build
+from Backtest.data.timeframe import parse_timeframe
+from Backtest.errors import HubError, NameRefused
+
+HOUR = parse_timeframe("1h")
+FIRST = HOUR.index(int(pd.Timestamp("2024-01-01").value))
+OTHER_NAN = np.array([0x7FF8_0000_DEAD_BEEF], np.uint64).view(np.float64)[0]
+FACTORS = ("mom", "mfi")
+
+
+def values(rows: int = 50, *, offset: int = 0, seed: int = 1) -> SymbolValues:
+    rng = np.random.default_rng(seed)
+    factors = {name: rng.normal(size=rows) for name in FACTORS}
+    factors["mom"][:5] = np.nan
+    return SymbolValues(FIRST + offset, factors, rng.uniform(size=rows) > 0.1)
+
+
+def publish(root: Path, parts: dict[str, SymbolValues], *, seed: int = 1, overwrite: bool = False) -> Hub:
+    """Write a factor set as Stage A does, with the metadata that readers need."""
+    hub = Hub(root)
+    with open_build(
+        hub, HOUR, "one", manifest={"seed": seed}, symbols=parts, overwrite=overwrite, write=lambda line: None
+    ) as build:
+        records, temporary = [], {}
+        for symbol, part in sorted(parts.items()):
+            temporary[symbol] = build.partial / f"{symbol}.parquet.1{files.TEMPORARY}"
+            facts = write_symbol_file(temporary[symbol], part, timeframe=HOUR)
+            source = Source(__file__, os.path.getsize(__file__), 0, files.sha256(Path(__file__)), "keep")
+            records.append(
+                Record(symbol, facts.sha256, facts.rows, facts.start, facts.end, {symbol: source}, 50, "", {})
+            )
+        build.accept(Block(tuple(records), {}), temporary)
+        build.publish(metadata_of(records, seed), keep_journal=False)
+    return hub
+
+
+def metadata_of(records: list[Record], seed: int) -> dict:
+    return {
+        "factor_set": "one", "timeframe": "1h", "data_root": "/nowhere", "start": records[0].start,
+        "end": records[0].end, "symbols": [record.symbol for record in records],
+        "rows": sum(record.rows for record in records), "factors": {name: {} for name in FACTORS},
+        "dsl_sha1": files.text_sha1(b"recipe\n"),
+        "files": {
+            record.symbol: {
+                "path": f"factors/1h/one/{record.symbol}.parquet", "sha256": record.sha256, "rows": record.rows,
+                "start": record.start, "end": record.end, "source_sha256": "",
+            }
+            for record in records
+        },
+        "qc": {}, "refused": {}, "synthetic": True, "software": {}, "created_at": files.utc_now(), "seed": seed,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Hub:
+    return publish(tmp_path / "hub", {"AAA": values(), "BBB": values(30, offset=10, seed=2)})
+
+
+def file_of(hub: Hub, symbol: str = "AAA") -> Path:
+    return hub.set_folder(HOUR, "one") / f"{symbol}.parquet"
+
+
+# --- what is written ---------------------------------------------------------------------------------------------
+
+
+def test_a_file_as_others_read_it(hub):
+    frame = pd.read_parquet(file_of(hub))
+    assert list(frame.columns) == ["timestamp", "mom", "mfi", "tradable_flag"]
+    assert str(frame["timestamp"].dtype) == "datetime64[ns, UTC]"
+    assert frame["timestamp"].iloc[0] == pd.Timestamp("2024-01-01", tz="UTC")
+    assert (frame["timestamp"].diff().dropna() == pd.Timedelta(hours=1)).all()
+    assert frame["tradable_flag"].dtype == bool
+    np.testing.assert_array_equal(frame["mom"].to_numpy(), values().factors["mom"])
+
+
+def test_missing_is_one_nan_and_never_null(tmp_path):
+    odd = values()
+    odd.factors["mfi"][:3] = [OTHER_NAN, -np.nan, np.nan]
+    write_symbol_file(tmp_path / "x.parquet", odd, timeframe=HOUR)
+    table = pq.read_table(tmp_path / "x.parquet")
+    assert [column.null_count for column in table.columns] == [0, 0, 0, 0]
+    missing = table["mfi"].to_numpy()[:3].view(np.uint64)
+    assert set(missing.tolist()) == {int(np.array([np.nan]).view(np.uint64)[0])}
+
+
+def test_bytes_follow_from_the_values_alone(tmp_path):
+    odd = values()
+    odd.factors["mom"][:5] = OTHER_NAN
+    facts = [write_symbol_file(tmp_path / name, part, timeframe=HOUR) for name, part in (("a", values()), ("b", odd))]
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert facts[0] == facts[1]
+    assert facts[0].sha256 == files.sha256(tmp_path / "a")
+
+
+def test_no_metadata_of_pandas_and_fixed_row_groups(tmp_path):
+    write_symbol_file(tmp_path / "x", values(70_000), timeframe=HOUR)
+    file = pq.ParquetFile(tmp_path / "x")
+    assert file.schema_arrow.metadata is None
+    assert [file.metadata.row_group(number).num_rows for number in range(2)] == [65_536, 4_464]
+
+
+def test_two_symbols_on_one_clock(hub):
+    found = hub.read(HOUR, "one")
+    assert found.symbols == ("AAA", "BBB")
+    assert found.first_bar == FIRST
+    assert found.factors["mom"].shape == (50, 2)
+    np.testing.assert_array_equal(found.factors["mfi"][10:40, 1], values(30, seed=2).factors["mfi"])
+    assert np.isnan(found.factors["mfi"][:10, 1]).all()
+    assert not found.tradable[40:, 1].any()
+
+
+def test_some_symbols_and_factors(hub):
+    found = hub.read(HOUR, "one", symbols=["BBB"], factors=["mfi"])
+    assert found.symbols == ("BBB",)
+    assert list(found.factors) == ["mfi"]
+    assert found.first_bar == FIRST + 10
+
+
+def test_lists(hub):
+    assert hub.list_factor_sets(HOUR) == ("one",)
+    assert hub.list_symbols(HOUR, "one") == ("AAA", "BBB")
+    assert hub.list_factor_sets(parse_timeframe("2h")) == ()
+
+
+# --- FAULTS 21 and 22: damage ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-100] + bytes(100),
+        lambda content: b"timestamp,mom\n1,2\n",
+        lambda content: b"",
+        lambda content: content + content,
+    ],
+    ids=["truncated", "zero tail", "not parquet", "empty", "twice"],
+)
+def test_21_a_damaged_file_is_refused_at_once(hub, damage):
+    path = file_of(hub)
+    path.write_bytes(damage(path.read_bytes()))
+    begin = time.monotonic()
+    with pytest.raises(HubError, match=r"AAA\.parquet.*--overwrite"):
+        hub.read(HOUR, "one")
+    assert time.monotonic() - begin < 1
+
+
+def test_21_an_absent_file(hub):
+    file_of(hub).unlink()
+    with pytest.raises(HubError, match=r"AAA\.parquet: cannot be read"):
+        hub.read(HOUR, "one")
+
+
+def test_22_every_bit_flip_is_caught(hub, long_run):
+    path = file_of(hub)
+    good = path.read_bytes()
+    rng = np.random.default_rng(5)
+    for place in rng.integers(0, 8 * len(good), 2000 if long_run else 200).tolist():
+        bad = bytearray(good)
+        bad[place // 8] ^= 1 << place % 8
+        path.write_bytes(bad)
+        with pytest.raises(HubError):
+            hub.read(HOUR, "one")
+
+
+def test_22_page_checksums_catch_what_a_forged_hash_lets_through(tmp_path):
+    path = tmp_path / "x.parquet"
+    facts = write_symbol_file(path, values(5000), timeframe=HOUR)
+    good = path.read_bytes()
+    rng = np.random.default_rng(6)
+    caught = 0
+    for place in rng.integers(0, 8 * len(good), 100).tolist():
+        bad = bytearray(good)
+        bad[place // 8] ^= 1 << place % 8
+        path.write_bytes(bad)
+        forged = FileFacts(files.sha256(path), facts.rows, facts.start, facts.end)
+        try:
+            found = read_symbol_file(path, forged, timeframe=HOUR, columns=FACTORS, wanted=FACTORS)
+        except FileDamaged:
+            caught += 1
+        else:
+            for name in FACTORS:
+                np.testing.assert_array_equal(found.factors[name], values(5000).factors[name])
+    assert caught > 90
+
+
+# --- FAULTS 23 and 24: metadata that does not fit ----------------------------------------------------------------
+
+
+def edit(hub: Hub, change) -> None:
+    path = hub.metadata_path(HOUR, "one")
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    change(metadata)
+    path.write_text(json.dumps(metadata), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda m: m["files"]["AAA"].update(rows=49), "50 rows, the metadata says 49"),
+        (lambda m: m["files"]["AAA"].update(end="2024-01-09T00:00:00Z"), "the metadata says"),
+        (lambda m: m["factors"].update(extra={}), "columns"),
+        (lambda m: m["files"]["AAA"].update(sha256="0" * 64), "SHA-256 differs"),
+        (lambda m: m.update(factors={"mfi": {}, "mom": {}}), "columns"),
+        (lambda m: m.update(timeframe="2h"), "clock"),
+        (lambda m: m.update(symbols=["AAA"]), "name different symbols"),
+        (lambda m: m.pop("dsl_sha1"), "dsl_sha1"),
+        (lambda m: m["files"]["AAA"].pop("rows"), r"files\.AAA\.rows"),
+        (lambda m: m["files"].update(AAA=3), r"files\.AAA"),
+    ],
+)
+def test_23_metadata_that_says_something_else_than_the_file(hub, change, words):
+    edit(hub, change)
+    with pytest.raises(HubError, match=words):
+        hub.read(HOUR, "one")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "[" * 100_000, "\x00"])
+def test_23_metadata_that_is_no_metadata(hub, text):
+    hub.metadata_path(HOUR, "one").write_text(text, encoding="utf-8")
+    with pytest.raises(HubError, match="--overwrite"):
+        hub.read(HOUR, "one")
+
+
+def test_23_another_recipe(hub, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_bytes(b"recipe\r\n")  # CRLF is the same recipe
+    require_recipe(hub.read_metadata(HOUR, "one"), recipe)
+    recipe.write_bytes(b"other\n")
+    with pytest.raises(HubError, match="made from another recipe"):
+        require_recipe(hub.read_metadata(HOUR, "one"), recipe)
+
+
+def test_24_files_of_two_generations(hub, tmp_path):
+    other = publish(tmp_path / "other", {"AAA": values(seed=9), "BBB": values(30, offset=10, seed=2)})
+    file_of(hub).write_bytes(file_of(other).read_bytes())
+    with pytest.raises(HubError, match=r"AAA\.parquet.*of another run"):
+        hub.read(HOUR, "one")
+
+
+def test_24_a_reader_waits_for_a_writer_then_refuses(hub, monkeypatch):
+    monkeypatch.setattr(hub_module, "RETRY_SECONDS", 0.3)
+    file_of(hub).write_bytes(b"in between")
+    hub.partial_folder(HOUR, "one").mkdir()
+    begin = time.monotonic()
+    with pytest.raises(HubError, match="SHA-256 differs"):
+        hub.read(HOUR, "one")
+    assert 0.3 <= time.monotonic() - begin < 2
+
+
+def test_30_a_reader_sees_one_generation_only(tmp_path):
+    root = tmp_path / "hub"
+    symbols = [f"S{number}" for number in range(8)]
+    publish(root, {symbol: values(seed=0) for symbol in symbols}, seed=0)
+    over = threading.Event()
+
+    def write() -> None:
+        for seed in range(1, 15):
+            publish(root, {symbol: values(seed=seed) for symbol in symbols}, seed=seed, overwrite=True)
+        over.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not over.is_set() or 14 not in seen:
+        found = Hub(root).read(HOUR, "one")
+        seed = found.metadata["seed"]
+        seen.add(seed)
+        expected = values(seed=seed).factors["mfi"]
+        np.testing.assert_array_equal(found.factors["mfi"], np.repeat(expected[:, None], len(symbols), axis=1))
+    writer.join()
+    assert len(seen) > 1
+
+
+# --- names, labels, what is there --------------------------------------------------------------------------------
+
+BAD_NAMES = ["", "../x", "/etc/passwd", "a/b", "a\\b", "a\nb", "a\0b", "CON", "con.x", "x" * 300, "..", ".x", "é", "x."]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_43_names_that_lead_elsewhere(tmp_path, name):
+    hub = Hub(tmp_path)
+    for ask in (hub.read_metadata, hub.read, hub.set_folder):
+        with pytest.raises(NameRefused):
+            ask(HOUR, name)
+    with pytest.raises(NameRefused):
+        check_target(hub, HOUR, name)
+
+
+def test_43_names_of_unfinished_sets_and_case_clashes(hub):
+    with pytest.raises(NameRefused, match="unfinished"):
+        check_target(hub, HOUR, "two.partial")
+    with pytest.raises(NameRefused, match="case"):
+        check_target(hub, HOUR, "ONE")
+
+
+def test_43_metadata_cannot_send_a_reader_outside(hub):
+    edit(hub, lambda m: m["files"]["AAA"].update(path="../../secret.parquet"))
+    with pytest.raises(NameRefused, match="outside"):
+        hub.read(HOUR, "one")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_43_a_link_out_of_the_hub_is_not_followed(hub, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (hub.root / "factors" / "1h" / "two").symlink_to(elsewhere)
+    with pytest.raises(NameRefused, match="outside"):
+        hub.set_folder(HOUR, "two")
+
+
+def test_two_labels_of_one_timeframe(hub):
+    minutes = parse_timeframe("60min")
+    assert hub.read(minutes, "one").symbols == ("AAA", "BBB")
+    with pytest.raises(HubError, match="second label"):
+        check_target(hub, minutes, "two")
+
+
+def test_a_set_that_is_not_there(hub):
+    with pytest.raises(HubError, match="did you mean 'one'"):
+        hub.read(HOUR, "onee")
+    with pytest.raises(HubError, match="has one"):
+        hub.read(HOUR, "nothing_like_it")
+    with pytest.raises(HubError, match="has none of 2h"):
+        hub.read(parse_timeframe("2h"), "one")
+
+
+def test_a_set_that_is_not_finished(tmp_path):
+    hub = Hub(tmp_path)
+    hub.partial_folder(HOUR, "one").mkdir(parents=True)
+    with pytest.raises(HubError, match="not finished"):
+        hub.read(HOUR, "one")
+
+
+def test_unknown_symbols_and_factors(hub):
+    with pytest.raises(HubError, match="'AAB' is no symbol of factor set 'one'; did you mean 'AAA'"):
+        hub.read(HOUR, "one", symbols=["AAB"])
+    with pytest.raises(HubError, match="'mfi14' is no factor"):
+        hub.read(HOUR, "one", factors=["mfi14"])
+
+
+def test_44_nothing_is_unpickled(hub):
+    """A Parquet file may carry pickled objects for pandas in its schema; ours are refused by hash, columns and types."""
+    path = file_of(hub)
+    pq.write_table(pa.table({"timestamp": pa.array([b"\x80\x04N."])}), path)
+    edit(hub, lambda m: m["files"]["AAA"].update(sha256=files.sha256(path)))
+    with pytest.raises(HubError, match="columns"):
+        hub.read(HOUR, "one")

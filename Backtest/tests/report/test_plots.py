@@ -1,0 +1,162 @@
+"""Plots: every case draws, titles say synthetic, the numbers behind them are right. Their looks are checked by eye."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from Backtest.data.timeframe import parse_timeframe
+from Backtest.report import plots, style
+from Backtest.tests.fake_run import outcome_of, panel_of, record_of, simulated
+
+SUBJECT = plots.Subject("topk", "demo_v1", "20240101T000000Z-abcdef12", "BTCUSDT", synthetic=False)
+SYNTHETIC = plots.Subject("topk", "demo_v1", "20240101T000000Z-abcdef12", "BTCUSDT", synthetic=True)
+
+
+@pytest.fixture(scope="module")
+def outcome():
+    return outcome_of(*simulated(1500, 14))
+
+
+def texts_of(figure):
+    return [text.get_text() for text in figure.texts]
+
+
+@pytest.mark.parametrize("name", plots.PLOTS)
+def test_every_title_says_synthetic_when_it_is(outcome, name):
+    _, draw = plots.PLOTS[name]
+    assert "synthetic" in texts_of(draw(outcome, SYNTHETIC))[0]
+    assert "synthetic" not in " ".join(texts_of(draw(outcome, SUBJECT)))
+
+
+def test_pictures_are_png_and_the_same_bytes_each_time(outcome):
+    first = plots.draw_all(outcome, SUBJECT)
+    assert list(first) == list(plots.PLOTS)
+    assert first == plots.draw_all(outcome, SUBJECT)
+    for content in first.values():
+        assert content[:8] == b"\x89PNG\r\n\x1a\n"
+        width, height = struct.unpack(">II", content[16:24])
+        assert width == round(style.WIDTH * style.DPI)
+        assert 200 < height < 1500
+
+
+def flat(rows=60):
+    panel = panel_of(np.ones((rows, 1)))
+    return outcome_of(panel, record_of(np.full(rows, 1e5), symbols=panel.symbols))
+
+
+def one_bar():
+    panel = panel_of([[1.0]])
+    return outcome_of(panel, record_of([1e5], symbols=panel.symbols))
+
+
+def ruined():
+    panel = panel_of(np.ones((90, 1)))
+    equity = np.r_[1e5, 5e4, 10.0, np.full(87, -20.0)]
+    sizes = np.zeros((90, 1))
+    sizes[1:3] = 1.0
+    return outcome_of(panel, record_of(equity, symbols=panel.symbols, sizes=sizes))
+
+
+def huge_growth():
+    panel = panel_of(np.exp(np.linspace(0, 20, 900))[:, None])
+    return outcome_of(panel, record_of(1e5 * np.exp(np.linspace(0, 20, 900)), symbols=panel.symbols))
+
+
+def without_benchmark():
+    return outcome_of(*simulated(300, 3), benchmark=False)
+
+
+def weekly():
+    return outcome_of(*simulated(300, 3, timeframe=parse_timeframe("1w")))
+
+
+def minutes():
+    return outcome_of(*simulated(500, 2, timeframe=parse_timeframe("1m")))
+
+
+@pytest.mark.parametrize("make", [flat, one_bar, ruined, huge_growth, without_benchmark, weekly, minutes])
+def test_odd_runs_draw_without_a_warning(make):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(plots.draw_all(make(), SUBJECT)) == 6
+
+
+@pytest.mark.parametrize("name", ["策略 é ñ", "$x^2$", "a_{b}$", "%s {0} \\frac", "<b>", "x" * 64])
+@pytest.mark.filterwarnings("ignore:Glyph")  # the font that comes with Matplotlib has no Chinese: boxes, no crash
+def test_odd_names_draw(outcome, name):
+    subject = plots.Subject(name, name, name, name, synthetic=True)
+    for _, draw in plots.PLOTS.values():
+        style.png(draw(outcome, subject))
+
+
+def test_no_global_state_of_matplotlib_is_touched():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    plots.draw_all(flat(), SUBJECT)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_the_equity_axis_is_logarithmic_when_the_range_is_wide(outcome):
+    assert plots.equity(huge_growth(), SUBJECT).axes[0].get_yscale() == "log"
+    assert plots.equity(flat(), SUBJECT).axes[0].get_yscale() == "linear"
+    assert plots.equity(ruined(), SUBJECT).axes[0].get_yscale() == "linear"
+
+
+def test_rolling_sharpe_equals_pandas(outcome):
+    days, found, window = plots.rolling_ratios(outcome)
+    equity = pd.Series(outcome.record.equity, index=pd.DatetimeIndex(outcome.record.timestamp))
+    daily = equity.groupby(equity.index.floor("D")).last()
+    returns = daily / daily.shift(1).fillna(1e5) - 1
+    rolling = returns.rolling(window)
+    expected = rolling.mean() / rolling.std() * np.sqrt(365)
+    assert window == 83  # a third of 250 days
+    assert [str(day) for day in days] == [str(day.date()) for day in expected.index]
+    np.testing.assert_allclose(found, expected.to_numpy(), rtol=1e-9)
+
+
+def test_daily_turnover_by_hand(outcome):
+    days, traded = plots.daily_turnover(outcome)
+    orders = pd.DataFrame(
+        [(outcome.record.timestamp[order.filled_bar], order.value) for order in outcome.record.orders],
+        columns=["at", "value"],
+    )
+    value = orders.groupby(orders["at"].dt.floor("D"))["value"].sum()
+    equity = pd.Series(outcome.record.equity, index=pd.DatetimeIndex(outcome.record.timestamp))
+    expected = (value / equity.groupby(equity.index.floor("D")).last()).reindex(pd.DatetimeIndex(days)).fillna(0)
+    np.testing.assert_allclose(traded, expected.to_numpy(), rtol=1e-12)
+
+
+def test_falls_by_hand():
+    below = np.array([0, -0.1, -0.3, 0, 0, -0.2, 0, -0.05, -0.4])
+    assert plots.falls(below) == [(7, 8, 8), (1, 2, 3), (5, 5, 6)]
+    assert plots.falls(np.zeros(4)) == []
+
+
+def test_thinning_keeps_the_extremes_and_the_ends():
+    values = np.random.default_rng(0).normal(size=100_000)
+    stamps = np.arange(100_000).astype("datetime64[m]")
+    days, shown = style.thin(stamps, values)
+    assert len(shown) <= style.MOST_POINTS + 2
+    assert (shown.min(), shown.max()) == (values.min(), values.max())
+    assert (days[0], days[-1]) == (stamps[0], stamps[-1])
+    assert (np.diff(days.astype(np.int64)) > 0).all()
+
+
+@pytest.mark.parametrize(
+    "value, words",
+    [(100_000, "100,000"), (1_500_000, "1.5 M"), (2e9, "2 B"), (5e13, "50 T"), (0.5, "0.5"), (-2e6, "-2 M")],
+)
+def test_words_of_money(value, words):
+    assert style.money_words(value) == words
+
+
+def test_words_of_percent():
+    assert style.percent_words(-0.125) == "−12.5%"
+    assert plots.cell_words(0.0123) == "+1.2"
+    assert plots.cell_words(-2.5) == "−250"

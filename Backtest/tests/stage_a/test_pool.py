@@ -1,0 +1,104 @@
+"""A lost worker costs its own task, is named with its reason, and never the others."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from collections import deque
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from Backtest.errors import FactorError
+from Backtest.stage_a.pool import Outcome, Pool
+
+WORK = "Backtest.tests.stage_a.pool_tasks:work"
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    with Pool(WORK) as made:
+        made.grow(2)
+        yield made
+
+
+def outcomes(pool: Pool, *tasks: tuple[str, object]) -> list[Outcome]:
+    return sorted(pool.run(deque(tasks)), key=lambda outcome: str(outcome.task))
+
+
+def test_values_of_all_tasks(pool):
+    found = outcomes(pool, *(("square", number) for number in range(20)))
+    assert sorted(outcome.value for outcome in found) == [number * number for number in range(20)]
+
+
+def test_an_exception_comes_back_and_the_worker_goes_on(pool):
+    raised, squared = outcomes(pool, ("raise", "no luck"), ("square", 3))
+    assert isinstance(raised.error, ValueError)
+    assert str(raised.error) == "no luck"
+    assert squared.value == 9
+
+
+def test_an_exception_that_cannot_travel_comes_as_words(pool):
+    (raised,) = outcomes(pool, ("raise unportable", 0))
+    assert str(raised.error) == "Unportable: half and half"
+
+
+@posix
+def test_a_killed_worker_is_named_with_what_it_did_and_replaced(pool):
+    killed, *squares = outcomes(pool, ("kill", 0), *(("square", number) for number in range(6)))
+    assert "SIGKILL" in killed.lost
+    assert "counting sheep" in killed.lost
+    assert sorted(outcome.value for outcome in squares) == [0, 1, 4, 9, 16, 25]
+    assert len(pool.workers) == 2
+
+
+def test_a_worker_that_ends_by_itself(pool):
+    (ended,) = outcomes(pool, ("exit", 7))
+    assert ended.lost == "its worker process ended with exit code 7"
+
+
+def test_a_task_that_never_lets_go_is_stopped(pool):
+    (hung,) = outcomes(pool, ("hang", 0))
+    assert hung.lost == "stopped: matching for ever took longer than 0.5 s"
+
+
+def test_tasks_appended_while_running_are_run(pool):
+    tasks = deque([("square", 2)])
+    found = []
+    for outcome in pool.run(tasks):
+        found.append(outcome.value)
+        if len(found) == 1:
+            tasks.append(("square", 5))
+    assert found == [4, 25]
+
+
+def test_a_process_with_a_left_over_thread_takes_no_further_task():
+    with Pool(WORK) as single:
+        first, second = (next(iter(single.run(deque([(kind, 0)])))).value for kind in ("leave a thread", "pid"))
+        assert first != second
+
+
+def test_nothing_printed_in_a_worker_reaches_stdout(pool, capfd):
+    outcomes(pool, ("print", "noise\n"))
+    captured = capfd.readouterr()
+    assert captured.out == ""
+
+
+def test_a_worker_that_cannot_start_is_an_error():
+    with (
+        Pool("Backtest.tests.stage_a.pool_tasks:absent") as broken,
+        pytest.raises(FactorError, match="could not start"),
+    ):
+        broken.wait_ready()
+
+
+def test_leaving_the_block_ends_the_processes():
+    with Pool(WORK) as brief:
+        brief.grow(2)
+        pids = [worker.process.pid for worker in brief.workers]
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert not multiprocessing.active_children() or all(
+        child.pid not in pids for child in multiprocessing.active_children()
+    )

@@ -1,0 +1,532 @@
+"""Stage A: what it writes, what decides a byte of it, what it takes over, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from Backtest.data.hub import Hub
+from Backtest.data.timeframe import parse_timeframe
+from Backtest.errors import DataError, ExpressionError, FactorError, HubError, RecipeError, SettingsError
+from Backtest.prepare import prepare
+from Backtest.stage_a import run as stage_run
+
+from .market import (
+    BARS,
+    CROSS_RECIPE,
+    GAP,
+    LISTED,
+    RECIPE,
+    SYMBOLS,
+    InlinePool,
+    arguments,
+    digests,
+    klines,
+    run,
+    settings,
+    write_klines,
+    write_market,
+)  # fmt: skip
+
+HOUR = parse_timeframe("1h")
+MFI_ONLY = "factors:\n  - {name: mfi, type: library_function, source: 'Backtest.data.indicators:money_flow_index'}\n"
+
+
+def frame_of(hub: Path, symbol: str, factor_set: str = "one") -> pd.DataFrame:
+    return pd.read_parquet(hub / "factors" / "1h" / factor_set / f"{symbol}.parquet").set_index("timestamp")
+
+
+def metadata_of(hub: Path, factor_set: str = "one") -> dict:
+    return json.loads((hub / "metadata" / "1h" / f"{factor_set}.json").read_text(encoding="utf-8"))
+
+
+# --- what is written ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def done(market, tmp_path_factory):
+    """The command, run once with two processes; its summary and its hub."""
+    hub = tmp_path_factory.mktemp("done") / "hub"
+    finished = run(arguments(market, hub, recipe=CROSS_RECIPE))
+    assert finished.returncode == 0, finished.stderr
+    return json.loads(finished.stdout), hub
+
+
+def test_summary(done):
+    summary, hub = done
+    assert summary["status"] == "ok"
+    assert summary["symbols"] == list(SYMBOLS)
+    assert summary["refused"] == {}
+    assert summary["factors"] == ["mom", "smooth", "money", "rank"]
+    assert summary["rows"] == 5 * BARS + BARS - LISTED["EEEUSDT"]
+    assert Path(summary["metadata_path"]) == hub / "metadata" / "1h" / "one.json"
+    assert {finding["kind"] for finding in summary["qc"]["BBBUSDT"]} >= {"gaps", "zero_volume"}
+
+
+def test_seconds_add_up_to_the_total(done):
+    seconds = done[0]["seconds"]
+    parts = [seconds[part] for part in ("load", "read", "compute", "write")]
+    assert all(part >= 0 for part in parts)
+    assert sum(parts) == pytest.approx(seconds["total"], rel=0.05)
+
+
+def test_metadata_keys(done):
+    metadata = metadata_of(done[1])
+    asked = """factor_set timeframe data_root start end symbols rows factors dsl_sha1 files qc refused synthetic software
+               created_at""".split()
+    assert set(asked) <= set(metadata)
+    assert set("params lookback_bars missing_ratio missing_ratio_by_symbol dtype expression".split()) <= set(
+        metadata["factors"]["mom"]
+    )
+    assert "source" in metadata["factors"]["money"]
+    assert set("path sha256 rows start end source_sha256".split()) <= set(metadata["files"]["AAAUSDT"])
+    assert metadata["factors"]["mom"]["lookback_bars"] == 24
+    assert metadata["factors"]["smooth"]["lookback_bars"] is None
+    assert metadata["synthetic"] is False
+    assert metadata["start"] == "2023-01-01T00:00:00Z"
+    assert metadata["end"] == "2023-03-04T12:00:00Z"
+
+
+def test_the_reader_accepts_it(done):
+    found = Hub(done[1]).read(HOUR, "one")
+    assert found.factors["rank"].shape == (BARS, len(SYMBOLS))
+    assert found.tradable.sum() > 0.9 * found.tradable.size / 2
+
+
+def test_rows_run_from_the_first_to_the_last_bar_with_gaps_as_missing(done):
+    frame = frame_of(done[1], "BBBUSDT")
+    assert len(frame) == BARS
+    begin, after = GAP["BBBUSDT"]
+    assert frame.iloc[begin:after].drop(columns="tradable_flag").isna().all().all()
+    assert not frame["tradable_flag"].iloc[begin:after].any()
+    assert len(frame_of(done[1], "EEEUSDT")) == BARS - LISTED["EEEUSDT"]
+
+
+def test_a_factor_against_pandas(done):
+    rows = klines("AAAUSDT")
+    close = pd.Series([float(row[4]) for row in rows])
+    expected = (close / close.shift(24) - 1).to_numpy()
+    np.testing.assert_allclose(frame_of(done[1], "AAAUSDT")["mom"].to_numpy(), expected, rtol=1e-12)
+
+
+def test_missing_ratio_counts_own_bars(done):
+    by_symbol = metadata_of(done[1])["factors"]["mom"]["missing_ratio_by_symbol"]
+    assert by_symbol["AAAUSDT"] == 24 / BARS
+    assert by_symbol["EEEUSDT"] == 24 / (BARS - LISTED["EEEUSDT"])
+    gap = GAP["BBBUSDT"][1] - GAP["BBBUSDT"][0]
+    # 24 at the start, and as many bars as the gap had, 24 bars later
+    assert by_symbol["BBBUSDT"] == (24 + gap) / (BARS - gap)
+    total = metadata_of(done[1])["factors"]["mom"]["missing_ratio"]
+    assert total == (6 * 24 + gap) / (5 * BARS - gap + BARS - LISTED["EEEUSDT"])
+
+
+def test_start_keeps_what_the_history_before_it_gives(market, tmp_path, inline):
+    prepare(settings(market, tmp_path, symbols=("AAAUSDT",), start="2023-01-20"))
+    assert metadata_of(tmp_path)["factors"]["mom"]["missing_ratio"] == 0.0
+    assert metadata_of(tmp_path)["start"] == "2023-01-20T00:00:00Z"
+
+
+def test_log_file(done):
+    (log,) = (done[1] / "logs").glob("prepare_one_*.log")
+    assert "wrote" in log.read_text(encoding="utf-8")
+
+
+def test_nothing_is_left_over(done):
+    left = [
+        path.name for path in done[1].rglob("*") if path.is_file() and path.suffix not in (".parquet", ".yaml", ".log")
+    ]
+    assert sorted(left) == [".one.lock", "core.yaml", "one.json"] or sorted(left) == ["core.yaml", "one.json"]
+
+
+# --- FAULTS 33: what decides a byte ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, CROSS_RECIPE], ids=["each on its own", "cross-section"])
+def test_33_same_bytes_with_any_workers_hash_seed_zone_and_locale(market, tmp_path, recipe):
+    found = []
+    variants = (
+        ("1", {}),
+        ("2", {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "LC_ALL": "tr_TR.UTF-8"}),
+        ("3", {"TZ": "EST5EDT"}),
+    )
+    for workers, environment in variants:
+        hub = tmp_path / workers
+        finished = run(
+            arguments(market, hub, "one", "--workers", workers, recipe=recipe), env={**os.environ, **environment}
+        )
+        assert finished.returncode == 0, finished.stderr
+        found.append(digests(hub))
+    assert found[0] == found[1] == found[2]
+
+
+def test_33_same_bytes_for_any_cut_into_blocks(market, tmp_path, inline, monkeypatch):
+    found = []
+    for size in (1, 2, 16):
+        monkeypatch.setattr(stage_run, "largest_block", lambda job, symbols, size=size: size)
+        prepare(settings(market, tmp_path / str(size)))
+        metadata = metadata_of(tmp_path / str(size))
+        found.append((digests(tmp_path / str(size)), metadata["factors"], metadata["qc"]))
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, CROSS_RECIPE], ids=["each on its own", "cross-section"])
+def test_another_start_gives_the_same_bits(market, tmp_path, inline, recipe):
+    prepare(settings(market, tmp_path, "all", recipe=recipe))
+    prepare(settings(market, tmp_path, "late", recipe=recipe, start="2023-02-11T07:00", end="2023-02-20"))
+    for symbol in SYMBOLS:
+        late = frame_of(tmp_path, symbol, "late")
+        whole = frame_of(tmp_path, symbol, "all").loc[late.index]
+        assert len(late) == 8 * 24 + 17
+        for name in whole:
+            assert whole[name].to_numpy().tobytes() == late[name].to_numpy().tobytes(), (symbol, name)
+
+
+def test_cutting_the_data_changes_nothing_before_the_cut(market, tmp_path, inline):
+    prepare(settings(market, tmp_path, recipe=CROSS_RECIPE))
+    rng = np.random.default_rng(3)
+    for cut in rng.integers(100, BARS, 5).tolist():
+        shorter = tmp_path / f"market {cut}"
+        folder = shorter / "6.Binance Data Resampled" / "1h"
+        folder.mkdir(parents=True)
+        last = int(klines("AAAUSDT")[0][0]) + 3_600_000 * cut
+        listed = [symbol for symbol in SYMBOLS if LISTED.get(symbol, 0) < cut]
+        for symbol in listed:
+            write_klines(folder / f"{symbol}.csv", [row for row in klines(symbol) if int(row[0]) < last])
+        prepare(settings(shorter, tmp_path, f"cut{cut}", recipe=CROSS_RECIPE))
+        for symbol in listed:
+            short = frame_of(tmp_path, symbol, f"cut{cut}")
+            pd.testing.assert_frame_equal(short, frame_of(tmp_path, symbol).loc[short.index], check_exact=True)
+
+
+def test_truncating_real_data_changes_no_factor_before_the_cut(real_data, tmp_path, inline, long_run):
+    source = real_data / "um_futures" / "6.Binance Data Resampled" / "1h"
+    data = {path.name.split(".")[0]: pd.read_csv(path) for path in sorted(source.glob("*.csv.gz"))[:4]}
+    whole = cut_market(tmp_path / "whole", data, None)
+    prepare(settings(whole, tmp_path, recipe=CROSS_RECIPE, last_bar="keep"))
+    rng = np.random.default_rng(11)
+    times = np.sort(next(iter(data.values()))["open_time"].to_numpy())
+    for number, cut in enumerate(rng.choice(times[200:], 20 if long_run else 6, replace=False).tolist()):
+        shorter = cut_market(tmp_path / f"cut {number}", data, cut)
+        prepare(settings(shorter, tmp_path, f"cut{number}", recipe=CROSS_RECIPE, last_bar="keep"))
+        for symbol in metadata_of(tmp_path, f"cut{number}")["symbols"]:
+            short = frame_of(tmp_path, symbol, f"cut{number}")
+            pd.testing.assert_frame_equal(short, frame_of(tmp_path, symbol).loc[short.index], check_exact=True)
+
+
+def cut_market(root: Path, data: dict[str, pd.DataFrame], before: int | None) -> Path:
+    folder = root / "6.Binance Data Resampled" / "1h"
+    folder.mkdir(parents=True)
+    for symbol, frame in data.items():
+        kept = frame if before is None else frame[frame["open_time"] < before]
+        kept.to_csv(folder / f"{symbol}.csv", index=False)
+    return root
+
+
+# --- na_threshold ------------------------------------------------------------------------------------------------
+
+STRICT = RECIPE.replace(
+    "expression: close / shift(close, 24) - 1", "expression: shift(close, 24)\n    na_threshold: 0.03"
+)
+"""mom is missing on 24 bars: 1.6 % of most symbols' 1500 bars, 2.4 % with the gap, 4 % of EEEUSDT's 600."""
+
+
+def test_on_missing_fail_names_symbol_factor_and_ratio_and_publishes_nothing(market, tmp_path, inline):
+    with pytest.raises(DataError, match=r"na_threshold: EEEUSDT mom is missing on 4\.00%.*3\.00%.*--on-missing drop"):
+        prepare(settings(market, tmp_path, recipe=STRICT))
+    assert not (tmp_path / "metadata" / "1h" / "one.json").exists()
+    assert not list((tmp_path / "factors").rglob("*.parquet"))
+    prepare(settings(market, tmp_path, recipe=RECIPE))  # nothing is in the way of the next recipe
+
+
+def test_on_missing_drop_writes_the_factor_as_missing_for_that_symbol(market, tmp_path, inline):
+    summary = prepare(settings(market, tmp_path, recipe=STRICT, on_missing="drop"))
+    assert summary["status"] == "incomplete"
+    assert "factor_dropped" in {finding["kind"] for finding in summary["qc"]["EEEUSDT"]}
+    assert frame_of(tmp_path, "EEEUSDT")["mom"].isna().all()
+    assert frame_of(tmp_path, "EEEUSDT")["smooth"].notna().any()
+    assert frame_of(tmp_path, "AAAUSDT")["mom"].notna().any()
+    assert metadata_of(tmp_path)["factors"]["mom"]["missing_ratio_by_symbol"]["EEEUSDT"] == 24 / 600
+
+
+def test_on_missing_drop_exits_1(market, tmp_path):
+    finished = run(arguments(market, tmp_path, "one", "--on-missing", "drop", "--symbols", "EEE", recipe=STRICT))
+    assert finished.returncode == 1, finished.stderr
+    assert json.loads(finished.stdout)["status"] == "incomplete"
+
+
+# --- refused symbols ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, CROSS_RECIPE], ids=["each on its own", "cross-section"])
+def test_a_bad_symbol_is_refused_and_the_others_are_written(tmp_path, inline, recipe):
+    root = write_market(tmp_path / "m", SYMBOLS[:3])
+    (root / "6.Binance Data Resampled" / "1h" / "BBBUSDT.csv").write_text("", encoding="utf-8")
+    summary = prepare(settings(root, tmp_path, recipe=recipe))
+    assert summary["status"] == "incomplete"
+    assert summary["symbols"] == ["AAAUSDT", "CCCUSDT"]
+    assert "BBBUSDT.csv" in summary["refused"]["BBBUSDT"]
+    assert metadata_of(tmp_path)["refused"] == summary["refused"]
+    assert not (tmp_path / "factors" / "1h" / "one.partial").exists()
+
+
+def test_no_usable_symbol_is_an_error(tmp_path, inline):
+    root = write_market(tmp_path / "m", SYMBOLS[:1])
+    (root / "6.Binance Data Resampled" / "1h" / "AAAUSDT.csv").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match="no symbol can be used: AAAUSDT"):
+        prepare(settings(root, tmp_path))
+    assert not (tmp_path / "factors" / "1h" / "one.partial").exists()
+
+
+def test_a_symbol_without_bars_in_the_window(market, tmp_path, inline):
+    summary = prepare(settings(market, tmp_path, end="2023-01-10"))
+    assert list(summary["refused"]) == ["EEEUSDT"]
+    assert "no bar inside the window" in summary["refused"]["EEEUSDT"]
+
+
+def test_20_a_missing_column_refuses_only_where_a_factor_needs_it(market, tmp_path, inline):
+    needs = "factors:\n  - {name: basis, type: expression, expression: premium_close / close}\n"
+    with pytest.raises(DataError, match="premium_close"):
+        prepare(settings(market, tmp_path, recipe=needs))
+
+
+# --- what is there already ---------------------------------------------------------------------------------------
+
+
+def test_35_no_overwrite_without_the_flag(market, tmp_path, inline):
+    prepare(settings(market, tmp_path))
+    before = metadata_of(tmp_path)
+    with pytest.raises(HubError, match="--overwrite replaces it"):
+        prepare(settings(market, tmp_path))
+    with pytest.raises(HubError, match="--overwrite replaces it"):
+        prepare(settings(market, tmp_path, dry_run=True))
+    assert metadata_of(tmp_path) == before
+
+
+def test_overwrite_removes_what_the_new_set_does_not_have(market, tmp_path, inline):
+    prepare(settings(market, tmp_path))
+    prepare(settings(market, tmp_path, recipe=MFI_ONLY, symbols=("AAA", "CCC"), overwrite=True))
+    assert list(digests(tmp_path)) == ["AAAUSDT.parquet", "CCCUSDT.parquet"]
+    assert list(metadata_of(tmp_path)["factors"]) == ["mfi"]
+    assert Hub(tmp_path).read(HOUR, "one").symbols == ("AAAUSDT", "CCCUSDT")
+
+
+def test_files_without_metadata_are_not_replaced_unasked(market, tmp_path, inline):
+    prepare(settings(market, tmp_path))
+    (tmp_path / "metadata" / "1h" / "one.json").unlink()
+    with pytest.raises(HubError, match="files without metadata"):
+        prepare(settings(market, tmp_path))
+    prepare(settings(market, tmp_path, overwrite=True))
+
+
+class Stop(Exception):
+    """The process ends here."""
+
+
+def interrupted(monkeypatch, made, *, after: int) -> None:
+    """Run `made` until `after` blocks are finished, as a killed run leaves things."""
+
+    class Short(InlinePool):
+        def run(self, tasks: deque):
+            for number, outcome in enumerate(super().run(tasks)):
+                yield outcome
+                if number + 1 == after:
+                    raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr("Backtest.prepare.Pool", Short)
+        patch.setattr(stage_run, "largest_block", lambda job, symbols: 1)
+        with pytest.raises(Stop):
+            prepare(made)
+
+
+def count_work(monkeypatch) -> list[str]:
+    """Return a list that every symbol computed from now on is appended to."""
+    seen: list[str] = []
+
+    class Counting(InlinePool):
+        def run(self, tasks: deque):
+            for outcome in super().run(tasks):
+                seen.extend(record.symbol for record in outcome.value.block.records if outcome.value.block)
+                yield outcome
+
+    monkeypatch.setattr("Backtest.prepare.Pool", Counting)
+    return seen
+
+
+def test_32_resume_computes_only_what_is_not_finished(market, tmp_path, monkeypatch, inline):
+    whole = tmp_path / "whole"
+    prepare(settings(market, whole))
+    parts = tmp_path / "parts"
+    interrupted(monkeypatch, settings(market, parts), after=2)
+    partial = parts / "factors" / "1h" / "one.partial"
+    assert len(list(partial.glob("*.parquet"))) == 2
+    (partial / "CCCUSDT.parquet.99.tmp~").write_bytes(b"half")
+    seen = count_work(monkeypatch)
+    prepare(settings(market, parts))
+    assert sorted(seen) == ["CCCUSDT", "DDDUSDT", "EEEUSDT", "FFFUSDT"]
+    assert digests(parts) == digests(whole)
+    assert not partial.exists()
+    a, b = metadata_of(parts), metadata_of(whole)
+    assert {**a, "created_at": 0} == {**b, "created_at": 0}
+
+
+def test_32_a_finished_symbol_whose_file_or_klines_changed_is_computed_anew(tmp_path, monkeypatch, inline):
+    root = write_market(tmp_path / "m", SYMBOLS[:4])
+    interrupted(monkeypatch, settings(root, tmp_path), after=3)
+    (tmp_path / "factors" / "1h" / "one.partial" / "AAAUSDT.parquet").write_bytes(b"damaged")
+    write_klines(root / "6.Binance Data Resampled" / "1h" / "BBBUSDT.csv", klines("BBBUSDT")[:-3])
+    os.utime(root / "6.Binance Data Resampled" / "1h" / "CCCUSDT.csv")  # touched, the same bytes
+    seen = count_work(monkeypatch)
+    prepare(settings(root, tmp_path))
+    assert sorted(seen) == ["AAAUSDT", "BBBUSDT", "DDDUSDT"]
+
+
+def test_32_an_unfinished_run_of_other_arguments_is_not_thrown_away_unasked(market, tmp_path, monkeypatch, inline):
+    interrupted(monkeypatch, settings(market, tmp_path), after=1)
+    with pytest.raises(HubError, match="unfinished run that differs in asked"):
+        prepare(settings(market, tmp_path, start="2023-01-05"))
+    with pytest.raises(HubError, match="differs in dsl_sha1"):
+        prepare(settings(market, tmp_path, recipe=MFI_ONLY))
+    summary = prepare(settings(market, tmp_path, recipe=MFI_ONLY, overwrite=True))
+    assert summary["factors"] == ["mfi"]
+
+
+def test_32_a_torn_journal_line_is_an_unfinished_block(market, tmp_path, monkeypatch, inline):
+    interrupted(monkeypatch, settings(market, tmp_path), after=2)
+    journal = tmp_path / "factors" / "1h" / "one.partial" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-40])
+    seen = count_work(monkeypatch)
+    prepare(settings(market, tmp_path))
+    assert sorted(seen) == list(SYMBOLS[1:])
+
+
+def test_32_cross_sections_are_computed_anew_when_any_klines_changed(tmp_path, monkeypatch, inline):
+    root = write_market(tmp_path / "m", SYMBOLS[:3])
+    made = settings(root, tmp_path, recipe=CROSS_RECIPE)
+    with monkeypatch.context() as patch:
+        patch.setattr("Backtest.prepare._publish", lambda *_: (_ for _ in ()).throw(Stop))
+        with pytest.raises(Stop):
+            prepare(made)
+    write_klines(root / "6.Binance Data Resampled" / "1h" / "BBBUSDT.csv", klines("BBBUSDT")[:-3])
+    prepare(made)
+    other = tmp_path / "other"
+    prepare(settings(root, other, recipe=CROSS_RECIPE))
+    assert digests(tmp_path) == digests(other)
+
+
+def test_a_kill_while_files_are_put_in_place_is_finished_later(market, tmp_path, monkeypatch, inline):
+    whole = tmp_path / "whole"
+    prepare(settings(market, whole))
+    parts = tmp_path / "parts"
+    prepare(settings(market, parts, recipe=MFI_ONLY))
+    from Backtest import files
+
+    moved = []
+
+    def replace(source, target, real=files.replace):
+        if target.parent.name == "one" and target.suffix == ".parquet":
+            moved.append(target.name)
+            if len(moved) == 4:
+                raise Stop
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "replace", replace)
+        with pytest.raises(Stop):
+            prepare(settings(market, parts, overwrite=True))
+    monkeypatch.setattr("Backtest.data.hub.RETRY_SECONDS", 0.2)
+    with pytest.raises(HubError, match="of another run"):
+        Hub(parts).read(HOUR, "one")
+    seen = count_work(monkeypatch)
+    prepare(settings(market, parts, overwrite=True))
+    assert seen == []
+    assert digests(parts) == digests(whole)
+    Hub(parts).read(HOUR, "one")
+
+
+# --- arguments ---------------------------------------------------------------------------------------------------
+
+
+def test_dry_run_writes_nothing(market, tmp_path):
+    made = settings(market, tmp_path, dry_run=True)
+    before = sorted(tmp_path.rglob("*"))
+    summary = prepare(made)
+    assert summary["status"] == "dry_run"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "more, kind, words",
+    [
+        ({"start": "2023-02-01", "end": "2023-02-01"}, SettingsError, "is not before"),
+        ({"start": "yesterday"}, SettingsError, "yesterday"),
+        ({"symbols": ("AAAUSD",)}, DataError, "did you mean 'AAAUSDT'"),
+        ({"symbols": ("../x",)}, FactorError, "not allowed"),
+        ({"factor_set": "../x"}, FactorError, "not allowed"),
+        ({"timeframe": "1M"}, SettingsError, "1M"),
+        ({"timeframe": "15m"}, DataError, "no folder"),
+        ({"recipe": RECIPE.replace("close /", "closed /")}, ExpressionError, "did you mean 'close'"),
+        ({"recipe": RECIPE.replace("money_flow_index", "money_flow")}, RecipeError, "did you mean"),
+        (
+            {"recipe": RECIPE.replace("Backtest.data.indicators:money_flow_index", "os:system")},
+            RecipeError,
+            "allow-list",
+        ),
+        ({"data_root": "/nowhere/at all"}, DataError, "does not exist"),
+    ],
+)
+def test_arguments_that_cannot_be_used_leave_nothing_behind(market, tmp_path, inline, more, kind, words):
+    made = settings(market, tmp_path, **more)
+    with pytest.raises(kind, match=words):
+        prepare(made)
+    assert not (tmp_path / "factors").exists() or not list((tmp_path / "factors").rglob("*.parquet"))
+    assert not (tmp_path / "metadata").exists()
+
+
+def test_paths_with_spaces_and_other_letters(tmp_path):
+    root = write_market(tmp_path / "Binance Data é 量化", SYMBOLS[:1])
+    hub = tmp_path / "my hub 量化"
+    finished = run(arguments(root, hub))
+    assert finished.returncode == 0, finished.stderr
+    assert json.loads(finished.stdout)["symbols"] == ["AAAUSDT"]
+
+
+def test_symbols_from_a_file_and_relative_paths(market, tmp_path):
+    (tmp_path / "symbols.txt").write_text("AAA, BBB # two\nCCCUSDT\n", encoding="utf-8")
+    line = arguments(market, tmp_path / "hub", "one", "--symbols", "@symbols.txt", "--datahub-root", "my hub")
+    finished = run(line, cwd=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "my hub" / "metadata" / "1h" / "one.json").exists()
+    assert json.loads(finished.stdout)["symbols"] == ["AAAUSDT", "BBBUSDT", "CCCUSDT"]
+
+
+def test_explain_and_list_operators(market, tmp_path):
+    line = arguments(market, tmp_path, recipe=CROSS_RECIPE)
+    explained = run([*line, "--explain"])
+    assert explained.returncode == 0, explained.stderr
+    assert "MB" in explained.stdout
+    assert "cs_rank" in explained.stdout
+    assert not (tmp_path / "factors").exists()
+    listed = run([*line[:2], "--list-operators"])
+    assert listed.returncode == 0
+    assert "ts_mean" in listed.stdout
+
+
+def test_the_cache_of_klines_is_used_and_survives_damage(market, tmp_path, inline):
+    prepare(settings(market, tmp_path))
+    before = digests(tmp_path)
+    cached = tmp_path / "klines" / "1h" / "AAAUSDT.parquet"
+    assert cached.exists()
+    cached.write_bytes(cached.read_bytes()[:-50])
+    prepare(settings(market, tmp_path, overwrite=True))
+    assert digests(tmp_path) == before
+    shutil.rmtree(tmp_path / "klines")
+    prepare(settings(market, tmp_path, overwrite=True))
+    assert digests(tmp_path) == before
