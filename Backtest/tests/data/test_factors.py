@@ -118,6 +118,12 @@ def test_missing_where_there_is_no_bar(tmp_path: Path) -> None:
         assert set(missing.view(np.uint64).tolist()) == {0x7FF8000000000000}, "one canonical NaN"
 
 
+def test_a_window_longer_than_the_history_is_missing_throughout(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, {"a": "ts_std(close, 1000)", "b": "shift(close, 900)", "c": "ts_median(close, 500)"})
+    values = computed(plan, small_panel(), block_rows=50).values
+    assert all(np.isnan(factor).all() for factor in values.values())
+
+
 def test_undefined_values_are_counted_per_factor(tmp_path: Path) -> None:
     expressions = {"a": "close / (volume - volume)", "b": "log(-close) + a", "c": "close + 1"}
     plan, panel = plan_of(tmp_path, expressions), small_panel(60, 3)

@@ -39,7 +39,7 @@ RECIPE = """factors:
     type: library_function
     source: Backtest.data.indicators:money_flow_index
 """
-CROSS_RECIPE = RECIPE + "  - {name: rank, type: expression, expression: cs_rank(mom)}\n"
+CROSS_RECIPE = RECIPE + "  - {name: order, type: expression, expression: cs_rank(mom)}\n"
 
 
 def write_market(root: Path, symbols: tuple[str, ...] = SYMBOLS, bars: int = BARS) -> Path:

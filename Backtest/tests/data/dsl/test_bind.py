@@ -32,7 +32,7 @@ def lookback(text: str) -> int | None:
     "text, offset, message",
     [
         ("close > open and volume", 17, "the right operand of 'and' must be a mask; found a series; compare it"),
-        ("(close > open) + 1", 7, "the left operand of '+' must be a series or a number; found a mask; where(mask, 1, 0)"),
+        ("(close > open) + 1", 7, "left operand of '+' must be a series or a number; found a mask; where(mask, 1, 0)"),
         ("not close", 4, "the operand of 'not' must be a mask; found a series"),
         ("where(close, 1, 0)", 6, "'c' of where must be a mask; found a series"),
         ("ts_mean(3, 14)", 8, "'x' of ts_mean must be a series; found the number 3"),
