@@ -31,8 +31,11 @@ ROLLING_DAYS = 90
 LOG_RANGE = 3.0
 """Highest over lowest value from which the equity axis is logarithmic."""
 
-NAMED_HOLDINGS = 11
-"""Symbols with a colour of their own in the weights; the rest are drawn as one."""
+MAP_ROWS, MAP_COLUMNS = 30, 500
+"""Symbols and spans of time in the map of weights: what a page and its pixels can show."""
+
+LOSS_GAIN = LinearSegmentedColormap.from_list("loss_gain", [style.RED, "#F7F3EF", style.BLUE])
+"""Orange-red to blue through paper: told apart with any colour vision."""
 
 DEEPEST = 5
 
@@ -119,9 +122,10 @@ def drawdowns(outcome: Outcome, subject: Subject) -> Figure:
         axes.annotate(
             style.percent_words(round(float(below[low]), 3)), (record.timestamp[low], below[low]), xytext=(0, -5),
             textcoords="offset points", ha=edge, va="top", fontsize=8.5, color=style.INK, fontfamily=style.FONT,
+            bbox={"facecolor": style.PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 1.0},
         )  # fmt: skip
     style.dress(axes, label="below the highest equity", percent=True)
-    axes.set_ylim(min(float(below.min()) * 1.2, -1e-4), 0)
+    axes.set_ylim(min(max(float(below.min()) * 1.2, min(float(below.min()), -1.0) - 0.08), -1e-4), 0)
     style.date_axis(axes, record.timestamp)
     return figure
 
@@ -159,11 +163,12 @@ def months(outcome: Outcome, subject: Subject) -> Figure:
     grid[number // 12 - years[0], number % 12] = returns
     for row, year in enumerate(years):
         grid[row, 12] = np.prod(1 + returns[number // 12 == year]) - 1
-    figure = style.new_figure(1.45 + 0.42 * len(years), subject.title("Monthly returns"), subject.subtitle(outcome))
+    figure = style.new_figure(
+        1.45 + 0.42 * len(years), subject.title("Monthly returns, percent"), subject.subtitle(outcome)
+    )
     axes = figure.add_subplot()
     limit = max(float(np.nanmax(np.abs(grid[:, :12]))), 0.01)
-    colours = LinearSegmentedColormap.from_list("loss_gain", [style.RED, "#F7F3EF", style.BLUE])
-    axes.imshow(grid, cmap=colours, norm=TwoSlopeNorm(0, -limit, limit), aspect="auto")
+    axes.imshow(grid, cmap=LOSS_GAIN, norm=TwoSlopeNorm(0, -limit, limit), aspect="auto")
     for row, column in np.argwhere(np.isfinite(grid)):
         value = grid[row, column]
         strong = abs(value) > 0.62 * limit
@@ -196,7 +201,9 @@ def rolling_sharpe(outcome: Outcome, subject: Subject) -> Figure:
     axes.plot(days, ratios, color=style.BLUE, linewidth=1.3, label=f"last {window} days")
     whole = outcome.metrics["sharpe_ratio"]
     if isinstance(whole, float):
-        axes.axhline(whole, color=style.ORANGE, linewidth=1.1, linestyle="--", label=f"whole run: {whole:.2f}")
+        axes.axhline(
+            whole, color=style.ORANGE, linewidth=1.1, linestyle="--", label=f"whole run: {whole:.2f}".replace("-", "−")
+        )
     style.dress(axes, label="Sharpe ratio, annualised")
     style.date_axis(axes, outcome.record.timestamp)
     style.legend(axes)
@@ -255,34 +262,44 @@ def daily_turnover(outcome: Outcome) -> tuple[NDArray[np.datetime64], Floats]:
 
 
 def weights(outcome: Outcome, subject: Subject) -> Figure:
-    """Each holding's share of equity over time, stacked: longs above zero, shorts below, the largest named."""
-    figure = style.new_figure(4.8, subject.title("Weights"), subject.subtitle(outcome))
+    """Each holding's share of equity over time: a row a symbol, blue is long, red is short, the largest on average."""
+    symbols, edges, shares = weight_map(outcome)
+    rows = max(len(symbols), 1)
+    figure = style.new_figure(2.1 + 0.21 * rows, subject.title("Weights"), subject.subtitle(outcome))
     axes = figure.add_subplot()
-    record = outcome.record
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = np.where(record.equity[:, None] > 0, position_values(record) / record.equity[:, None], 0.0)
-    step = max(1, len(shares) // (style.MOST_POINTS // 4))
-    days, shares = record.timestamp[::step], shares[::step]
-    ranked = np.argsort(-np.abs(shares).mean(axis=0), kind="stable")
-    named = [column for column in ranked[:NAMED_HOLDINGS].tolist() if np.any(shares[:, column])]
-    rest = [column for column in ranked.tolist() if column not in named and np.any(shares[:, column])]
-    bands = [(record.symbols[c], np.maximum(shares[:, c], 0), np.minimum(shares[:, c], 0)) for c in named]
-    if rest:
-        others = shares[:, rest]
-        bands.append((f"{len(rest)} others", np.maximum(others, 0).sum(1), np.minimum(others, 0).sum(1)))
-    colours = [*style.SERIES[: len(named)], style.GREY]
-    for side in (1, 2):
-        if bands and any(np.any(band[side]) for band in bands):
-            labels = [band[0] for band in bands] if side == 1 or not any(np.any(b[1]) for b in bands) else []
-            axes.stackplot(
-                days, *(band[side] for band in bands), colors=colours, labels=labels, linewidth=0, step="post"
-            )
-    axes.axhline(0, color=style.GREY, linewidth=0.8)
-    style.dress(axes, label="of equity", percent=True)
-    style.date_axis(axes, record.timestamp)
-    if bands:
-        style.legend(axes, 6)
+    limit = max(float(np.max(np.abs(shares), initial=0.0)), 1e-9)
+    drawn = axes.pcolormesh(edges, np.arange(rows + 1), shares, cmap=LOSS_GAIN, norm=TwoSlopeNorm(0, -limit, limit))
+    axes.hlines(np.arange(1, rows), edges[0], edges[-1], color=style.PAPER, linewidth=1.6)
+    axes.invert_yaxis()
+    style.dress(axes)
+    axes.grid(visible=False)
+    axes.set_yticks(np.arange(rows) + 0.5, symbols or ["no position"])
+    axes.tick_params(axis="y", length=0, labelsize=8.5)
+    style.date_axis(axes, outcome.record.timestamp)
+    bar = figure.colorbar(drawn, ax=axes, pad=0.01, aspect=30, format=FuncFormatter(style.percent_words))
+    if np.any(shares):
+        bar.ax.set_ylim(-limit if shares.min() < 0 else 0, limit if shares.max() > 0 else 0)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.tick_params(labelsize=9, colors=style.INK, color=style.GREY)
+    everything = len(outcome.record.symbols)
+    shown = f"the {len(symbols)} largest of {everything} symbols" if len(symbols) < everything else "all symbols"
+    bar.set_label(f"of equity, {shown}", fontsize=9, color=style.INK, family=style.FONT)
     return figure
+
+
+def weight_map(outcome: Outcome) -> tuple[list[str], NDArray[np.datetime64], Floats]:
+    """Return the symbols held most (by mean absolute weight), edges of at most MAP_COLUMNS spans, mean weights."""
+    record = outcome.record
+    sound = (record.equity > 0)[:, None]
+    shares = np.where(sound, position_values(record) / np.where(sound, record.equity[:, None], 1.0), 0.0)
+    spans = min(MAP_COLUMNS, len(shares))
+    begins = np.linspace(0, len(shares), spans + 1).astype(int)
+    means = np.add.reduceat(shares, begins[:-1], axis=0) / np.diff(begins)[:, None]
+    size = np.abs(shares).mean(axis=0)
+    ranked = [column for column in np.argsort(-size, kind="stable").tolist() if size[column] > 0][:MAP_ROWS]
+    edges = np.append(record.timestamp, record.timestamp[-1:] + np.timedelta64(outcome.timeframe.ns, "ns"))[begins]
+    picked = means[:, ranked].T if ranked else np.zeros((1, spans))
+    return [record.symbols[column] for column in ranked], edges, picked
 
 
 PLOTS: dict[str, tuple[str, Callable[[Outcome, Subject], Figure]]] = {

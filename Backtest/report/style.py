@@ -18,11 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442",
-)  # fmt: skip
+BLUE, ORANGE, GREEN, RED, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
 INK, GREY, LIGHT, PAPER = "#1F2933", "#7B8794", "#E4E7EB", "#FFFFFF"
-SERIES = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW, "#332288", "#882255", "#44AA99", "#999933", "#661100")
 
 WIDTH, DPI = 11.0, 110
 FONT = "DejaVu Sans"

@@ -74,6 +74,25 @@ def test_links_and_pictures_exist(text):
         assert (PROJECT_ROOT / target).is_file(), target
 
 
+def test_every_operator_field_and_library_function_that_is_named_exists():
+    from Backtest.data import indicators
+    from Backtest.data.dsl.operators import OPERATORS
+    from Backtest.data.schema import COLUMNS
+
+    for text in (CHINESE, ENGLISH):
+        recipe = text.split("\n## ")[3]
+        fields, _, elementwise, along, across = re.findall(r"^- (.+`.*)$", recipe, re.MULTILINE)[:5]
+        assert named(fields) - {column.name for column in COLUMNS} == {"premium_"}
+        assert named(elementwise) | named(along) | named(across) <= OPERATORS.keys()
+        library = next(line for line in recipe.splitlines() if "`money_flow_index rsi" in line)
+        assert {name for name in named(library) if not hasattr(indicators, name)} == {"Backtest", "data", "indicators"}
+
+
+def named(line: str) -> set[str]:
+    """Return the identifiers in a line's backticks."""
+    return set(re.findall(r"[A-Za-z_]\w*", " ".join(re.findall(r"`([^`]+)`", line))))
+
+
 def test_symbol_files_are_quoted():
     for text in (CHINESE, ENGLISH):
         assert '"@symbols.txt"' in text
@@ -130,3 +149,16 @@ def filled(word: str, root: Path) -> str:
 def run(root: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, encoding="utf-8")
+
+
+def test_strategy_parameters_are_those_of_the_strategies():
+    from dataclasses import fields
+
+    from Backtest.strategies import STRATEGIES
+
+    for text in (CHINESE, ENGLISH):
+        rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| `([^`]+)` \|$", text, re.MULTILINE))
+        assert {name: rows[name].split() for name in STRATEGIES} == {
+            name: [field.name for field in fields(kind)]  # type: ignore[arg-type]
+            for name, kind in STRATEGIES.items()
+        }

@@ -361,7 +361,7 @@ def test_unknown_symbols_and_factors(hub):
 
 
 def test_44_nothing_is_unpickled(hub):
-    """A Parquet file may carry pickled objects for pandas in its schema; ours are refused by hash, columns and types."""
+    """A Parquet file may carry pickled objects; ours are refused by hash, columns and types."""
     path = file_of(hub)
     pq.write_table(pa.table({"timestamp": pa.array([b"\x80\x04N."])}), path)
     edit(hub, lambda m: m["files"]["AAA"].update(sha256=files.sha256(path)))

@@ -132,6 +132,30 @@ def test_daily_turnover_by_hand(outcome):
     np.testing.assert_allclose(traded, expected.to_numpy(), rtol=1e-12)
 
 
+def test_the_map_of_weights_by_hand():
+    sizes = [[0.0, 0], [1, 0], [1, -3], [1, -3]]
+    marks = [[np.nan, np.nan], [10, np.nan], [20, 10], [30, 10]]
+    panel = panel_of(np.ones((4, 2)), symbols=["AUSDT", "BUSDT"])
+    record = record_of([100, 100, 100, 100], sizes=sizes, marks=marks, symbols=panel.symbols)
+    symbols, edges, shares = plots.weight_map(outcome_of(panel, record, initial_cash=100.0))
+    assert symbols == ["AUSDT", "BUSDT"]  # equally large on average: by column
+    np.testing.assert_allclose(shares, [[0, 0.1, 0.2, 0.3], [0, 0, -0.3, -0.3]])
+    assert len(edges) == 5
+    assert str(edges[-1]) == "2024-01-01T16:00:00.000000000"
+
+
+def test_the_map_of_weights_averages_spans_and_keeps_the_largest():
+    outcome = outcome_of(*simulated(1250, 40))
+    symbols, edges, shares = plots.weight_map(outcome)
+    values = outcome.record.sizes * np.nan_to_num(outcome.record.marks) / outcome.record.equity[:, None]
+    mean = pd.Series(np.abs(values).mean(axis=0), outcome.record.symbols)
+    assert symbols == list(mean.sort_values(ascending=False).index[: plots.MAP_ROWS])
+    assert shares.shape == (plots.MAP_ROWS, plots.MAP_COLUMNS)
+    column = outcome.record.symbols.index(symbols[0])
+    np.testing.assert_allclose(shares[0, 1], values[2:5, column].mean(), rtol=1e-12)
+    assert edges[2] == outcome.record.timestamp[5]
+
+
 def test_falls_by_hand():
     below = np.array([0, -0.1, -0.3, 0, 0, -0.2, 0, -0.05, -0.4])
     assert plots.falls(below) == [(7, 8, 8), (1, 2, 3), (5, 5, 6)]
