@@ -34,6 +34,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--sort", metavar="METRIC", help="with --list: by a metric of metrics.json, the best first")
     parser.add_argument("--plot", action="store_true", help="with --run-id: draw the plots and the report again")
+    parser.add_argument(
+        "--allow-module",
+        action="append",
+        metavar="MODULE",
+        help="with --verify: module whose strategy class may be run",
+    )
     parser.add_argument("--results-root", type=Path, metavar="DIR", help="where the runs lie")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser
@@ -49,14 +55,14 @@ def main(arguments: argparse.Namespace) -> int:
         raise SettingsError("--sort goes with --list")
     if arguments.plot and not arguments.run_id:
         raise SettingsError("--plot goes with --run-id")
-    given = arguments.results_root
-    root = resolve(load_core().results_root) if given is None else given.absolute()
+    core, given = load_core(), arguments.results_root
+    root = resolve(core.results_root) if given is None else given.absolute()
     if arguments.list:
         facts, text, code = listed(root, arguments.sort)
     elif arguments.compare:
         facts, text, code = compared(root, *arguments.compare)
     elif arguments.verify is not None:
-        facts, text, code = verified(root, arguments.verify)
+        facts, text, code = verified(root, arguments.verify, (*core.allow_modules, *(arguments.allow_module or ())))
     else:
         facts, text, code = shown(root, arguments.run_id, plot=arguments.plot)
     print(json_text(facts) if arguments.json else text + "\n", end="")
@@ -107,14 +113,14 @@ def compared(root: Path, first: str, second: str) -> tuple[Any, str, int]:
     return found, comparison_text(found), 0
 
 
-def verified(root: Path, run_id: str) -> tuple[Any, str, int]:
+def verified(root: Path, run_id: str, allow_modules: tuple[str, ...]) -> tuple[Any, str, int]:
     """Return what computing a run again found; exit code DIVERGED when a number differs."""
     from dataclasses import asdict
 
     from Backtest.verify import verify_run
 
     run = open_run(root, run_id)
-    found = verify_run(run)
+    found = verify_run(run, allow_modules=allow_modules)
     size = f"{found.orders:,} orders and {found.bars:,} bars computed again"
     words = {
         "identical": "equal, byte for byte",

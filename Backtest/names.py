@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,6 +38,7 @@ def check_case(kind: str, names: Iterable[str]) -> None:
 def inside(root: Path, *parts: str) -> Path:
     """Return ``root/parts`` and refuse it when links or dots lead outside `root`."""
     path = root.joinpath(*parts)
-    if not path.resolve().is_relative_to(root.resolve()):
+    # realpath, for Path.resolve raises on a link that leads to itself
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise NameRefused(f"{path} leads outside {root}; links out of it are not followed")
     return path

@@ -162,6 +162,7 @@ def _dry_run(settings: PrepareSettings, run: Run) -> dict[str, Any]:
     build = new_build(inputs.hub, inputs.timeframe, settings.factor_set, inputs.manifest)
     journal = require_free(build, overwrite=settings.overwrite)
     build.blocks = list(journal.blocks) if journal else []
+    run.seconds["load"] = time.monotonic() - run.begun
     return summary(inputs, build, run, "dry_run")
 
 

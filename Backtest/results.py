@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +27,17 @@ METRICS_FILE = "metrics.json"
 REQUIRED = (METRICS_FILE, "equity_curve.csv", "positions.csv", "orders.csv", "trades.json", CONTEXT)
 """Files without which a folder is not a run."""
 
+CONTEXT_KEYS: dict[str, type | tuple[type, ...]] = {
+    "created_at": str, "start": str, "end": str, "timeframe": str, "factor_set": str, "symbols": list, "strategy": dict,
+    "settings": dict, "instruments": dict, "inputs": dict, "software": dict, "warnings": list, "synthetic": bool,
+}  # fmt: skip
+"""What run_context.json must hold for a run to be shown, compared and computed again."""
+
 PARTIAL = ".partial"
 LOCK = ".lock"
+LOCK_SECONDS = 60.0
+"""Age from which an unheld lock file is a leftover."""
+
 RECENT = 3
 """Runs named when an unknown id resembles none."""
 
@@ -96,7 +106,21 @@ def sweep_partial(home: Path) -> list[str]:
         except Locked:
             continue
         lock.unlink(missing_ok=True)
+    _sweep_locks(home)
     return swept
+
+
+def _sweep_locks(home: Path) -> None:
+    """Remove lock files of runs that were killed just after they were published."""
+    for lock in home.glob(f".*{LOCK}"):
+        try:
+            # A younger one may belong to a run that has created it and is about to lock it.
+            if time.time() - lock.stat().st_mtime < LOCK_SECONDS:
+                continue
+            with one_writer(lock):
+                lock.unlink(missing_ok=True)
+        except (Locked, FileNotFoundError):
+            continue
 
 
 def remove_run(folder: Path) -> None:
@@ -139,7 +163,13 @@ def find_run(results_root: Path, run_id: str) -> Path:
 
 def read_run(folder: Path) -> Run:
     """Return a published run; a file that is not the JSON it should be is named."""
-    return Run(folder, read_json(folder / CONTEXT), read_json(folder / METRICS_FILE))
+    context = read_json(folder / CONTEXT)
+    for key, kind in CONTEXT_KEYS.items():
+        if not isinstance(context.get(key), kind):
+            raise RunError(f"{folder / CONTEXT}: {key} is {str(context.get(key))[:40]!r}; the run folder is damaged")
+    if not {"name", "source", "params"} <= set(context["strategy"]):
+        raise RunError(f"{folder / CONTEXT}: strategy lacks name, source or params; the run folder is damaged")
+    return Run(folder, context, read_json(folder / METRICS_FILE))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -180,7 +180,10 @@ def strict_model(kind: type[Any]) -> type[BaseModel]:
 
 def resolve(path: str | Path, base: Path = PROJECT_ROOT) -> Path:
     """Return an absolute path; relative ones of settings lie under the project root."""
-    return (base / Path(path).expanduser()).absolute()
+    try:
+        return (base / Path(path).expanduser()).absolute()
+    except RuntimeError:
+        raise SettingsError(f"path {str(path)!r}: there is no such home folder") from None
 
 
 def with_flags(settings: Settings, **flags: Any) -> Settings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ class _Stay:
         self.orders.append(order.order_id)
 
 
-def round_trips(record: RunRecord) -> list[dict[str, object]]:
+def round_trips(record: RunRecord) -> list[dict[str, Any]]:
     """Return the round trips of a run, in the order they began, as trades.json has them.
 
     Keys: ``trade_id symbol side status opened_at closed_at bars size entry_price exit_price gross_pnl commission
@@ -97,7 +98,7 @@ def _apply(order: Order, held: dict[str, _Stay], trips: list[tuple[_Stay, Order 
 
 def _described(
     number: int, stay: _Stay, last: Order | None, record: RunRecord, marks: Mapping[str, float]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     mark = marks.get(stay.symbol, np.nan)
     unrealised = stay.sign * stay.size * (mark - stay.average) if last is None else 0.0
     gross = stay.gross + unrealised

@@ -52,15 +52,15 @@ class Verification:
     notes: tuple[str, ...]
 
 
-def verify_run(run: Run) -> Verification:
-    """Recompute a run and compare it with what its folder holds.
+def verify_run(run: Run, *, allow_modules: tuple[str, ...]) -> Verification:
+    """Recompute a run and compare it with what its folder holds; only `allow_modules` may be imported.
 
     Raises
     ------
     FactorError
         It cannot be recomputed: the factor set or the klines are gone, or are not those of the run.
     """
-    request = request_of(run.context)
+    request = request_of(run.context, allow_modules=allow_modules)
     inputs = load_inputs(request)
     outcome = compared(run_engine(request, inputs), request, inputs)
     verdicts: dict[str, str] = {}

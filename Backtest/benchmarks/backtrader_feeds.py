@@ -60,16 +60,13 @@ class Stated:
     rebalance: str
     factor: str = "score"
     volatility_days: float = 0.0
+    wanted: int = 0
     turn: list[int] = field(default_factory=lambda: [0])
 
     def target_weights(self, cross_section: CrossSection) -> Floats:
         """Return the next row."""
         self.turn[0] += 1
         return self.rows[self.turn[0] - 1]
-
-    def notice(self, cross_section: CrossSection) -> str | None:
-        """Return None."""
-        return None
 
 
 def market(bars: int, symbols: int, *, k: int, every: int, seed: int = 7) -> Work:

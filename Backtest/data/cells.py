@@ -19,15 +19,19 @@ TimeKind = Literal["epoch", "naive", "zoned"]
 EPOCH_SCALES = ((100_000_000, 1_000_000_000), (100_000_000_000, 1_000_000), (10**14, 1_000), (10**17, 1))
 """Smallest magnitude -> nanoseconds: seconds, milliseconds, microseconds, nanoseconds since the epoch.
 
-Each unit covers 1973-03-03 to 5138: no two units share a magnitude, and 20210101 (a date written as a number) is none.
+Each unit covers 1973-03-03 to 2262-04-11: no two share a magnitude, and 20210101 (a date written as a number) is none.
 """
 EPOCH_UNITS = ("s", "ms", "us", "ns")
 LAST_NS = 2**63 - 1
 
 ISO = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)? ?(Z|UTC|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII
+    r"(\d{4})-(\d\d)-(\d\d)"
+    r"(?:[T ](\d\d)(?::(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)? ?(Z|UTC|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?)?",
+    re.ASCII,
 )
 EPOCH = re.compile(r"(\d{1,19})(?:\.0*)?", re.ASCII)
+NO_TIME = ("", "nan", "nat")
+"""Cells, in lower case, that hold no time and no error: what writers put where a value is missing."""
 NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,4})?|inf|infinity|nan)", re.ASCII | re.IGNORECASE)
 
 
@@ -50,7 +54,7 @@ class Times:
     valid
         bool [N].
     empty
-        bool [N]: no text at all.
+        bool [N]: a cell of NO_TIME.
     unit
         int8 [N]: 0..3 for an epoch number in s, ms, us, ns; 4 for ISO without a zone; 5 for ISO with one; -1 for none.
     zones
@@ -73,7 +77,8 @@ def parse_numbers(cells: Any) -> Numbers:
     import pyarrow.compute as pc
 
     try:
-        values = pc.cast(cells, pa.float64()).to_numpy(zero_copy_only=False)
+        full = pc.if_else(pc.equal(cells, ""), "nan", cells)
+        values = pc.cast(full, pa.float64()).to_numpy(zero_copy_only=False)
         return Numbers(values, np.zeros(len(values), np.bool_))
     except pa.ArrowInvalid:
         return _numbers_by_cell(cells.to_pylist())
@@ -95,44 +100,45 @@ def parse_times(cells: Any) -> Times:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    no_time = pc.is_in(pc.utf8_lower(cells), pa.array(NO_TIME, cells.type))
+    empty = no_time.to_numpy(zero_copy_only=False)
+    # a whole-number column with gaps comes as 1609459200000.0 out of many tools
+    digits = pc.if_else(no_time, "0", pc.replace_substring_regex(cells, r"\.0*$", ""))
+    full = pc.if_else(no_time, pa.scalar(None, cells.type), cells)
     try:
-        return epoch_times(pc.cast(cells, pa.int64()).to_numpy(zero_copy_only=False))
+        if pc.all(pc.ascii_is_decimal(digits)).as_py():
+            return epoch_times(pc.cast(digits, pa.int64()).to_numpy(zero_copy_only=False), empty)
+        return _iso_times(pc.cast(full, pa.timestamp("ns")), empty, NAIVE, {})
     except pa.ArrowInvalid:
-        pass  # not all of them are whole numbers: the next reading, in the end the one by cell, decides
+        pass  # not all of them are of one kind: the next reading, in the end the one by cell, decides
     try:
-        return _iso_times(pc.cast(cells, pa.timestamp("ns")), NAIVE, {})
-    except pa.ArrowInvalid:
-        pass
-    try:
-        zoned = pc.cast(cells, pa.timestamp("ns", "UTC"))
-        return _iso_times(zoned, ZONED, _zones(pc.extract_regex(cells, r"(?P<zone>Z|[+-]\d\d:?(?:\d\d)?)$")))
+        zoned = pc.cast(full, pa.timestamp("ns", "UTC"))
+        return _iso_times(zoned, empty, ZONED, _zones(pc.extract_regex(full, r"(?P<zone>Z|[+-]\d\d:?(?:\d\d)?)$")))
     except pa.ArrowInvalid:
         return _times_by_cell(cells.to_pylist())
 
 
-def epoch_times(numbers: Integers) -> Times:
-    """Scale epoch numbers to nanoseconds by the magnitude of each."""
+def epoch_times(numbers: Integers, empty: Bools) -> Times:
+    """Scale epoch numbers to nanoseconds by the magnitude of each; `empty` ones are 0."""
     ns = np.zeros(len(numbers), np.int64)
     unit = np.full(len(numbers), -1, np.int8)
     for code, (low, scale) in enumerate(EPOCH_SCALES):
-        fits = (numbers >= low) & (numbers < (low * 1000 if scale > 1 else LAST_NS)) & (numbers <= LAST_NS // scale)
+        fits = (numbers >= low) & (numbers <= LAST_NS // scale)
         ns[fits] = numbers[fits] * scale
         unit[fits] = code
-    valid = unit >= 0
-    return Times(ns, valid, np.zeros(len(numbers), np.bool_), unit, {})
+    return Times(ns, unit >= 0, empty, unit, {})
 
 
-def _iso_times(stamps: Any, unit: int, zones: dict[int, int]) -> Times:
-    ns = stamps.cast("int64").to_numpy(zero_copy_only=False)
-    count = len(ns)
-    return Times(ns, np.ones(count, np.bool_), np.zeros(count, np.bool_), np.full(count, unit, np.int8), zones)
+def _iso_times(stamps: Any, empty: Bools, unit: int, zones: dict[int, int]) -> Times:
+    ns = stamps.cast("int64").fill_null(0).to_numpy(zero_copy_only=False)
+    return Times(ns, ~empty, empty, np.where(empty, -1, unit).astype(np.int8), zones)
 
 
 def _zones(found: Any) -> dict[int, int]:
-    suffixes = found.field("zone").to_pylist() if len(found) else []
     first: dict[str, int] = {}
-    for row, suffix in enumerate(suffixes):
-        first.setdefault(suffix, row)
+    for row, suffix in enumerate(found.to_pylist()):
+        if suffix is not None:  # a cell without a time
+            first.setdefault(suffix["zone"], row)
     zones: dict[int, int] = {}
     for suffix, row in first.items():
         zones.setdefault(_minutes(suffix), row)
@@ -155,7 +161,7 @@ def _times_by_cell(cells: Iterable[str | None]) -> Times:
             zones.setdefault(item[2], row)
     ns = np.array([0 if item is None else item[1] for item in parsed], np.int64)
     unit = np.array([-1 if item is None else _unit(item) for item in parsed], np.int8)
-    return Times(ns, unit >= 0, np.array([cell == "" for cell in rows], np.bool_), unit, zones)
+    return Times(ns, unit >= 0, np.array([cell.lower() in NO_TIME for cell in rows], np.bool_), unit, zones)
 
 
 def _unit(item: tuple[TimeKind, int, int]) -> int:
@@ -166,10 +172,11 @@ def parse_time_cell(cell: str) -> tuple[TimeKind, int, int] | None:
     """Return a cell's kind, nanoseconds and (epoch) unit code or (zoned) offset in minutes; None if it is no time."""
     number = EPOCH.fullmatch(cell)
     if number:
-        if int(number[1]) > LAST_NS:
-            return None
-        scaled = epoch_times(np.array([int(number[1])], np.int64))
-        return ("epoch", int(scaled.ns[0]), int(scaled.unit[0])) if scaled.valid[0] else None
+        count = int(number[1])
+        for code, (low, scale) in enumerate(EPOCH_SCALES):
+            if low <= count <= LAST_NS // scale:
+                return ("epoch", count * scale, code)
+        return None
     match = ISO.fullmatch(cell)
     if match is None:
         return None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zlib
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from ..errors import DataError
 from .rows import RawRows, parse_text_rows
-from .schema import REQUIRED, Header, match_header
+from .schema import Header, column_of, match_header
 
 TEXT_LIMIT = 2**31 - 1
 """Bytes of text in one file. A minute file of ten years has 0.6 GB; more is a compression bomb or not klines."""
@@ -29,6 +30,8 @@ MARKS = (
     (b"\xff\xfe\x00\x00", "UTF-32"), (b"\x00\x00\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"),
     (b"\xef\xbb\xbf", "UTF-8 with a byte order mark"),
 )  # fmt: skip
+BARE_RETURN = re.compile(rb"\r(?!\n)")
+ARROW_WIDTH = re.compile(r"Row #(\d+): Expected \d+ columns, got (\d+)")
 FIRST_ROW = 2
 ROWS_FOR_DECIMALS = 100
 
@@ -62,7 +65,7 @@ def read_csv(data: bytes) -> RawRows:
         _check_last_cell(body)
     columns = _read_cells(buffer, header)
     rows = parse_text_rows(columns, header, first_row=FIRST_ROW, unterminated=unterminated)
-    _check_repeated_header(rows, columns["open_time"], first.split(b",")[header.positions["open_time"]])
+    _check_repeated_header(rows, columns["open_time"])
     return rows
 
 
@@ -82,9 +85,9 @@ def _check_encoding(data: bytes) -> None:
             data.decode("utf-8")
         except UnicodeDecodeError as error:
             raise DataError(f"row {_row_of(data, error.start)} is not UTF-8 text") from None
-    if data.count(b"\r") != data.count(b"\r\n"):
-        bare = next(at for at, byte in enumerate(data) if byte == 13 and data[at + 1 : at + 2] != b"\n")
-        raise DataError(f"row {_row_of(data, bare)} holds a bare carriage return; rows end with LF or CRLF")
+    bare = BARE_RETURN.search(data)
+    if bare:
+        raise DataError(f"row {_row_of(data, bare.start())} holds a bare carriage return; rows end with LF or CRLF")
 
 
 def _header(line: bytes) -> Header:
@@ -142,7 +145,11 @@ def _read_cells(buffer: np.ndarray[Any, np.dtype[np.uint8]], header: Header) -> 
             ),
         )
     except pa.ArrowInvalid as error:
-        raise DataError(str(error).splitlines()[0]) from None
+        found = ARROW_WIDTH.search(str(error))
+        if found is None:
+            raise DataError(str(error).splitlines()[0][:120]) from None
+        words = f"row {found[1]} has {found[2]} columns, a comma between quotation marks being text"
+        raise DataError(f"{words}; the header has {header.width}") from None
     return {name: _one_array(table.column(place)) for name, place in wanted.items()}
 
 
@@ -150,9 +157,7 @@ def _one_array(chunked: Any) -> Any:
     return chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
 
 
-def _check_repeated_header(rows: RawRows, cells: Any, name: bytes) -> None:
-    opened = rows.times["open_time"]
-    written = name.decode("utf-8").strip('" \r')
-    for row in np.flatnonzero(~opened.valid).tolist():
-        if cells[row].as_py().strip() in (written, REQUIRED[0]):
+def _check_repeated_header(rows: RawRows, cells: Any) -> None:
+    for row in np.flatnonzero(~rows.times["open_time"].valid).tolist():
+        if column_of(cells[row].as_py()) == "open_time":
             raise DataError(f"row {row + FIRST_ROW} repeats the header; one header, in row 1, is allowed")

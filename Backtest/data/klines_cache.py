@@ -1,13 +1,16 @@
 """Parsed klines as Parquet: a second run does not parse text again.
 
 A cached file is taken for good only if it was made from the very bytes of the source (SHA-256 and size) by this
-version of the reader for this timeframe, and if each column's checksum is right. Path and modification time of the
-source are not asked: the hash says more than they do. Anything else about it means it is made again.
+version of the reader for this timeframe, and if the checksums of its facts and of each column are right. Path and
+modification time of the source are not asked: the hash says more than they do. Anything else about it means it is made
+again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
 import zlib
 from collections.abc import Iterable, Mapping
@@ -24,10 +27,11 @@ from .bars import Finding, Fingerprint
 from .quality import CleanBars
 from .timeframe import Timeframe
 
-READER = 1
+READER = 2
 """Version of the reader: raise it whenever the same file would give other bars or findings."""
 
 FACTS = b"klines"
+FACTS_CHECKSUM = b"klines_crc32"
 ROW_GROUP = 1 << 20
 LEFTOVER_SECONDS = 3600
 
@@ -48,11 +52,11 @@ def read_cached(
     import pyarrow as pa
     from pyarrow import parquet
 
-    if not path.exists():
+    if not os.path.exists(path):
         return None
     try:
         with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            facts = json.loads((file.schema_arrow.metadata or {})[FACTS])
+            facts = _facts(file.schema_arrow.metadata or {})
             if facts["key"] != _key(source, timeframe):
                 return None
             available = tuple(facts["available"])
@@ -64,6 +68,13 @@ def read_cached(
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         LOGGER.warning("klines cache %s is damaged (%s); made again from %s", path, _first_line(error), source.path)
         return None
+
+
+def _facts(stored: Mapping[bytes, bytes]) -> dict[str, Any]:
+    if zlib.crc32(stored[FACTS]) != int(stored[FACTS_CHECKSUM]):
+        raise ValueError("checksum of the facts differs")
+    facts: dict[str, Any] = json.loads(stored[FACTS])
+    return facts
 
 
 def _checked(name: str, column: Any, checksums: Mapping[str, int]) -> NDArray[Any]:
@@ -84,8 +95,9 @@ def _first_line(error: BaseException) -> str:
 def _sweep(path: Path) -> None:
     """Remove what killed writers of this file left; a writer of now is young."""
     for leftover in path.parent.glob(f"{path.name}.*{TEMPORARY}"):
-        if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
-            leftover.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # its writer has just finished
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
+                leftover.unlink()
 
 
 def write_cached(path: Path, bars: CleanBars, *, source: Fingerprint, timeframe: Timeframe) -> None:
@@ -102,7 +114,8 @@ def write_cached(path: Path, bars: CleanBars, *, source: Fingerprint, timeframe:
         "rows": bars.rows,
         "checksums": {name: _checksum(values) for name, values in arrays.items()},
     }
-    table = pa.table(arrays).replace_schema_metadata({FACTS: json.dumps(facts)})
+    text = json.dumps(facts).encode()
+    table = pa.table(arrays).replace_schema_metadata({FACTS: text, FACTS_CHECKSUM: str(zlib.crc32(text))})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,7 +13,10 @@ from .rows import RawRows
 from .schema import BY_NAME, match_header
 
 FIRST_ROW = 1
+ROWS_LIMIT = 2**25
+"""Rows of one file: more than the largest text file has; repeated values make a small file of any number of them."""
 MAGIC = b"PAR1"
+Cells = TypeVar("Cells", Numbers, Times)
 
 
 def read_parquet(data: bytes) -> RawRows:
@@ -25,6 +29,8 @@ def read_parquet(data: bytes) -> RawRows:
     try:
         # types are looked at in the schema before any value is read
         file = parquet.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        if file.metadata.num_rows > ROWS_LIMIT:
+            raise DataError(f"has {file.metadata.num_rows} rows; at most {ROWS_LIMIT} are read")
         names = file.schema_arrow.names
         header = match_header(list(names))
         types = {name: file.schema_arrow.field(place).type for name, place in header.positions.items()}
@@ -34,25 +40,38 @@ def read_parquet(data: bytes) -> RawRows:
         columns = {name: _plain(table.column(names[place])) for name, place in header.positions.items()}
         if table.num_rows == 0:
             raise DataError("has columns and no rows")
-        return RawRows(
-            {name: _times(cells) for name, cells in columns.items() if BY_NAME[name].kind == "time"},
-            {name: _numbers(cells) for name, cells in columns.items() if BY_NAME[name].kind != "time"},
-            header.ignored,
-            FIRST_ROW,
-        )
-    except (pa.ArrowException, OSError) as error:
-        words = (str(error).splitlines() or ["unknown damage"])[0]
-        raise DataError(f"not a whole Parquet file ({words[:120]})") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"not a whole Parquet file ({_first_line(error)})") from None
+    return RawRows(
+        {name: _read(name, cells, _times) for name, cells in columns.items() if BY_NAME[name].kind == "time"},
+        {name: _read(name, cells, _numbers) for name, cells in columns.items() if BY_NAME[name].kind != "time"},
+        header.ignored,
+        FIRST_ROW,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or ["unknown damage"])[0][:120]
+
+
+def _read(name: str, cells: Any, read: Callable[[Any], Cells]) -> Cells:
+    import pyarrow as pa
+
+    try:
+        return read(cells)
+    except pa.ArrowInvalid as error:  # whole, but beyond what a time can be
+        raise DataError(f"column {name} cannot be read: {_first_line(error)}") from None
 
 
 def _check_type(name: str, kind: Any) -> None:
     from pyarrow import types
 
-    plain = types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind)
+    plain = types.is_integer(kind) or types.is_floating(kind) or types.is_string(kind) or types.is_large_string(kind)
     if BY_NAME[name].kind == "time":
-        allowed = plain or types.is_timestamp(kind) or types.is_date(kind)
+        own = types.is_timestamp(kind) or types.is_date(kind)
     else:
-        allowed = plain or types.is_floating(kind) or types.is_decimal(kind)
+        own = types.is_decimal(kind)
+    allowed = plain or own or types.is_null(kind)  # null: a column without a value
     if not allowed:
         raise DataError(f"column {name} holds {kind}; numbers, times or text are allowed")
 
@@ -85,10 +104,14 @@ def _times(cells: Any) -> Times:
     kind = cells.type
     if types.is_string(kind) or types.is_large_string(kind):
         return parse_times(pc.fill_null(pc.cast(cells, pa.string()), ""))
+    if types.is_floating(kind) or types.is_null(kind):
+        # whole numbers with gaps come as floats out of many tools
+        values = pc.cast(cells, pa.float64()).to_numpy(zero_copy_only=False)
+        whole = (np.abs(values) < 2.0**63) & (values == np.floor(values))
+        return epoch_times(np.where(whole, values, 0.0).astype(np.int64), np.isnan(values))
     empty = pc.is_null(cells).to_numpy(zero_copy_only=False)
     if types.is_integer(kind):
-        found = epoch_times(pc.fill_null(pc.cast(cells, pa.int64()), 0).to_numpy(zero_copy_only=False))
-        return Times(found.ns, found.valid, empty, found.unit, {})
+        return epoch_times(pc.fill_null(pc.cast(cells, pa.int64()), 0).to_numpy(zero_copy_only=False), empty)
     zone = getattr(kind, "tz", None)
     stamps = pc.fill_null(pc.cast(pc.cast(cells, pa.timestamp("ns", zone)), pa.int64()), 0)
     unit = np.where(empty, -1, ZONED if zone else NAIVE).astype(np.int8)

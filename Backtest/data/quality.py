@@ -4,7 +4,8 @@ Raw rows become clean bars in this order; a DataError refuses the symbol:
 
 1. `_times_of`: rows whose open_time is unreadable are bad rows; mixed time formats refuse.
 2. `_sort`: rows are put in time order; identical duplicates are dropped, differing ones refuse.
-3. `_check_instants`: bars in the future, or closing at or before they open, or too late for their timeframe, refuse.
+3. `_check_instants`: bars in the future or older than any coin, or closing at or before they open, or too late for
+   their timeframe, refuse.
 4. `_check_spacing`: a usual distance of bars other than the timeframe refuses.
 5. `_judge`: bad rows (see BAD_KINDS) are dropped: their bars count as missing.
 6. `_notes`: what stays but is told: zero volume, outliers, empty optional cells.
@@ -61,6 +62,9 @@ KINDS = {
 PRICE_OUTLIER = 10.0
 """Between two bars of a coin more than a factor of ten is a bad print, a redenomination or a first hour of trading."""
 VOLUME_OUTLIER = 1e5
+FIRST_COIN_NS = 1_231_006_505 * SECOND_NS
+"""2009-01-03, Bitcoin's first block. A bar before it is a zero or a cut number read as a time, and would make the clock
+of the whole run begin there."""
 NEIGHBOURS = 5
 ODD_STRETCH = 20
 """Equal distances in a row, other than the timeframe, that no run of outages makes: the file changes its timeframe."""
@@ -214,6 +218,11 @@ def _refuse_difference(raw: RawRows, name: str, differ: Bools, one: Integers, ot
 
 def _check_instants(raw: RawRows, order: Integers, *, timeframe: Timeframe, now_ns: int) -> None:
     opened = raw.times["open_time"].ns[order]
+    if len(order) and opened[0] < FIRST_COIN_NS:
+        times = (
+            f"open_time {time_words(int(opened[0]))} is before {time_words(FIRST_COIN_NS)}, when the first coin began"
+        )
+        raise DataError(f"{_row(raw, int(order[0]))}: {times}")
     if len(order) and opened[-1] > now_ns:
         at = int(np.searchsorted(opened, now_ns, side="right"))
         times = f"open_time {time_words(int(opened[at]))} is in the future, now is {time_words(now_ns)}"
@@ -314,8 +323,9 @@ def price_outliers(columns: Mapping[str, Floats]) -> Bools:
         return np.zeros(0, np.bool_)
     padded = np.pad(close, NEIGHBOURS // 2, mode="reflect" if len(close) > NEIGHBOURS // 2 else "edge")
     reference = np.median(np.lib.stride_tricks.sliding_window_view(padded, NEIGHBOURS), axis=1)
-    far = [(columns[name] > PRICE_OUTLIER * reference) | (columns[name] < reference / PRICE_OUTLIER) for name in PRICES]
-    return np.asarray(np.logical_or.reduce(far))
+    with np.errstate(over="ignore"):  # nothing lies beyond an infinite limit
+        high, low = PRICE_OUTLIER * reference, reference / PRICE_OUTLIER
+    return np.asarray(np.logical_or.reduce([(columns[name] > high) | (columns[name] < low) for name in PRICES]))
 
 
 def volume_outliers(columns: Mapping[str, Floats]) -> Bools:

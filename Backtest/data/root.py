@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError, NameRefused, SettingsError
+from ..logs import LOGGER
 from ..names import check_name, inside
 from ..settings import CoreSettings
 from .timeframe import LABEL, Timeframe, parse_timeframe
 
 SUFFIXES = (".csv.gz", ".csv", ".parquet")
+SHOWN = 5
+"""Names in a warning."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,9 @@ def open_root(data_root: Path, timeframe: Timeframe, settings: CoreSettings) -> 
     folder, of_files = have
     inside(data_root, settings.klines_folder, folder.name)
     files, clashes, skipped = _files(folder, of_files, settings.file_pattern)
+    if skipped:
+        names = ", ".join(ascii(name) for name in skipped[:SHOWN]) + (", ..." if len(skipped) > SHOWN else "")
+        LOGGER.warning("%s: %d files are left out, no symbol can have their name: %s", folder, len(skipped), names)
     if not files:
         raise DataError(f"{folder} holds no klines: no {', '.join('*' + suffix for suffix in SUFFIXES)}")
     return KlineRoot(data_root, folder, of_files, timeframe, files, clashes, skipped, settings.quote)
@@ -118,7 +124,12 @@ def _timeframe_folders(klines: Path) -> dict[Timeframe, tuple[Path, Timeframe]]:
 
 
 def _finest(folders: Mapping[Timeframe, tuple[Path, Timeframe]], wanted: Timeframe) -> tuple[Path, Timeframe] | None:
-    dividing = [timeframe for timeframe in folders if wanted.seconds % timeframe.seconds == 0]
+    # weeks begin on a Monday, which bars of, say, seven hours straddle
+    dividing = [
+        timeframe
+        for timeframe in folders
+        if wanted.seconds % timeframe.seconds == 0 and (wanted.origin_ns - timeframe.origin_ns) % timeframe.ns == 0
+    ]
     return folders[min(dividing, key=lambda timeframe: timeframe.seconds)] if dividing else None
 
 
@@ -129,7 +140,7 @@ def _files(
     skipped = []
     for entry in _entries(folder):
         suffix = next((suffix for suffix in SUFFIXES if entry.name.lower().endswith(suffix)), None)
-        if suffix is None or entry.name.startswith((".", "~")) or entry.is_dir():
+        if suffix is None or entry.name.startswith((".", "~")):
             continue
         symbol, rank = _symbol_of(entry.name[: -len(suffix)], pattern, timeframe)
         try:

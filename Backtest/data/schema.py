@@ -81,6 +81,11 @@ class Header:
     ignored: tuple[str, ...]
 
 
+def column_of(written: str) -> str | None:
+    """Return the column that a header's cell names, however it is written, or None."""
+    return ALIASES.get(written.strip().lower().replace(" ", "_"))
+
+
 def match_header(names: list[str]) -> Header:
     """Find the known columns among `names`; raise DataError for absent, repeated or nameless ones."""
     positions: dict[str, int] = {}
@@ -89,7 +94,7 @@ def match_header(names: list[str]) -> Header:
         written = raw.strip()
         if not written:
             raise DataError(f"column {place + 1} has no name; every column needs one")
-        name = ALIASES.get(written.lower().replace(" ", "_"))
+        name = column_of(written)
         if name is None:
             ignored.append(written)
         elif name in positions:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import struct
 import time
 from collections.abc import Iterable
@@ -26,7 +27,7 @@ from ..errors import DataError, NameRefused, SymbolRefused
 from ..settings import CoreSettings
 from .bars import Finding, Fingerprint, LastBar, SymbolBars, require_fields
 from .clock import time_words
-from .csvfile import gunzip, read_csv
+from .csvfile import TEXT_LIMIT, gunzip, read_csv
 from .gaps import check_gaps, gap_findings
 from .klines_cache import cache_path, read_cached, write_cached
 from .parquetfile import read_parquet
@@ -150,8 +151,12 @@ class _File:
 
 
 def _read(path: Path) -> _File:
+    if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for its writer
+        raise DataError("is not a file but a folder, a pipe or a device")
     with open(path, "rb") as stream:
         facts = os.fstat(stream.fileno())
+        if facts.st_size > TEXT_LIMIT:
+            raise DataError(f"has {facts.st_size} bytes; at most {TEXT_LIMIT} are read")
         data = stream.read()
     digest = hashlib.sha256(data).hexdigest()
     _check_checksum(path, digest)

@@ -78,7 +78,10 @@ class Timeframe:
 
 def parse_timeframe(label: str) -> Timeframe:
     """Return the timeframe a label names; ``m`` and ``min`` are minutes, months are not a timeframe."""
-    return Timeframe(_seconds("timeframe", label), label.strip())
+    seconds = _seconds("timeframe", label)
+    if seconds > YEAR_SECONDS:
+        raise SettingsError(f"timeframe {label[:80]!r} is longer than a year, the longest bar that is made")
+    return Timeframe(seconds, label.strip())
 
 
 def parse_duration(text: str, name: str = "duration") -> int:

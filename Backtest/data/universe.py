@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ def resolve_symbols(root: KlineRoot, wanted: Sequence[str] | None) -> tuple[str,
     NameRefused
         A name that no file can have, or two that differ in case only.
     DataError
-        A symbol without klines.
+        A symbol without klines, or two names of one file.
     """
     names = [name for item in (wanted if wanted is not None else [ALL]) for name in _expand(item)]
     if not names:
@@ -44,12 +45,18 @@ def resolve_symbols(root: KlineRoot, wanted: Sequence[str] | None) -> tuple[str,
             found.add(_resolve(root, name))
     symbols = tuple(sorted(found))
     check_case("symbol", symbols)
+    owner: dict[Path | None, str] = {}
+    for symbol in symbols:
+        file = root.files.get(symbol) or root.alias(symbol)
+        other = owner.setdefault(file, symbol)
+        if other != symbol:
+            raise DataError(f"symbols {other!r} and {symbol!r} are one file, {file}; name one of them")
     return symbols
 
 
 def _expand(item: str) -> Iterable[str]:
     text = item.strip()
-    if text.startswith("@") and Path(text[1:]).is_file():
+    if text.startswith("@") and os.path.isfile(text[1:]):
         return _words(_read(Path(text[1:])))  # a path may hold spaces and commas
     names: list[str] = []
     for part in _words(text):

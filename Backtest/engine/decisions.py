@@ -12,6 +12,7 @@ from .episodes import Episode
 from .journal import Journal
 from .orders import Book, Intent, limits_of, planned
 from .schedule import rebalance_rows
+from .shortage import Shortage
 from .volatility import close_returns, trailing_volatility
 
 
@@ -28,7 +29,7 @@ class Decisions:
         self.due = rebalance_rows(
             strategy.rebalance, window.timeframe, first_bar=window.first_bar, rows=len(window.age)
         ).tolist()
-        self.closes = np.stack([episode.close for episode in episodes], axis=1)
+        self.closes = [episode.close for episode in episodes]
         self.alive, self.tradable = owners(episodes, window.shape)
         self.proven = np.array([episode.proven for episode in episodes])
         self.warmup, self.volatility_window = panel.warmup, 0
@@ -36,13 +37,7 @@ class Decisions:
             self.volatility_window = max(2, round(strategy.volatility_days * window.timeframe.bars_per_day))
             self.returns = close_returns(panel)
         self.ruined = False
-        self.notices: list[str] = []
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the log must say."""
-        ruin = ("equity reached zero: the run was ended and its positions closed",) if self.ruined else ()
-        return (*self.notices, *ruin)
+        self.shortage = Shortage(strategy.wanted, self.due, self.scores, timestamp=window.timestamp)
 
     def decide(self, row: int, *, cash: float, equity: float, journal: Journal) -> list[tuple[Intent, int]]:
         """Return (order, feed) pairs in the sequence they are sent at the close of `row`."""
@@ -50,11 +45,11 @@ class Decisions:
         dead = held[self.proven[journal.holder[held]] <= row]
         self.ruined = self.ruined or equity <= 0
         asked = self.due[row] and not self.ruined
-        if not (asked or len(dead) or self.ruined):
+        if row + 1 == journal.rows or not (asked or len(dead) or self.ruined):  # the last bar has no next open
             return []
         feeds = self.alive[row].copy()
         feeds[held] = journal.holder[held]
-        prices = self.closes[row, feeds]
+        prices = np.array([self.closes[feed][row] for feed in feeds.tolist()])
         tradable = self.tradable[row] & (feeds == self.alive[row])
         book = Book(cash, equity, journal.sizes.copy(), prices, tradable)
         forced = [Intent(column, -float(book.sizes[column]), "delisting") for column in dead.tolist()]
@@ -76,16 +71,13 @@ class Decisions:
             weights=book.sizes * book.prices / book.equity,
             volatility=volatility,
         )
-        if not self.notices:
-            notice = self.strategy.notice(section)
-            if notice is not None:
-                self.notices.append(notice)
+        self.shortage.count(row, section)
         return self.strategy.target_weights(section)
 
 
-def owners(episodes: tuple[Episode, ...], shape: tuple[int, int]) -> tuple[NDArray[np.intp], Bools]:
+def owners(episodes: tuple[Episode, ...], shape: tuple[int, int]) -> tuple[NDArray[np.int32], Bools]:
     """Return (place of the episode alive at each row and column, -1 for none; tradable), both [T, S]."""
-    alive = np.full(shape, -1, dtype=np.intp)
+    alive = np.full(shape, -1, dtype=np.int32)
     tradable = np.zeros(shape, dtype=np.bool_)
     for place, episode in enumerate(episodes):
         alive[episode.begin : episode.proven, episode.column] = place

@@ -28,12 +28,12 @@ class Journal:
         self.timestamp, self.symbols, self.episodes, self.costs = timestamp, symbols, episodes, costs
         self.rows = len(timestamp)
         self.sizes = np.zeros(len(symbols))
-        self.holder = np.zeros(len(symbols), dtype=np.intp)
+        self.holder = np.zeros(len(symbols), dtype=np.int32)
         self.orders: list[Order] = []
         self._equity = np.empty(self.rows)
         self._cash = np.empty(self.rows)
         self._sizes = np.zeros((self.rows, len(symbols)))
-        self._holders = np.zeros((self.rows, len(symbols)), dtype=np.intp)
+        self._holders = np.zeros((self.rows, len(symbols)), dtype=np.int32)
 
     def hold(self, feed: int, size: float) -> None:
         """Set the position of a feed."""
@@ -47,18 +47,12 @@ class Journal:
         self._sizes[row] = self.sizes
         self._holders[row] = self.holder
 
-    def rest(self, begin: int) -> None:
+    def rest(self, begin: int, *, cash: float) -> None:
         """Record the rows from `begin` on with what is held at the end."""
-        for row in range(begin, self.rows):
-            value = sum(
-                self.sizes[e.column] * e.close[row] for place, e in enumerate(self.episodes) if self._holds(place)
-            )
-            cash = float(self._cash[begin - 1])
-            self.bar(row, cash=cash, equity=cash + float(value))
-
-    def _holds(self, place: int) -> bool:
-        column = self.episodes[place].column
-        return bool(self.sizes[column] != 0 and self.holder[column] == place)
+        self._cash[begin:] = self._equity[begin:] = cash
+        self._sizes[begin:], self._holders[begin:] = self.sizes, self.holder
+        for column in np.flatnonzero(self.sizes):
+            self._equity[begin:] += self.sizes[column] * self.episodes[self.holder[column]].close[begin:]
 
     def outcome(
         self,
@@ -130,19 +124,22 @@ class Journal:
         return max(slipped, float(episode.low[row])) if self.costs.slippage_capped else slipped
 
     def record(self, ruined: bool, warnings: tuple[str, ...]) -> RunRecord:
-        """Return the record of the run."""
-        closes = np.stack([episode.close for episode in self.episodes], axis=1)
-        marks = np.take_along_axis(closes, self._holders, axis=1)
+        """Return the record of the run; ruin and rejected orders are added to what the log must say."""
+        ruin = ("equity reached zero: the run was ended and what could be traded was closed",) if ruined else ()
+        marks = np.full(self._sizes.shape, np.nan)
+        for place, episode in enumerate(self.episodes):
+            held = (self._holders[:, episode.column] == place) & (self._sizes[:, episode.column] != 0)
+            marks[held, episode.column] = episode.close[held]
         return RunRecord(
             timestamp=self.timestamp,
             symbols=self.symbols,
             equity=self._equity,
             cash=self._cash,
             sizes=self._sizes,
-            marks=np.where(self._sizes != 0, marks, np.nan),
+            marks=marks,
             orders=tuple(self.orders),
             ruined=ruined,
-            warnings=(*warnings, *self._rejections()),
+            warnings=(*warnings, *ruin, *self._rejections()),
         )
 
     def _rejections(self) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ def equity(outcome: Outcome, subject: Subject) -> Figure:
         curves.insert(1, (outcome.benchmark, style.ORANGE, 1.1, "-", f"{subject.benchmark} held"))
     for order, (curve, colour, width, dash, label) in enumerate(curves):
         days, shown = style.thin(outcome.record.timestamp, curve)
-        axes.plot(days, shown, color=colour, linewidth=width, linestyle=dash, label=label, zorder=5 - order)
+        axes.plot(days, shown, color=colour, linewidth=width, linestyle=dash, label=label, zorder=3 + order)
     axes.axhline(outcome.initial_cash, color=style.GREY, linewidth=0.8, linestyle=":")
     style.dress(axes, label="equity, quote currency")
     _log_when_wide(axes, np.concatenate([curve[np.isfinite(curve)] for curve, *_ in curves]))

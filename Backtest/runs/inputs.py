@@ -91,6 +91,8 @@ def load_inputs(request: RunRequest) -> RunInputs:
     root = open_root(data_root, request.timeframe, core)
     symbols, refused = run_symbols(request, metadata, root)
     values = hub.read(request.timeframe, request.factor_set, symbols=symbols, factors=names)
+    if values.metadata != metadata:
+        return load_inputs(request)  # Stage A published another generation meanwhile: nothing checked so far counts
     bars, changed = run_bars(request, values.metadata, root, symbols=symbols, core=core)
     benchmark, extra, missing = benchmark_bars(request, root, symbols=symbols, core=core)
     left_out = [f"{symbol} is left out, Stage A refused it: {why}" for symbol, why in refused.items()]

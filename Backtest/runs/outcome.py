@@ -10,6 +10,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -142,7 +143,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([",".join(columns), *(",".join(row) for row in rows)]) + "\n"
 
 
-def read_table(path: Path) -> dict[str, list[str] | Floats]:
+def read_table(path: Path) -> dict[str, Any]:
     """Return a run folder's CSV as columns: text as lists, numbers as float64 with NaN for empty cells."""
     expected = CSV_COLUMNS[path.name]
     try:

@@ -196,8 +196,11 @@ def as_text(value: Any) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def request_of(context: Mapping[str, Any]) -> RunRequest:
+def request_of(context: Mapping[str, Any], *, allow_modules: tuple[str, ...]) -> RunRequest:
     """Return the request that a run_context.json describes.
+
+    `allow_modules` comes from today's settings and flags, never from the run folder: a folder that someone sends
+    must not decide what is imported here.
 
     Raises
     ------
@@ -211,7 +214,7 @@ def request_of(context: Mapping[str, Any]) -> RunRequest:
         params = {name: as_text(value) for name, value in stored["params"].items()}
         choice = choose_strategy(stored["source"] or stored["name"], params, {})
         return RunRequest(
-            core=build(CoreSettings, context["settings"], "run_context.json"),
+            core=replace(build(CoreSettings, context["settings"], "run_context.json"), allow_modules=allow_modules),
             instruments={name: Instrument(**limits) for name, limits in context["instruments"].items()},
             timeframe=parse_timeframe(context["timeframe"]),
             factor_set=context["factor_set"],

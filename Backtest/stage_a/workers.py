@@ -14,13 +14,13 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numba  # noqa: F401  (with pyarrow below: loaded before the first task, so that no symbol pays for them)
 import numpy as np
-import pyarrow.parquet  # noqa: F401
+import pyarrow.parquet
 
 from .. import files
 from ..data.bars import LastBar, SymbolBars
@@ -54,25 +54,27 @@ def work(task: ReadTask | BuildTask, note: Note) -> Report:
 
 
 def _read(task: ReadTask, report: Report) -> None:
-    job = task.job
-    bars = _load(job, task.symbols, {}, report)
-    report.sources = {symbol: source_of(one) for symbol, one in bars.items()}
+    report.sources = {bars.symbol: source_of(bars) for bars in _load(task.job, task.symbols, {}, report)}
 
 
 def _build(task: BuildTask, report: Report, note: Note) -> None:
     job, plan = task.job, task.job.plan
-    bars = _load(job, task.symbols, task.last_bars, report)
+    facts: dict[str, _Facts] = {}
+    bars: list[SymbolBars] = []
+    for one in _load(job, task.symbols, task.last_bars, report):
+        facts[one.symbol] = _facts_of(job, one)
+        bars.append(_only(one, plan.fields))
     if not bars:
         return
-    facts = {symbol: _facts_of(job, one) for symbol, one in bars.items()}
     benchmarks = {}
     for symbol in set(plan.extra_symbols).difference(task.symbols):
         with report.timed("read"):
-            bars[symbol] = _load_one(job, symbol, task.last_bars)
-        benchmarks[symbol] = source_of(bars[symbol])
+            one = _load_one(job, symbol, task.last_bars)
+        benchmarks[symbol] = source_of(one)
+        bars.append(_only(one, plan.fields))
     with report.timed("read"):
         panel = build_panel(
-            list(bars.values()),
+            bars,
             timeframe=job.timeframe,
             start_ns=job.start_ns,
             end_ns=job.end_ns,
@@ -82,6 +84,7 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
             episode_gap_ns=parse_duration(job.core.episode_gap),
         )
     bars.clear()  # the panel holds copies: the bars' memory is the computation's
+    pyarrow.default_memory_pool().release_unused()
     values = _compute(job, panel, report, note)
     records = []
     for symbol, own in sorted(facts.items()):
@@ -157,18 +160,22 @@ def source_of(bars: SymbolBars) -> Source:
     return Source(bars.source.path, bars.source.size, bars.source.mtime_ns, bars.source.sha256, bars.last_bar)
 
 
-def _load(job: Job, symbols: Iterable[str], last_bars: Mapping[str, LastBar], report: Report) -> dict[str, SymbolBars]:
-    """Return the bars of the symbols that have any inside the window; the others are refused."""
-    loaded = {}
+def _only(bars: SymbolBars, fields: frozenset[str]) -> SymbolBars:
+    """Return the bars without the fields that only their digest needed."""
+    return replace(bars, fields={name: values for name, values in bars.fields.items() if name in fields})
+
+
+def _load(job: Job, symbols: Iterable[str], last_bars: Mapping[str, LastBar], report: Report) -> Iterator[SymbolBars]:
+    """Yield the bars of the symbols that have any inside the window; the others are refused."""
     for symbol in symbols:
         try:
             with report.timed("read"):
                 bars = _load_one(job, symbol, last_bars)
             _require_window(job, bars)
-            loaded[symbol] = bars
         except SymbolRefused as refused:
             report.refused[symbol] = refused.reason
-    return loaded
+        else:
+            yield bars
 
 
 def _load_one(job: Job, symbol: str, last_bars: Mapping[str, LastBar]) -> SymbolBars:

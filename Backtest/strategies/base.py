@@ -43,6 +43,12 @@ class CrossSection:
     weights: NDArray[np.float64]
     volatility: NDArray[np.float64] | None = None
 
+    @property
+    def choosable(self) -> NDArray[np.bool_]:
+        """bool [S]: can be traded, has a score and, where volatility is asked for, a known one above zero."""
+        known = self.tradable & np.isfinite(self.scores)
+        return known if self.volatility is None else np.asarray(known & (self.volatility > 0))
+
 
 class Strategy(Protocol):
     """A frozen dataclass with parameters as fields and these members."""
@@ -59,11 +65,12 @@ class Strategy(Protocol):
     def volatility_days(self) -> float:
         """Days of returns behind ``CrossSection.volatility``; 0 when it is not needed."""
 
+    @property
+    def wanted(self) -> int:
+        """Symbols to choose at each rebalance: the log says how often fewer could be; 0 where each stands alone."""
+
     def target_weights(self, cross_section: CrossSection) -> Floats:
         """Return weights [S] as fractions of equity; NaN leaves a position alone, FLIP reverses it."""
-
-    def notice(self, cross_section: CrossSection) -> str | None:
-        """Return one line for the log when this cross-section cannot give what the parameters ask, else None."""
 
 
 def check_rebalance(text: str) -> None:

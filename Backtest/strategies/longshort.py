@@ -21,7 +21,8 @@ class LongShort:
     quantile
         Fraction of the ranked symbols in each leg, rounded down, at least one symbol.
     k
-        Symbols in each leg; given, it replaces `quantile`.
+        Symbols in each leg; given, it replaces `quantile`. Where fewer than two legs can be chosen, each leg takes half
+        of those (the log says how often, and the worst case).
     ascending
         False: long the highest scores and short the lowest; True: the other way round.
     weighting
@@ -63,10 +64,15 @@ class LongShort:
         """Days of returns that `inverse_vol` needs, else 0."""
         return self.vol_window if self.weighting == portfolio.NEEDS_VOLATILITY else 0.0
 
+    @property
+    def wanted(self) -> int:
+        """Two legs of k, or of one at least."""
+        return 2 * (self.k or 1)
+
     def target_weights(self, cross_section: CrossSection) -> Floats:
         """Return the weights [S]: positive long, negative short, 0 closed, NaN where nothing can be traded."""
         weights = portfolio.resting(cross_section)
-        strengths = self._strengths(cross_section)
+        strengths = portfolio.strengths(cross_section, ascending=self.ascending)
         count = self._leg_size(int(np.isfinite(strengths).sum()))
         for side in (1, -1):
             columns, shares = portfolio.leg(cross_section, side * strengths, count, weighting=self.weighting)
@@ -74,21 +80,6 @@ class LongShort:
             weights[columns] = side * portfolio.capped(shares, budget, max_weight=self.max_weight)
         return weights
 
-    def notice(self, cross_section: CrossSection) -> str | None:
-        """Say that two legs of k symbols need more symbols than can be chosen."""
-        count = int(np.isfinite(self._strengths(cross_section)).sum())
-        asked = self.k if self.k is not None else 1
-        if count >= 2 * asked:
-            return None
-        return (
-            f"longshort: two legs of {asked} need {2 * asked} symbols, but only {count} can be traded and have a score;"
-            f" each leg holds {count // 2}"
-        )
-
     def _leg_size(self, count: int) -> int:
         wanted = self.k if self.k is not None else max(1, int(self.quantile * count + 1e-9))
         return min(wanted, count // 2)
-
-    def _strengths(self, cross_section: CrossSection) -> Floats:
-        scores = portfolio.selectable(cross_section, self.weighting)
-        return -scores if self.ascending else scores

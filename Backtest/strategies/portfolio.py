@@ -29,10 +29,12 @@ def score(strengths: Floats, following: float | None, volatility: Floats | None)
     """In proportion to the distance from the best symbol that was left out; all equal: equal; none left out: rank."""
     if following is None:
         return rank(strengths, following, volatility)
-    scale = max(float(np.abs(strengths).max()), abs(following), 1.0)  # a difference of huge scores must not overflow
-    distance = strengths / scale - following / scale
-    total = distance.sum()
-    return distance / total if total > 0 else equal(strengths, following, volatility)
+    distance = strengths / 2 - following / 2  # halving is exact, and a difference of huge scores cannot overflow
+    widest = distance.max()
+    if widest == 0:
+        return equal(strengths, following, volatility)
+    distance /= widest
+    return np.asarray(distance / distance.sum())
 
 
 def inverse_vol(strengths: Floats, following: float | None, volatility: Floats | None) -> Floats:
@@ -47,16 +49,10 @@ WEIGHTINGS: dict[str, Weighting] = {"equal": equal, "score": score, "rank": rank
 NEEDS_VOLATILITY = "inverse_vol"
 
 
-def selectable(cross_section: CrossSection, weighting: str) -> Floats:
-    """Return the scores [S] with NaN where a symbol cannot be chosen: untradable, or of unknown volatility."""
-    known = cross_section.tradable.copy()
-    if weighting == NEEDS_VOLATILITY:
-        volatility = cross_section.volatility
-        if volatility is None:
-            raise ValueError("inverse_vol needs the volatility of the cross-section")
-        with np.errstate(invalid="ignore"):
-            known &= volatility > 0
-    return np.where(known, cross_section.scores, np.nan)
+def strengths(cross_section: CrossSection, *, ascending: bool) -> Floats:
+    """Return the scores [S], turned around where the lowest is the best; NaN where a symbol cannot be chosen."""
+    scores = np.where(cross_section.choosable, cross_section.scores, np.nan)
+    return -scores if ascending else scores
 
 
 def best_first(strengths: Floats) -> Columns:
@@ -65,15 +61,15 @@ def best_first(strengths: Floats) -> Columns:
     return columns[np.argsort(-strengths[columns], kind="stable")]
 
 
-def leg(cross_section: CrossSection, strengths: Floats, count: int, *, weighting: str) -> tuple[Columns, Floats]:
-    """Return (columns [n], weights [n] of sum 1) of the `count` strongest symbols; fewer when fewer are known."""
-    order = best_first(strengths)
+def leg(cross_section: CrossSection, values: Floats, count: int, *, weighting: str) -> tuple[Columns, Floats]:
+    """Return (columns [n], weights [n] of sum 1) of the `count` highest values [S]; fewer when fewer are known."""
+    order = best_first(values)
     chosen = order[:count]
     if len(chosen) == 0:
         return chosen, np.empty(0)
-    following = float(strengths[order[count]]) if len(order) > count else None
+    following = float(values[order[count]]) if len(order) > count else None
     volatility = None if cross_section.volatility is None else cross_section.volatility[chosen]
-    return chosen, WEIGHTINGS[weighting](strengths[chosen], following, volatility)
+    return chosen, WEIGHTINGS[weighting](values[chosen], following, volatility)
 
 
 def capped(shares: Floats, budget: float, *, max_weight: float) -> Floats:

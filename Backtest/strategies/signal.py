@@ -57,6 +57,11 @@ class Signal:
         """0: volatility is not needed."""
         return 0.0
 
+    @property
+    def wanted(self) -> int:
+        """0: each symbol stands alone."""
+        return 0
+
     def target_weights(self, cross_section: CrossSection) -> Floats:
         """Return the weights [S] of the table above; NaN where nothing can be traded."""
         scores = cross_section.scores
@@ -70,7 +75,3 @@ class Signal:
         weights[(held != 0) & (wanted == -held)] = FLIP
         weights[~cross_section.tradable] = np.nan
         return weights
-
-    def notice(self, cross_section: CrossSection) -> str | None:
-        """Return None: each symbol stands alone."""
-        return None

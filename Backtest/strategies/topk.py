@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from . import portfolio
 from .base import CrossSection, Floats, check_choice, check_range, check_rebalance
 
@@ -19,7 +17,7 @@ class TopK:
     factor
         Factor whose values are the scores.
     k
-        Symbols to hold; where fewer can be traded, those (the log says so once).
+        Symbols to hold; where fewer can be chosen, those (the log says how often, and the worst case).
     ascending
         False: the highest scores are the best; True: the lowest.
     weighting
@@ -59,21 +57,16 @@ class TopK:
         """Days of returns that `inverse_vol` needs, else 0."""
         return self.vol_window if self.weighting == portfolio.NEEDS_VOLATILITY else 0.0
 
+    @property
+    def wanted(self) -> int:
+        """The k."""
+        return self.k
+
     def target_weights(self, cross_section: CrossSection) -> Floats:
         """Return the weights [S]: positive for the best k, 0 for the rest, NaN where nothing can be traded."""
         weights = portfolio.resting(cross_section)
-        columns, shares = portfolio.leg(cross_section, self._strengths(cross_section), self.k, weighting=self.weighting)
+        strengths = portfolio.strengths(cross_section, ascending=self.ascending)
+        columns, shares = portfolio.leg(cross_section, strengths, self.k, weighting=self.weighting)
         budget = max(0.0, self.invest - portfolio.locked(cross_section, 1))
         weights[columns] = portfolio.capped(shares, budget, max_weight=self.max_weight)
         return weights
-
-    def notice(self, cross_section: CrossSection) -> str | None:
-        """Say that k is larger than the number of symbols that can be chosen."""
-        count = int(np.isfinite(self._strengths(cross_section)).sum())
-        if count >= self.k:
-            return None
-        return f"topk: k is {self.k}, but only {count} symbols can be traded and have a score; those are held"
-
-    def _strengths(self, cross_section: CrossSection) -> Floats:
-        scores = portfolio.selectable(cross_section, self.weighting)
-        return -scores if self.ascending else scores

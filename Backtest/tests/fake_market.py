@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,7 +106,7 @@ def make_factor_set(market: Market, *, changes: dict | None = None) -> None:
     hub = Hub(market.datahub)
     folder = hub.set_folder(TIMEFRAME, "mom_v1")
     folder.mkdir(parents=True, exist_ok=True)
-    files = {}
+    files: dict[str, dict[str, Any]] = {}
     for symbol in SYMBOLS:
         bars = load_symbol(klines, symbol, settings=core, cache_root=None)
         close = bars.fields["close"]
@@ -121,7 +122,7 @@ def make_factor_set(market: Market, *, changes: dict | None = None) -> None:
     metadata = {
         "factor_set": "mom_v1", "timeframe": "4h", "data_root": str(market.data_root),
         "start": time_words(TIMEFRAME.open_ns(FIRST)), "end": time_words(TIMEFRAME.open_ns(FIRST + BARS)),
-        "symbols": list(SYMBOLS), "rows": sum(facts["rows"] for facts in files.values()),
+        "symbols": list(SYMBOLS), "rows": sum(int(facts["rows"]) for facts in files.values()),
         "asked": {"start": None, "end": None}, "settings": {"last_bar": "keep", "episode_gap": "3d"},
         "factors": {"mom": {"expression": "close / shift(close, 6) - 1", "lookback_bars": 6}},
         "dsl_sha1": hashlib.sha1(RECIPE.encode()).hexdigest(), "files": files, "qc": {}, "refused": {},

@@ -53,7 +53,8 @@ def simulated(rows=3000, columns=8, *, seed=1, timeframe=FOUR_HOURS, fee=0.001) 
     )
     panel = panel_of(closes, timeframe=timeframe)
     cash, size = 100_000.0, np.zeros(columns)
-    equity, cashes, sizes, orders = np.empty(rows), np.empty(rows), np.zeros((rows, columns)), []
+    orders: list[Order] = []
+    equity, cashes, sizes = np.empty(rows), np.empty(rows), np.zeros((rows, columns))
     wanted = None
     for row in range(rows):
         if wanted is not None:

@@ -57,7 +57,7 @@ def test_no_half_written_run_is_ever_listed(tmp_path, long_run, capsys):
     assert command(market.arguments("--param", "k=2")) == 0
     latest = Path(json.loads(capsys.readouterr().out)["path"])
     assert outputs(latest) == expected
-    assert [path.name for path in latest.parent.iterdir() if path.name.startswith(".")] == []
+    assert list(latest.parent.glob(".*.partial")) == []
 
 
 KILL_AT = """
@@ -103,4 +103,4 @@ def test_killed_at_chosen_writes(tmp_path, long_run):
             assert outputs(folder) == expected
         assert {entry["run_id"] for entry in list_runs(market.results)} == set(run_folders(market.results))
     assert run(0).returncode == 0
-    assert [path.name for path in (market.results / "topk").iterdir() if path.name.startswith(".")] == []
+    assert list((market.results / "topk").glob(".*.partial")) == []

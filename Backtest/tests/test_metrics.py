@@ -203,7 +203,7 @@ def test_daily_equity_has_one_value_a_utc_day(label, step):
     timeframe = parse_timeframe(label)
     start = "2024-01-01"  # a Monday
     opens = clock(40, timeframe, start)
-    curve = np.arange(1.0, 41.0)
+    curve = np.arange(1, 41).astype(np.float64)
     found = daily_equity(opens.astype(np.int64), curve, timeframe, 0.5)
     closes = pd.Series(curve, index=pd.DatetimeIndex(opens) + pd.Timedelta(hours=step) - pd.Timedelta(1, "ns"))
     days = pd.date_range(start, closes.index[-1].floor("D"), freq="D")
@@ -234,7 +234,7 @@ def brute_duration(path):
 @pytest.mark.parametrize("seed", range(30))
 def test_longest_drawdown_equals_brute_force(seed):
     random = np.random.default_rng(seed)
-    path = 100.0 + np.cumsum(random.integers(-2, 3, 60))
+    path = (100 + np.cumsum(random.integers(-2, 3, 60))).astype(np.float64)
     assert longest_drawdown_bars(path, 100.0) == brute_duration([100.0, *path.tolist()])
 
 

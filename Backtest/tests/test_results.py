@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -23,9 +24,11 @@ def publish_empty(root: Path, strategy: str = "topk", run_id: str | None = None,
         for name in REQUIRED:
             (partial / name).write_text("", encoding="utf-8")
         context = {
-            "run_id": run_id, "created_at": "2024-01-01T00:00:00Z", "strategy": {"name": strategy, "params": {"k": 5}},
+            "run_id": run_id, "created_at": "2024-01-01T00:00:00Z",
+            "strategy": {"name": strategy, "source": None, "params": {"k": 5}},
             "start": "2023-01-01T00:00:00Z", "end": "2023-02-01T00:00:00Z", "timeframe": "4h", "factor_set": "a",
-            "symbols": ["BTCUSDT"],
+            "symbols": ["BTCUSDT"], "settings": {}, "instruments": {}, "inputs": {}, "software": {}, "warnings": [],
+            "synthetic": False,
         }  # fmt: skip
         write_json(partial / "run_context.json", context)
         write_json(partial / "metrics.json", {"sharpe_ratio": sharpe})
@@ -97,6 +100,20 @@ def test_a_run_that_is_being_written_is_not_swept(tmp_path):
     with one_writer(tmp_path / "topk" / ".alive.lock"):
         publish_empty(tmp_path)
         assert left.exists()
+
+
+def test_old_lock_files_that_nobody_holds_are_swept_and_young_or_held_ones_stay(tmp_path):
+    home = tmp_path / "topk"
+    home.mkdir()
+    old, young, held = (home / f".{name}.lock" for name in ("old", "young", "held"))
+    for lock in (old, young, held):
+        lock.touch()
+    for lock in (old, held):
+        os.utime(lock, (1.0, 1.0))
+    with one_writer(held):
+        os.utime(held, (1.0, 1.0))
+        publish_empty(tmp_path)
+        assert (old.exists(), young.exists(), held.exists()) == (False, True, True)
 
 
 def test_a_folder_without_a_required_file_is_no_run(tmp_path):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from Backtest.analyze_run import command as analyze
 from Backtest.metrics import METRICS
 from Backtest.report.plots import PLOTS
 from Backtest.results import REQUIRED, run_folders
 from Backtest.run_backtest import command
 from Backtest.runs.outcome import read_table
+from Backtest.settings import PROJECT_ROOT
 from Backtest.tests.fake_market import (
     BARS,
     DELISTED,
@@ -131,6 +135,23 @@ def test_overwrite_replaces_runs_of_the_very_same_experiment_only(fresh):
     assert [entry["run_id"] for entry in index] == sorted(run_folders(fresh.results))
 
 
+def test_a_factor_set_of_stage_a_gives_the_same_run(market, run, tmp_path):
+    """The same klines and recipe through the real Stage A, in processes of their own, as users run both."""
+    roots = ["--datahub-root", str(tmp_path / "hub"), "--config", str(market.config)]
+    stage_a = [
+        "Backtest/run_prepare.py", "--timeframe", "4h", "--symbols", "all", "--factor-set", "mom_v1",
+        "--dsl-path", str(market.recipe), "--data-root", str(market.data_root), "--workers", "1", *roots,
+    ]  # fmt: skip
+    subprocess.run([sys.executable, *stage_a], cwd=PROJECT_ROOT, check=True, stdout=subprocess.DEVNULL)
+    words = market.arguments(
+        "--param", "k=2", "--dsl-path", str(market.recipe), "--results-root", str(tmp_path / "out")
+    )
+    assert command([*words, *roots]) == 0
+    (again,) = run_folders(tmp_path / "out").values()
+    for name in context_of(run)["outputs"]:
+        assert (again / name).read_bytes() == (run / name).read_bytes(), name
+
+
 @pytest.mark.parametrize("strategy, params", [("longshort", ("k=1",)), ("signal", ("upper=0.01", "lower=-inf"))])
 def test_the_other_strategies_run(market, capsys, strategy, params):
     words = [word for param in params for word in ("--param", param)]
@@ -139,6 +160,33 @@ def test_the_other_strategies_run(market, capsys, strategy, params):
     folder = Path(json.loads(out)["path"])
     assert folder.parent.name == strategy
     assert len(read_table(folder / "orders.csv")["order_id"]) > 0
+
+
+OWN = "Backtest.tests.sample_strategy"
+
+
+def test_the_user_s_own_backtrader_strategy(market, capsys):
+    code, out, _ = stage_b(capsys, market, "--param", "size=2.5", "--allow-module", OWN, strategy=f"{OWN}:BuyRising")
+    assert code == 0
+    folder = Path(json.loads(out)["path"])
+    assert folder.parent.name == "BuyRising"
+    context = context_of(folder)
+    assert context["strategy"] == {
+        "name": "BuyRising", "source": f"{OWN}:BuyRising", "params": {"factor": "mom", "size": "2.5"},
+    }  # fmt: skip
+    assert set(read_table(folder / "orders.csv")["size"]) == {2.5}
+    words = ["--verify", folder.name, "--results-root", str(market.results)]
+    assert analyze([*words, "--allow-module", OWN]) == 0
+    # What the run folder allows counts for nothing: it may come from someone else.
+    assert analyze(words) == 2
+    assert f"module '{OWN}' is not allowed" in capsys.readouterr().err
+
+
+def test_a_module_that_is_not_allowed_is_not_imported(market, capsys):
+    code, _, err = stage_b(capsys, market, strategy="antigravity:Strategy")
+    assert code == 2
+    assert "'antigravity' is not allowed" in err
+    assert "antigravity" not in sys.modules
 
 
 def test_a_window_and_symbols_inside_the_factor_set(market, capsys):

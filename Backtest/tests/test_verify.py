@@ -170,8 +170,17 @@ def test_a_context_that_lacks_something_is_refused(market, capsys):
     path.write_text(json.dumps(context), encoding="utf-8")
     code, _, err = verify(market, capsys)
     assert code == 2
-    assert "'settings'" in err
-    assert "cannot be replayed" in err
+    assert "settings is 'None'; the run folder is damaged" in err
+
+
+def test_a_context_whose_parts_lack_something_is_refused(market, capsys):
+    path = run_of(market) / "run_context.json"
+    context = json.loads(path.read_text(encoding="utf-8"))
+    del context["inputs"]["data_root"]
+    path.write_text(json.dumps(context), encoding="utf-8")
+    code, _, err = verify(market, capsys)
+    assert code == 2
+    assert "lacks 'data_root'; the run cannot be replayed" in err
 
 
 def test_comparing_texts():

@@ -28,7 +28,10 @@ LEAST_ROWS = 64
 PANEL_CELL = 8
 """Bytes a row and symbol besides the fields: age 4, exists 1, tradable 1, member 1, population 1."""
 
-BASELINE = 210_000_000
+BAR_CELL = 9
+"""Bytes of a symbol's bar besides its fields, before it goes into the panel: index 8, tradable 1."""
+
+BASELINE = 240_000_000
 """Resident bytes before any data: Python, NumPy, PyArrow, Numba and the loaded kernels, measured in a worker."""
 
 
@@ -155,7 +158,9 @@ def estimate_memory(plan: Plan, rows: int, symbols: int, *, memory_limit: float 
     held = held_bytes(plan, rows, symbols)
     budget = None if memory_limit is None else memory_limit - held
     blocks = choose_blocks(plan, rows, symbols, budget=budget)
-    return BASELINE + held + working_bytes(plan, blocks, rows, symbols)
+    # while the panel is filled, the bars that it is filled from are there as well
+    filling = rows * symbols * (2 * FLOAT * len(plan.fields) + BAR_CELL + PANEL_CELL)
+    return BASELINE + max(filling, held + working_bytes(plan, blocks, rows, symbols))
 
 
 def spans(begin: int, end: int, size: int) -> Iterator[tuple[int, int]]:

@@ -33,11 +33,15 @@ def broker_of(costs: Costs, *, initial_cash: float, forced: set[int]) -> Any:
 
 
 def filler_of(forced: set[int]) -> Filler:
-    """Return the rule of what fills: all of an order where its bar is tradable or it is forced, else nothing."""
+    """Return the rule of what fills: all of an order where its bar is tradable or it is forced, else nothing.
+
+    The rest is signed: rounding can leave a reversal overfilled by a last bit, and taken as a size to fill it would
+    double at every bar.
+    """
 
     def fill(order: Any, price: float, ago: int) -> float:
         if order.data.tradable[ago] or order.ref in forced:
-            return float(abs(order.executed.remsize))
+            return float(order.executed.remsize if order.isbuy() else -order.executed.remsize)
         return 0.0
 
     return fill

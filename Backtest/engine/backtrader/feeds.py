@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 import types
-from array import array
 from typing import Any
 
 import backtrader as bt
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.panel import Floats
 from ...errors import RunError
 from ..episodes import Episode
 
@@ -32,6 +30,7 @@ class Clock:
         self.numbers: list[float] = (since_epoch / DAY_NS + EPOCH_DAY).tolist()
         self.stamps: list[dt.datetime] = timestamp.astype("datetime64[us]").tolist()
         self.rows = len(self.numbers)
+        self.shared = {"datetime": np.array(self.numbers), "openinterest": np.zeros(self.rows)}
         self.home()
 
     def home(self) -> None:
@@ -67,9 +66,9 @@ class ClockLine(bt.linebuffer.LineBuffer):
         return row
 
     def get(self, ago: int = 0, size: int = 1) -> Any:
-        """Return the `size` values up to `ago`, fewer where they do not reach back so far."""
+        """Return a list of the `size` values up to `ago`, fewer where they do not reach back so far."""
         end = self._row(ago) + 1
-        return self.array[max(0, end - size) : end]
+        return self.array[max(0, end - size) : end].tolist()
 
     idx = property(lambda self: self.clock.row, lambda self, row: None)
 
@@ -116,21 +115,13 @@ class EpisodeFeed(bt.feed.DataBase):
         self.line = self.lines.lines[0]
 
     def preload(self) -> None:
-        """Fill every line whole and stand before the first bar."""
+        """Fill every line whole, without copying prices, and stand before the first bar."""
         refuse_unsound(self.p.episode)
+        sources = (self.clock.shared, self.p.factors, vars(self.p.episode))
         for name in self.getlinealiases():
-            getattr(self.lines, name).array = array("d", self._values(name).tobytes())
+            values = next(source[name] for source in sources if name in source)
+            getattr(self.lines, name).array = np.ascontiguousarray(values, dtype=np.float64).data.toreadonly()
         self.home()
-
-    def _values(self, name: str) -> Floats:
-        episode: Episode = self.p.episode
-        if name == "datetime":
-            return np.array(self.clock.numbers)
-        if name == "openinterest":
-            return np.zeros(self.clock.rows)
-        if name in self.p.factors:
-            return np.ascontiguousarray(self.p.factors[name], dtype=np.float64)
-        return np.ascontiguousarray(getattr(episode, name), dtype=np.float64)
 
     def __len__(self) -> int:
         return self.clock.length

@@ -57,7 +57,7 @@ def run(panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initi
     cerebro.broker = broker_of(costs, initial_cash=initial_cash, forced=forced)
     cerebro.addstrategy(Rebalancer, journal=journal, decisions=decisions, forced=forced)
     cerebro.run()
-    return journal.record(decisions.ruined, decisions.warnings)
+    return journal.record(decisions.ruined, decisions.shortage.lines(strategy.rebalance))
 
 
 def checked_episodes(panel: Panel, scores: Floats, *, costs: Costs, initial_cash: float) -> tuple[Episode, ...]:
@@ -108,14 +108,12 @@ class Rebalancer(bt.Strategy):
 
     def next(self) -> None:
         """Steps of one bar, at its close."""
-        row, broker, journal = self.row, self.broker, self.journal
         if self.open_orders:
             self.book()
-        journal.bar(row, cash=broker.cash, equity=broker.getvalue())
-        if row + 1 < journal.rows:  # the last bar has no next open
-            intents = self.decisions.decide(row, cash=broker.cash, equity=broker.getvalue(), journal=journal)
-            for intent, feed in intents:
-                self.send(intent, feed)
+        cash, equity = self.broker.cash, self.broker.getvalue()
+        self.journal.bar(self.row, cash=cash, equity=equity)
+        for intent, feed in self.decisions.decide(self.row, cash=cash, equity=equity, journal=self.journal):
+            self.send(intent, feed)
 
     def send(self, intent: Intent, feed: int) -> None:
         """Send one order. A settlement fills on a dead feed; ruin and a refused settlement skip the cash check."""
@@ -139,3 +137,4 @@ class Rebalancer(bt.Strategy):
             self.journal.outcome(self.row, intent, feed, filled=done, price=price, commission=fees, margin=margin)
             self.journal.hold(feed, self.broker.positions[self.datas[feed]].size)
         self.open_orders = []
+        self.broker.orders.clear()  # Backtrader keeps every order it ever saw, 5 kB each, and never reads them

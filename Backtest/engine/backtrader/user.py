@@ -31,7 +31,7 @@ import numpy as np
 from ...data.panel import Floats, Panel
 from ...errors import FactorError, RunError, SettingsError, did_you_mean
 from ..costs import Costs
-from ..journal import Journal
+from ..journal import DUST, Journal
 from ..ledger import RunRecord
 from ..orders import Intent
 from .broker import broker_of
@@ -39,6 +39,7 @@ from .feeds import Clock
 from .reference import cerebro_of, checked_episodes
 
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+OWN_SIZES = "sizes are the strategy's own: lot_step, min_notional, no_trade_band and on_rejected do not apply to it"
 FEED_LINES = ("close", "low", "high", "open", "volume", "openinterest", "datetime", "tradable")
 
 
@@ -53,8 +54,9 @@ def load_user_class(source: str, *, allow_modules: tuple[str, ...]) -> Any:
         raise RunError(f"strategy {source!r}: {name!r} is not the name of a public class; write module:Class")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise RunError(f"strategy {source!r}: {module_name} cannot be imported: {error}") from None
+    except (Exception, SystemExit) as error:  # whatever the user's module does when it is imported
+        what = f"{type(error).__name__}: {error}"
+        raise RunError(f"strategy {source!r}: {module_name} cannot be imported: {what}") from None
     found = vars(module).get(name)
     here = {key: value for key, value in vars(module).items() if is_strategy(value) and value.__module__ == module_name}
     if name not in here:
@@ -154,8 +156,10 @@ def typed_params(source: str, kind: Any, params: Mapping[str, str]) -> dict[str,
 
 
 def typed_like(default: Any, text: str) -> Any:
-    """Return a text as an int or a float where the default is one, else as it is."""
-    return type(default)(text) if isinstance(default, int | float) else text
+    """Return a text as the type of the default; a default of None takes the text as it is."""
+    if default is not None and not isinstance(default, int | float | str):
+        raise ValueError
+    return text if default is None else type(default)(text)
 
 
 class Recorder(bt.Analyzer):
@@ -170,18 +174,19 @@ class Recorder(bt.Analyzer):
         self.ruined = False
         self.own: dict[int, str] = {}
         self.sent_at: dict[int, int] = {}
+        self.booked: set[int] = set()
         self.places = {data: place for place, data in enumerate(self.strategy.datas)}
 
     def notify_order(self, order: Any) -> None:
-        """Book a final state. Backtrader delivers it before the `next` of the bar that filled."""
-        row = self.row + 1
+        """Book what became of an order. Backtrader delivers it before the `next` of the bar that filled."""
         created = self.sent_at.setdefault(order.ref, self.row)
-        ended = order.status in (bt.Order.Completed, bt.Order.Margin, bt.Order.Rejected)
-        partial = order.executed.size and order.status in (bt.Order.Canceled, bt.Order.Expired)
-        if ended or partial:
-            self.sent_at.pop(order.ref)
+        # The rounding of a reversal may leave 1e-16 to fill, and one notification more, at the next bar.
+        done = abs(order.executed.remsize) <= DUST * abs(order.created.size)
+        refused = order.status in (bt.Order.Margin, bt.Order.Rejected)
+        if (done or refused) and order.ref not in self.booked:
+            self.booked.add(order.ref)
             self.p.forced.discard(order.ref)
-            self._book(row, created, order)
+            self._book(self.row + 1, created, order)
 
     def _book(self, row: int, created: int, order: Any) -> None:
         place = self.places[order.data]
@@ -243,9 +248,8 @@ class Recorder(bt.Analyzer):
 
     def finished(self) -> RunRecord:
         """Return the record; where the strategy stopped itself, what it held is valued to the end."""
-        self.journal.rest(self.row + 1)
-        notes = ("equity reached zero: the run was ended and its positions closed",) if self.ruined else ()
-        return self.journal.record(self.ruined, notes)
+        self.journal.rest(self.row + 1, cash=self.strategy.broker.getcash())
+        return self.journal.record(self.ruined, (OWN_SIZES,))
 
 
 def do_nothing(*args: Any, **kwargs: Any) -> None:

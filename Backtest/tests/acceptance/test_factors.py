@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from numpy.typing import NDArray
 
 from .commands import factor_frames, kline_frames, prepare
 from .conftest import END
 
 BAR = pd.Timedelta(hours=4)
+pytestmark = pytest.mark.xdist_group("acceptance")  # one Stage A on real data serves them all
 Windows = NDArray[np.float64]
 
 

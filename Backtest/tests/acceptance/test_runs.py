@@ -16,6 +16,7 @@ from Backtest.tests.engine.replay import replay
 from .commands import backtest, command, factor_frames, kline_frames
 
 BAR = pd.Timedelta(hours=4)
+pytestmark = pytest.mark.xdist_group("acceptance")  # one Stage A on real data serves them all
 COSTS = {
     "commission": 0.001, "slippage": 0.001, "slippage_capped": False, "lot_step": 1e-8, "min_notional": 5.0,
     "no_trade_band": 0.0, "on_rejected": "count", "delisting_haircut": 0.0,

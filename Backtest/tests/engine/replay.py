@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 
 FLIP = "flip"
 ALONE = None
 
 
-def replay(market, scores, strategy, costs, cash):
-    """Return (orders, equity, cash per bar, ruined).
+def replay(market, scores, strategy, costs, cash, seen=None):
+    """Return (orders, equity, cash per bar, ruined). `seen`, a Counter, counts how often each rule had an effect.
 
     `market`: symbols, bars[symbol][t] = (open, high, low, close) or None, tradable[symbol][t], gap (rows that may be
     missing inside a listing), due[t] (rebalance rows). `scores[symbol][t]`: float or None. `strategy`: kind and its
     parameters. `costs`: commission, slippage, slippage_capped, lot_step, min_notional, no_trade_band, on_rejected,
     delisting_haircut.
     """
-    account = Account(market, costs, cash)
+    account = Account(market, costs, cash, Counter() if seen is None else seen)
     equity, cashes = [], []
     rows = len(market["due"])
     for t in range(rows):
@@ -29,9 +30,9 @@ def replay(market, scores, strategy, costs, cash):
         value = account.value(t)
         equity.append(value)
         cashes.append(account.cash)
+        account.ruined = account.ruined or value <= 0
         if t + 1 == rows:
             break
-        account.ruined = account.ruined or value <= 0
         wishes = forced_orders(account, t)
         if market["due"][t] and not account.ruined:
             weights = WEIGHTS[strategy["kind"]](account, scores, strategy, t)
@@ -46,8 +47,8 @@ def replay(market, scores, strategy, costs, cash):
 class Account:
     """Cash, holdings and the orders that wait for the next open."""
 
-    def __init__(self, market, costs, cash):
-        self.market, self.costs, self.cash = market, costs, cash
+    def __init__(self, market, costs, cash, seen):
+        self.market, self.costs, self.cash, self.seen = market, costs, cash, seen
         self.size = dict.fromkeys(market["symbols"], 0.0)
         self.lives = {symbol: lives(market["bars"][symbol], market["gap"]) for symbol in market["symbols"]}
         self.bought = {}  # the row of the first fill of what is held
@@ -74,6 +75,9 @@ class Account:
         return there and (self.size[symbol] == 0 or self.last_bar(symbol, t) == t)
 
     def value(self, t):
+        for symbol, size in self.size.items():
+            if size and self.market["bars"][symbol][t] is None and not self.over(symbol, t):
+                self.seen["a gap while held"] += 1
         return self.cash + sum(size * self.mark(symbol, t) for symbol, size in self.size.items() if size)
 
     def commission(self, size, price):
@@ -96,6 +100,7 @@ class Account:
             return None, None
         price = bar[0] * (1 + self.costs["slippage"]) if buy else bar[0] * (1 - self.costs["slippage"])
         if self.costs["slippage_capped"]:
+            self.seen["the cap on slippage binds"] += price > bar[1] if buy else price < bar[2]
             price = min(price, bar[1]) if buy else max(price, bar[2])
         return bar[0], price
 
@@ -110,6 +115,7 @@ class Account:
             passed.append(running >= 0)
         turn = [i for i, o in enumerate(self.waiting) if o["unchecked"]]
         turn += [i for i, o in enumerate(self.waiting) if not o["unchecked"]]
+        self.seen["check 1 refuses"] += passed.count(False)
         prices = [self.slipped(order, t) for order in self.waiting]
         outcome = {i: self.execute(self.waiting[i], prices[i][1], t) if passed[i] else (0.0, "margin") for i in turn}
         for i, order in enumerate(self.waiting):
@@ -118,15 +124,24 @@ class Account:
 
     def execute(self, order, price, t):
         if price is None:
+            self.seen["an order meets no bar" if self.market["bars"][order["symbol"]][t] is None else
+                      "an order meets a bar that is not tradable"] += 1  # fmt: skip
             return 0.0, "untradable"
         held = self.size[order["symbol"]]
+        if order["reason"] == "delisting":
+            short, again = "short" if held < 0 else "long", ", asked again" if order["unchecked"] else ""
+            self.seen[f"a {short} settled{again}"] += 1
+            self.seen["a haircut"] += self.costs["delisting_haircut"] > 0
         closing, opening = split(order["size"], held)
         self.cash -= closing * price + (self.commission(closing, price) if closing else 0.0)
         self.size[order["symbol"]] += closing
         after = self.cash - opening * price - self.commission(opening, price)
         if opening and after < 0:
+            self.seen["check 2 refuses a reversal's rest" if closing else "check 2 refuses"] += 1
             return closing, "margin"
         if opening:
+            self.seen["a late listing traded"] += self.lives[order["symbol"]][0][0] == 0
+            self.seen["a relisting traded"] += self.lives[order["symbol"]][t][0] > 1
             if held == 0:
                 self.bought[order["symbol"]] = t
             self.cash = after
@@ -196,21 +211,31 @@ def target_orders(account, weights, t):
     for symbol, weight in weights.items():
         held = account.size[symbol]
         if weight is ALONE or not account.tradable(symbol, t):
+            account.seen["a holding left alone by a repeated signal"] += weight is ALONE
+            account.seen["a holding that cannot be traded"] += weight is not ALONE and held != 0
             continue
         price = account.mark(symbol, t)
         if weight == FLIP:
             change, reason = -2 * held, "flip"
+            account.seen["a flip to long" if held < 0 else "a flip to short"] += 1
         else:
             if weight != 0 and abs(weight - held * price / equity) < costs["no_trade_band"] - 1e-9:
+                account.seen["the no-trade band"] += 1
                 continue
             lots = math.floor(abs(weight) * equity / price / costs["lot_step"] + 1e-9)
+            account.seen["a size cut to lots by more than 1 %"] += lots * costs["lot_step"] * price < 0.99 * abs(
+                weight * equity
+            )
             if lots == 0:
+                account.seen["less than one lot"] += weight != 0
                 change, reason = -held, "close"
             else:
                 lots = lots if weight > 0 else -lots
                 change, reason = (lots - round(held / costs["lot_step"])) * costs["lot_step"], "rebalance"
         if change and abs(change) * price >= costs["min_notional"] * (1 - 1e-9):
             orders.append(order_for(account, symbol, change, reason, t))
+        elif change:
+            account.seen[f"a {reason} below the smallest notional"] += 1
     return orders
 
 
@@ -229,6 +254,7 @@ def scale_to_cash(account, orders, t):
     if wanted <= max(cash, 0):
         return orders
     factor, kept = max(cash, 0) / wanted, []
+    account.seen["buys scaled" if factor else "buys scaled to nothing"] += 1
     for order in orders:
         closing, opening = split(order["size"], account.size[order["symbol"]])
         if order["size"] > 0 and opening:
@@ -251,11 +277,13 @@ def cross_section(account, scores, t):
     return now, [symbol for symbol in account.size if account.tradable(symbol, t) and scores[symbol][t] is not None]
 
 
-def shares_of(chosen, values, left_out, weighting, volatility):
+def shares_of(chosen, values, left_out, weighting, volatility, seen):
     """Shares of a leg, best first, adding to 1."""
     n = len(chosen)
+    seen["score weights with nobody left out"] += weighting == "score" and left_out is None
     if weighting == "score" and left_out is not None:
         distances = [value - left_out for value in values]
+        seen["score weights of equal scores"] += sum(distances) == 0
         raw = distances if sum(distances) > 0 else [1.0] * n
     elif weighting in ("rank", "score"):
         raw = [float(n - place) for place in range(n)]
@@ -266,7 +294,7 @@ def shares_of(chosen, values, left_out, weighting, volatility):
     return [value / sum(raw) for value in raw]
 
 
-def cap(shares, budget, limit):
+def cap(shares, budget, limit, seen):
     """Pour the budget over the shares; whoever is full passes the rest on."""
     weights = [0.0] * len(shares)
     full: set[int] = set()
@@ -277,6 +305,7 @@ def cap(shares, budget, limit):
             break
         poured = {place: rest * share / open_shares for place, share in enumerate(shares) if place not in full}
         spilling = {place for place, weight in poured.items() if weight > limit}
+        seen["max_weight"] += bool(spilling)
         if not spilling:
             for place, weight in poured.items():
                 weights[place] = weight
@@ -300,16 +329,22 @@ def volatilities(account, strategy, t):
 
 def leg_weights(account, names, strength, count, budget, strategy, volatility):
     ranked = sorted(names, key=lambda symbol: (-strength[symbol], symbol))
+    account.seen["a tie at the cut"] += (
+        0 < count < len(ranked) and strength[ranked[count - 1]] == strength[ranked[count]]
+    )
     chosen, left = ranked[:count], ranked[count:]
     if not chosen:
         return {}
     left_out = strength[left[0]] if left else None
-    shares = shares_of(chosen, [strength[s] for s in chosen], left_out, strategy["weighting"], volatility)
-    return dict(zip(chosen, cap(shares, budget, strategy["max_weight"]), strict=True))
+    values = [strength[symbol] for symbol in chosen]
+    shares = shares_of(chosen, values, left_out, strategy["weighting"], volatility, account.seen)
+    return dict(zip(chosen, cap(shares, budget, strategy["max_weight"], account.seen), strict=True))
 
 
 def stuck(account, now, t, side):
-    return sum(abs(w) for s, w in now.items() if w * side > 0 and not account.tradable(s, t))
+    weight = sum(abs(w) for s, w in now.items() if w * side > 0 and not account.tradable(s, t))
+    account.seen["a budget shared with what cannot be traded"] += weight > 0
+    return weight
 
 
 def topk(account, scores, strategy, t):
@@ -319,6 +354,7 @@ def topk(account, scores, strategy, t):
     names = [symbol for symbol in names if volatility is None or symbol in volatility]
     budget = max(0.0, strategy["invest"] - stuck(account, now, t, 1))
     strength = {symbol: sign * scores[symbol][t] for symbol in names}
+    account.seen["k too large"] += strategy["k"] > len(names)
     chosen = leg_weights(account, names, strength, strategy["k"], budget, strategy, volatility)
     return {symbol: chosen.get(symbol, 0.0) for symbol in account.size}
 
@@ -329,6 +365,7 @@ def longshort(account, scores, strategy, t):
     names = [symbol for symbol in names if volatility is None or symbol in volatility]
     wanted = strategy["k"] or max(1, math.floor(strategy["quantile"] * len(names) + 1e-9))
     count = min(wanted, len(names) // 2)
+    account.seen["legs too large"] += count < wanted
     weights = dict.fromkeys(account.size, 0.0)
     for side in (1, -1):
         budget = max(0.0, strategy["gross_leverage"] / 2 - stuck(account, now, t, side))

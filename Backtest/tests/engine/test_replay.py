@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 
+from Backtest.data.timeframe import parse_timeframe
 from Backtest.engine.backtrader import run
 from Backtest.strategies import build_strategy
+from Backtest.strategies.portfolio import WEIGHTINGS
 from Backtest.tests.engine.market import costs, panel_of, random_walk
 from Backtest.tests.engine.replay import replay
 
-CASES = 100
+CASES = 200
 LONG_CASES = 3000
 CASH = 10_000.0
+NEW_YEAR_NS = 1_704_067_200_000_000_000  # 2024-01-01T00:00Z: a new day, week, month and year
+PERIODS = {
+    "1d": lambda stamp: stamp.date(),
+    "1w": lambda stamp: stamp.isocalendar()[:2],
+    "1M": lambda stamp: (stamp.year, stamp.month),
+}
 
 
 def random_market(draw, seed: int):
@@ -39,20 +49,31 @@ def random_market(draw, seed: int):
     scores[draw.random((rows, columns)) < 0.05] = np.nan
     if not np.isfinite(closes).any():
         closes[:, 0] = 100.0
-    symbols = [f"C{column}" for column in range(columns)]
-    panel = panel_of(opens=opens, highs=highs, lows=lows, closes=closes, symbols=symbols, tradable=tradable, gap=3)
+    timeframe = str(draw.choice(["1h", "4h", "1d", "1w"]))
+    new_year = parse_timeframe(timeframe).index(NEW_YEAR_NS)
+    panel = panel_of(
+        opens=opens,
+        highs=highs,
+        lows=lows,
+        closes=closes,
+        symbols=[f"C{column}" for column in range(columns)],
+        tradable=tradable,
+        timeframe=timeframe,
+        first_bar=new_year - int(draw.integers(0, rows)),
+        gap=3,
+    )
     return panel, scores
 
 
-def random_strategy(draw):
+def random_strategy(draw, bars_per_day: float):
     """(name, yaml values)."""
     kind = str(draw.choice(["topk", "longshort", "signal"]))
-    rebalance = str(draw.choice(["1", "2", "5", "1d"]))
+    rebalance = str(draw.choice(["1", "2", "5", "1d", "1w", "1M"]))
     shared = {
         "weighting": str(draw.choice(["equal", "score", "rank", "inverse_vol"])),
         "max_weight": float(draw.choice([0.2, 0.35, 1.0])),
         "ascending": bool(draw.random() < 0.3),
-        "vol_window": 0.5,  # twelve hours
+        "vol_window": 12 / bars_per_day,
     }
     if kind == "topk":
         more = {"k": int(draw.integers(1, 7)), "invest": float(draw.choice([0.5, 0.98, 1.0])), **shared}
@@ -97,11 +118,13 @@ def plain(panel, scores, due):
     return {"symbols": list(panel.symbols), "bars": bars, "tradable": tradable, "gap": 3, "due": due}, listed
 
 
-def due_rows(rebalance: str, rows: int) -> list[bool]:
-    """Hourly bars from a midnight on."""
-    if rebalance == "1d":
-        return [t % 24 == 23 for t in range(rows)]
-    return [t % int(rebalance) == 0 for t in range(rows)]
+def due_rows(rebalance: str, panel) -> list[bool]:
+    """By the calendar of the standard library: the period of the next bar is another one."""
+    opens = [dt.datetime.fromisoformat(str(stamp)) for stamp in panel.timestamp.astype("datetime64[s]")]
+    if rebalance in PERIODS:
+        period, length = PERIODS[rebalance], dt.timedelta(seconds=panel.timeframe.seconds)
+        return [period(stamp) != period(stamp + length) for stamp in opens]
+    return [t % int(rebalance) == 0 for t in range(len(opens))]
 
 
 def same(found, expected, scale=1.0):
@@ -162,21 +185,26 @@ def identity_error(record, panel):
     return worst
 
 
-def check_case(seed: int):
+def case(seed: int):
+    """(panel, scores, strategy's name and values, costs) of one seed."""
     draw = np.random.default_rng(seed)
     panel, scores = random_market(draw, seed)
-    kind, values = random_strategy(draw)
-    terms = random_costs(draw)
-    if not panel.tradable.any():
-        return None
+    return panel, scores, *random_strategy(draw, panel.timeframe.bars_per_day), random_costs(draw)
+
+
+def replayed(panel, scores, kind, values, terms, seen=None):
+    """What the plain-Python replay says of a case."""
+    market, listed = plain(panel, scores, due_rows(values["rebalance"], panel))
+    return replay(market, listed, {"kind": kind, "window": 12, **values}, terms, CASH, seen)
+
+
+def check_case(seed: int):
+    panel, scores, kind, values, terms = case(seed)
     record = run(panel, scores, build_strategy(kind, {}, values), costs=costs(**terms), initial_cash=CASH)
-    market, listed = plain(panel, scores, due_rows(values["rebalance"], len(panel.age)))
-    expected = replay(market, listed, {"kind": kind, "window": 12, **values}, terms, CASH)
-    compare(record, expected, CASH)
+    compare(record, replayed(panel, scores, kind, values, terms), CASH)
     assert np.isfinite(record.equity).all()
     assert np.isfinite(record.cash).all()
     assert identity_error(record, panel) < 1e-9
-    return record
 
 
 @pytest.mark.parametrize("part", range(10))
@@ -187,3 +215,45 @@ def test_engine_equals_the_replay_on_random_markets(part, request):
             check_case(seed)
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
+
+
+FEATURES = {
+    "an order meets no bar", "an order meets a bar that is not tradable", "check 1 refuses", "check 2 refuses",
+    "check 2 refuses a reversal's rest", "the cap on slippage binds", "a gap while held", "a late listing traded",
+    "a relisting traded", "a long settled", "a short settled", "a haircut", "a flip to long", "a flip to short",
+    "a holding left alone by a repeated signal", "a holding that cannot be traded", "the no-trade band",
+    "a size cut to lots by more than 1 %", "less than one lot", "a rebalance below the smallest notional",
+    "a close below the smallest notional", "buys scaled", "buys scaled to nothing",
+    "k too large", "legs too large", "max_weight", "a tie at the cut", "score weights of equal scores",
+    "score weights with nobody left out", "a budget shared with what cannot be traded", "ruin",
+    *(f"{name} {'zero' if zero else 'above zero'}" for name in ("commission", "slippage", "delisting_haircut",
+      "min_notional", "no_trade_band") for zero in (True, False)),
+    *(f"slippage_capped {value}" for value in (True, False)),
+    *(f"on_rejected {value}" for value in ("count", "scale")),
+    *(f"lot_step {value}" for value in (1e-8, 0.001, 0.1, 1.0)),
+    *(f"{kind} rebalance {unit}" for kind in ("topk", "longshort", "signal") for unit in ("1", "2", "5", *PERIODS)),
+    *(f"{unit} on bars of {label}" for unit in PERIODS for label in ("1h", "4h", "1d", "1w")),
+    *(f"{kind} weighting {name}" for kind in ("topk", "longshort") for name in WEIGHTINGS),
+}  # fmt: skip
+
+
+def test_every_feature_is_hit_by_the_random_markets():
+    """A rule that no seed touches is a rule that the comparison above cannot refute."""
+    seen: Counter[str] = Counter()
+    for seed in range(CASES):
+        panel, scores, kind, values, terms = case(seed)
+        orders, _equity, _cash, ruined = replayed(panel, scores, kind, values, terms, seen)
+        if not orders:  # a setting counts only where something was traded under it
+            continue
+        seen["ruin"] += ruined
+        for name in ("commission", "slippage", "delisting_haircut", "min_notional", "no_trade_band"):
+            seen[f"{name} {'zero' if terms[name] == 0 else 'above zero'}"] += 1
+        for name in ("slippage_capped", "on_rejected", "lot_step"):
+            seen[f"{name} {terms[name]}"] += 1
+        unit = values["rebalance"]
+        seen[f"{kind} rebalance {unit}"] += 1
+        seen[f"{unit} on bars of {panel.timeframe.label}"] += 1
+        if "weighting" in values:
+            seen[f"{kind} weighting {values['weighting']}"] += 1
+    rare = {name: seen[name] for name in sorted(FEATURES) if seen[name] < 2}
+    assert not rare, f"hit fewer than twice in {CASES} markets: {rare}"

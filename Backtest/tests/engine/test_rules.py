@@ -24,13 +24,11 @@ class Weights:
     factor: str = "x"
     rebalance: str = "1"
     volatility_days: float = 0.0
+    wanted: int = 0
 
     def target_weights(self, cross_section):
         scores = np.where(np.isnan(cross_section.scores), 0.0, cross_section.scores)
         return np.where(scores == 9, FLIP, np.where(scores == -9, np.nan, scores))
-
-    def notice(self, cross_section):
-        return None
 
 
 def trade(prices, weights, *, cash=1000.0, opens=None, gap=3, **terms):
@@ -253,6 +251,77 @@ def test_ruin_closes_everything_and_ends_the_run():
     assert brief(record)[1:] == [(2, "A", "buy", 20.0, "ruin", "filled", "")]
     assert record.equity.tolist() == [1000, 1000, -200, -200, -200, -200]
     assert any("equity reached zero" in line for line in record.warnings)
+
+
+def test_ruin_on_the_last_bar_is_ruin():
+    record = trade({"A": [100.0, 100, 160]}, [[-2.0], [-9], [-9]])
+    assert record.equity.tolist() == [1000, 1000, -200]
+    assert record.ruined
+    assert any("equity reached zero" in line for line in record.warnings)
+
+
+def test_the_log_says_once_how_often_too_few_could_be_chosen_and_when_worst():
+    # k 3. Rows 0 and 1 are warm-up; the last row decides nothing. Two could be chosen on row 2, all on row 3, one on
+    # rows 4 and 5 (B has no bar), two on row 6.
+    panel = panel_of({"A": [1.0] * 8, "B": [1.0, 1, 1, 1, GONE, GONE, 1, 1], "C": [1.0] * 8})
+    scores = np.array([
+        [GONE, GONE, GONE], [GONE, GONE, GONE], [1, 2, GONE], [1, 2, 3], [1, 2, GONE], [GONE, 2, 3], [GONE, 2, 3],
+        [GONE, GONE, GONE],
+    ])  # fmt: skip
+    for name, k, found in (
+        ("topk", 3, "4 of 5 rebalances could choose fewer than 3 symbols"),
+        ("longshort", 2, "5 of 5 rebalances could choose fewer than 4 symbols"),
+    ):
+        strategy = build_strategy(name, {"factor": "x", "rebalance": "1", "k": str(k)}, {})
+        line, rejected = run(panel, scores, strategy, costs=costs(), initial_cash=1000.0).warnings
+        assert line == f"{found} (tradable, with a score); the fewest were 1, on 2024-01-01T04:00:00Z"
+        assert rejected.startswith("rejected orders")
+    strategy = build_strategy("topk", {"factor": "x", "rebalance": "3", "k": "3"}, {})  # rows 0, 3 and 6
+    line = run(panel, scores, strategy, costs=costs(), initial_cash=1000.0).warnings[0]
+    assert line.startswith("1 of 2 rebalances")
+    enough = build_strategy("topk", {"factor": "x", "rebalance": "3", "k": "2"}, {})
+    assert not any(
+        "rebalances" in line for line in run(panel, scores, enough, costs=costs(), initial_cash=1e3).warnings
+    )
+
+
+@pytest.mark.parametrize("name", ["topk", "longshort", "signal"])
+def test_windows_in_which_nothing_can_happen_run_and_say_why(name):
+    strategy, monthly = (build_strategy(name, {"factor": "x", "rebalance": unit}, {}) for unit in ("1", "1M"))
+    panel = panel_of({"A": [100.0] * 4})
+    without = run(panel, np.full((4, 1), GONE), strategy, costs=costs(), initial_cash=1000.0)
+    one_bar = run(panel.rows(0, 1), np.ones((1, 1)), strategy, costs=costs(), initial_cash=1000.0)
+    no_month = run(panel, np.ones((4, 1)), monthly, costs=costs(), initial_cash=1000.0)
+    assert [record.warnings for record in (without, one_bar, no_month)] == [
+        ("no symbol has a score on any bar of the window",),
+        ("no rebalance (1) falls before the window's last bar: nothing was decided",),
+        ("no rebalance (1M) falls before the window's last bar: nothing was decided",),
+    ]
+    for record in (without, one_bar, no_month):
+        assert record.orders == ()
+        assert set(record.equity.tolist()) == {1000.0}
+
+
+def test_a_symbol_whose_first_bar_is_the_window_s_last_disturbs_nobody():
+    record = trade({"A": [100.0] * 4, "B": [GONE, GONE, GONE, 7.0]}, [[0.5, 0.5]] * 4)
+    assert brief(record) == [(0, "A", "buy", 5.0, "rebalance", "filled", "")]
+    assert np.isnan(record.marks[:, 1]).all()
+
+
+def test_a_long_run_keeps_neither_copies_of_prices_nor_backtrader_s_orders(monkeypatch):
+    from Backtest.engine.backtrader import reference
+    from Backtest.engine.backtrader.broker import broker_of
+
+    kept = []
+    made = broker_of
+    monkeypatch.setattr(reference, "broker_of", lambda *args, **kwargs: kept.append(made(*args, **kwargs)) or kept[0])
+    record = trade({"A": [100.0] * 6, "B": [50.0] * 6}, [[0.1 * t, 0.5] for t in range(6)])
+    assert len(record.orders) == 5
+    assert kept[0].orders == []
+    (first, second) = kept[0].positions
+    for name in ("open", "high", "low", "close"):
+        assert np.shares_memory(np.frombuffer(getattr(first, name).array), getattr(first.p.episode, name))
+    assert np.shares_memory(np.frombuffer(first.datetime.array), np.frombuffer(second.datetime.array))
 
 
 def test_no_score_is_traded_before_the_bar_after_it():

@@ -77,7 +77,7 @@ def test_every_metric_is_there_with_its_formula(outcome, plots):
 def test_it_opens_offline(outcome, plots):
     text = page_of(outcome, plots)
     tags = Tags(text)
-    sources = [attrs.get("src") for tag, attrs in tags.found if tag == "img"]
+    sources = [str(attrs["src"]) for tag, attrs in tags.found if tag == "img"]
     assert len(sources) == len(PLOTS)
     for source, content in zip(sources, plots.values(), strict=True):
         assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == content

@@ -48,6 +48,7 @@ def test_an_exception_that_cannot_travel_comes_as_words(pool):
 @posix
 def test_a_killed_worker_is_named_with_what_it_did_and_replaced(pool):
     killed, *squares = outcomes(pool, ("kill", 0), *(("square", number) for number in range(6)))
+    assert killed.lost is not None
     assert "SIGKILL" in killed.lost
     assert "counting sheep" in killed.lost
     assert sorted(outcome.value for outcome in squares) == [0, 1, 4, 9, 16, 25]

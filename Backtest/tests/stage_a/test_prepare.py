@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections import deque
 from pathlib import Path
 
@@ -505,6 +507,31 @@ def test_explain_and_list_operators(market, tmp_path):
     listed = run([*line[:2], "--list-operators"])
     assert listed.returncode == 0
     assert "ts_mean" in listed.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_progress_is_drawn_on_a_terminal_only(market, tmp_path):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    line = arguments(market, tmp_path)
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(master, 4096)
+        except OSError:  # the terminal's other end is closed
+            break
+    out, _ = process.communicate()
+    os.close(master)
+    assert process.returncode == 0
+    assert b"/6" in shown
+    assert json.loads(out)["status"] == "ok"
 
 
 def test_the_cache_of_klines_is_used_and_survives_damage(market, tmp_path, inline):

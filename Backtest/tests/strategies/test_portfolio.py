@@ -35,6 +35,9 @@ def section(scores, *, tradable=None, weights=None, volatility=None, symbols=Non
         ("score", [2, 2, 2], 2.0, None, [1 / 3, 1 / 3, 1 / 3]),  # all equal
         ("score", [5, 4, 3], None, None, [3 / 6, 2 / 6, 1 / 6]),  # nobody left out: rank weights
         ("score", [1.5e308, 1.0e308], -1.5e308, None, [6 / 11, 5 / 11]),  # no overflow
+        ("score", [1.5e308] * 3, -1.5e308, None, [1 / 3] * 3),
+        ("score", [1e9 + 3, 1e9 + 2, 1e9 + 1], 1e9, None, [3 / 6, 2 / 6, 1 / 6]),  # no cancellation
+        ("score", [3e-300, 2e-300, 1e-300], 0.0, None, [3 / 6, 2 / 6, 1 / 6]),
         ("inverse_vol", [5, 4, 3], 1.0, [0.1, 0.2, 0.4], [4 / 7, 2 / 7, 1 / 7]),
         ("inverse_vol", [1], None, [1e-300], [1.0]),
     ],

@@ -63,11 +63,20 @@ def test_topk_inverse_vol_skips_unknown_and_zero_volatility():
         TopK("x", weighting="inverse_vol").target_weights(section([1]))
 
 
-def test_topk_says_when_k_is_too_large():
-    notice = TopK("x", k=3).notice(section([1, 2, GONE, 4], tradable=[True, True, True, False]))
-    assert notice == "topk: k is 3, but only 2 symbols can be traded and have a score; those are held"
-    assert TopK("x", k=2).notice(section([1, 2])) is None
-    check(TopK("x", k=3), section([1, 2]), [0.49, 0.49])
+def test_topk_holds_fewer_when_k_is_too_large():
+    cross_section = section([1, 2, GONE, 4], tradable=[True, True, True, False])
+    assert cross_section.choosable.tolist() == [True, True, False, False]
+    check(TopK("x", k=3), cross_section, [0.49, 0.49, 0, GONE])
+    check(TopK("x", k=100_000), section([1, 2]), [0.49, 0.49])
+
+
+def test_only_a_known_volatility_above_zero_can_be_chosen():
+    assert section([1, 2, 3, GONE], volatility=[GONE, 0.0, 0.1, 0.1]).choosable.tolist() == [False, False, True, False]
+
+
+def test_how_many_symbols_a_strategy_asks_for():
+    asked = (TopK("x", k=7), LongShort("x", k=3), LongShort("x", quantile=0.3), Signal("x"))
+    assert [strategy.wanted for strategy in asked] == [7, 6, 2, 0]
 
 
 def test_topk_max_weight():
@@ -100,11 +109,8 @@ def test_longshort_legs_share_what_their_untradable_symbols_leave():
 def test_longshort_never_puts_a_symbol_in_both_legs():
     strategy = LongShort("x", k=2)
     check(strategy, section([3, 2, 1]), [0.5, 0, -0.5])
-    assert strategy.notice(section([3, 2, 1])) == (
-        "longshort: two legs of 2 need 4 symbols, but only 3 can be traded and have a score; each leg holds 1"
-    )
     check(strategy, section([3]), [0])
-    assert LongShort("x", quantile=0.5).notice(section([3, 1])) is None
+    check(LongShort("x", quantile=0.5), section([3, 1]), [0.5, -0.5])
 
 
 def test_signal_table():

@@ -53,13 +53,11 @@ class Recorded:
     def __init__(self, inner):
         self.inner, self.rows = inner, []
         self.factor, self.rebalance, self.volatility_days = inner.factor, inner.rebalance, inner.volatility_days
+        self.wanted = inner.wanted
 
     def target_weights(self, cross_section):
         self.rows.append(self.inner.target_weights(cross_section))
         return self.rows[-1]
-
-    def notice(self, cross_section):
-        return None
 
 
 @pytest.mark.parametrize(

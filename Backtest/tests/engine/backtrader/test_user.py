@@ -93,6 +93,11 @@ def test_a_strategy_that_stops_itself_is_valued_to_the_end():
     assert record.sizes[:, 0].tolist() == [0, 5, 5, 5, 5]
 
 
+def test_a_strategy_that_stops_before_the_first_bar_keeps_its_cash():
+    record = user_run(panel_of({"A": [100.0] * 3}), "Leaves")
+    assert record.equity.tolist() == record.cash.tolist() == [1000.0] * 3
+
+
 def test_a_rejected_order_is_in_the_record():
     record = user_run(panel_of({"A": [100.0] * 4}), "Holder", params={"size": "11"})
     assert [(o.status, o.detail, o.size, o.price) for o in record.orders] == [("rejected", "margin", 11.0, 100.0)]
@@ -129,9 +134,43 @@ def test_only_strategies_of_allowed_modules_are_loaded(source, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_module_that_does_not_import_is_one_line():
-    with pytest.raises(RunError, match="cannot be imported"):
-        load_user_class("no_such_module_here:X", allow_modules=("no_such_module_here",))
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("absent_module_here", None, "ModuleNotFoundError: No module named"),
+        ("broken_module_here", "class X(:\n", "SyntaxError: "),
+        ("raising_module_here", "1 / 0\n", "ZeroDivisionError: division by zero"),
+        ("leaving_module_here", "raise SystemExit(3)\n", "SystemExit: 3"),
+    ],
+)
+def test_a_module_that_does_not_import_is_one_line(tmp_path, monkeypatch, name, text, message):
+    if text is not None:
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RunError, match=f"{name} cannot be imported: {message}") as caught:
+        load_user_class(f"{name}:X", allow_modules=(name,))
+    assert "\n" not in str(caught.value)
+
+
+def test_reversals_of_any_size_are_booked_on_their_bar_and_leave_no_growing_rest():
+    from Backtest.tests.engine import test_replay
+
+    opens, highs, lows, closes = random_walk(12, 300, 1, volatility=0.02)
+    panel = panel_of(opens=opens, highs=highs, lows=lows, closes=closes, symbols="A")
+    record = user_run(panel, "Reverses", cash=test_replay.CASH, commission=0.001, slippage=0.001)
+    assert [(o.created_bar, o.filled_bar, o.status) for o in record.orders] == [
+        (t, t + 1, "filled") for t in range(len(panel.age) - 1)
+    ]
+    sizes = [0.3 + 2.7 * math.modf((t + 1) * 0.6180339887498949)[0] for t in range(len(panel.age) - 1)]
+    assert [o.size for o in record.orders] == pytest.approx(sizes, rel=1e-12)
+    assert test_replay.identity_error(record, panel) < 1e-9
+
+
+def test_the_log_says_which_settings_do_not_apply():
+    record = user_run(panel_of({"A": [100.0] * 3}), "Holder", min_notional=1e6, lot_step=7.0)
+    assert [o.status for o in record.orders] == ["filled"]
+    (line,) = record.warnings
+    assert "lot_step, min_notional, no_trade_band and on_rejected do not apply" in line
 
 
 def test_parameters_are_typed_and_checked():
@@ -140,6 +179,9 @@ def test_parameters_are_typed_and_checked():
         user_run(panel, "Cross", params={"periode": "3"})
     with pytest.raises(SettingsError, match="period is 'x'; a value like 3 is allowed"):
         user_run(panel, "Cross", params={"period": "x"})
+    with pytest.raises(SettingsError, match=r"periods is '3'; a value like \(3, 5\) is allowed"):
+        user_run(panel, "Counts", params={"periods": "3"})
+    assert user_run(panel, "Counts", params={"name": "any text"}).orders == ()
     with pytest.raises(RunError, match="factor 'close' has the name of a feed's line"):
         user_run(panel, "Cross", factors={"close": np.ones((4, 1))})
 

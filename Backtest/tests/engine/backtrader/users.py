@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import backtrader as bt
@@ -59,6 +60,27 @@ class Holder(bt.Strategy):
     def next(self):
         if len(self) == 1:
             (self.buy if self.p.size > 0 else self.sell)(data=self.datas[0], size=abs(self.p.size))
+
+
+class Reverses(bt.Strategy):
+    """Reverses its position at every bar by a size of its own; the rounding of a reversal leaves a rest to fill."""
+
+    def next(self):
+        size = 0.3 + 2.7 * math.modf(len(self) * 0.6180339887498949)[0]
+        (self.sell if self.position.size > 0 else self.buy)(size=size)
+
+
+class Counts(bt.Strategy):
+    """A parameter that no text can be."""
+
+    params = (("periods", (3, 5)), ("name", None))
+
+
+class Leaves(bt.Strategy):
+    """Stops the run before its first bar."""
+
+    def start(self):
+        self.env.runstop()
 
 
 class Quits(Holder):
