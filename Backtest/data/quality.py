@@ -219,9 +219,7 @@ def _refuse_difference(raw: RawRows, name: str, differ: Bools, one: Integers, ot
 def _check_instants(raw: RawRows, order: Integers, *, timeframe: Timeframe, now_ns: int) -> None:
     opened = raw.times["open_time"].ns[order]
     if len(order) and opened[0] < FIRST_COIN_NS:
-        times = (
-            f"open_time {time_words(int(opened[0]))} is before {time_words(FIRST_COIN_NS)}, when the first coin began"
-        )
+        times = f"open_time {time_words(int(opened[0]))} is before {time_words(FIRST_COIN_NS)}, Bitcoin's first block"
         raise DataError(f"{_row(raw, int(order[0]))}: {times}")
     if len(order) and opened[-1] > now_ns:
         at = int(np.searchsorted(opened, now_ns, side="right"))

@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError, NameRefused, SettingsError
-from ..logs import LOGGER
 from ..names import check_name, inside
 from ..settings import CoreSettings
 from .timeframe import LABEL, Timeframe, parse_timeframe
 
 SUFFIXES = (".csv.gz", ".csv", ".parquet")
-SHOWN = 5
-"""Names in a warning."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +88,6 @@ def open_root(data_root: Path, timeframe: Timeframe, settings: CoreSettings) -> 
     folder, of_files = have
     inside(data_root, settings.klines_folder, folder.name)
     files, clashes, skipped = _files(folder, of_files, settings.file_pattern)
-    if skipped:
-        names = ", ".join(ascii(name) for name in skipped[:SHOWN]) + (", ..." if len(skipped) > SHOWN else "")
-        LOGGER.warning("%s: %d files are left out, no symbol can have their name: %s", folder, len(skipped), names)
     if not files:
         raise DataError(f"{folder} holds no klines: no {', '.join('*' + suffix for suffix in SUFFIXES)}")
     return KlineRoot(data_root, folder, of_files, timeframe, files, clashes, skipped, settings.quote)

@@ -8,10 +8,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import DataError, SettingsError, did_you_mean
+from ..logs import LOGGER
 from ..names import check_case, check_name
 from .root import KlineRoot
 
 ALL = "all"
+SHOWN = 5
+"""File names in a warning."""
 SYMBOL_FILE_LIMIT = 1_000_000
 """Bytes of an @file: tens of thousands of names."""
 
@@ -41,17 +44,29 @@ def resolve_symbols(root: KlineRoot, wanted: Sequence[str] | None) -> tuple[str,
     for name in names:
         if name.lower() == ALL and name not in root.files:
             found.update(root.symbols)
+            _tell_skipped(root)
         else:
             found.add(_resolve(root, name))
     symbols = tuple(sorted(found))
     check_case("symbol", symbols)
-    owner: dict[Path | None, str] = {}
+    _require_own_files(root, symbols)
+    return symbols
+
+
+def _tell_skipped(root: KlineRoot) -> None:
+    if root.skipped:
+        names = ", ".join(ascii(name) for name in root.skipped[:SHOWN]) + (", ..." if len(root.skipped) > SHOWN else "")
+        words = "%s: %d files are left out, no symbol can have their name: %s"
+        LOGGER.warning(words, root.folder, len(root.skipped), names)
+
+
+def _require_own_files(root: KlineRoot, symbols: Iterable[str]) -> None:
+    owners: dict[Path | None, str] = {}
     for symbol in symbols:
         file = root.files.get(symbol) or root.alias(symbol)
-        other = owner.setdefault(file, symbol)
+        other = owners.setdefault(file, symbol)
         if other != symbol:
             raise DataError(f"symbols {other!r} and {symbol!r} are one file, {file}; name one of them")
-    return symbols
 
 
 def _expand(item: str) -> Iterable[str]:

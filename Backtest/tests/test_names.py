@@ -57,3 +57,9 @@ def test_links_out_of_the_root_are_not_followed(tmp_path):
     with pytest.raises(NameRefused, match="leads outside"):
         inside(root, "way_out", "x.parquet")
     assert inside(root, "within", "x.parquet").parent == root / "within"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="making links needs a privilege on Windows")
+def test_a_link_to_itself_is_left_to_the_one_who_opens_it(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    assert inside(tmp_path, "loop") == tmp_path / "loop"

@@ -117,3 +117,8 @@ def test_relative_paths_of_settings_lie_under_the_project(tmp_path, monkeypatch)
     assert resolve("x", Path.cwd()) == tmp_path / "x"
     assert resolve(str(tmp_path)) == tmp_path
     assert resolve("~/x") == Path.home() / "x"
+
+
+def test_an_unknown_home_folder_is_refused():
+    with pytest.raises(SettingsError, match="path '~nobody-of-that-name/x': there is no such home folder"):
+        resolve("~nobody-of-that-name/x")

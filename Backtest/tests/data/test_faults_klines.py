@@ -8,6 +8,7 @@ import os
 import random
 import re
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +264,13 @@ def test_a_giant_tick_stays_and_is_reported(tmp_path, clean, column, kind):
     assert got.fields[HEADER.split(",")[column]][300] == 1e12
 
 
+def test_prices_whose_limits_overflow_raise_no_warning(tmp_path):
+    body = [[row[0], *["1e308"] * 4, row[5]] for row in rows()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_text(tmp_path, text(body)).findings == ()
+
+
 # Row 12: ms, us, s
 
 
@@ -327,6 +335,17 @@ def test_iso_times_are_utc(tmp_path, clean, style):
     for row in body:
         row[0] = iso(int(row[0]), style)
     assert same_bars(load_text(tmp_path, text(body)), clean)
+
+
+def test_hexadecimal_times_are_none(tmp_path):
+    refused(tmp_path, text([[hex(int(row[0])), *row[1:]] for row in rows()]), "row 2: open_time is not a time")
+
+
+@pytest.mark.parametrize("cell", ["", "nan", "NaT"])
+def test_an_absent_optional_time_is_missing(tmp_path, clean, cell):
+    """What pandas writes for the premium of a bar that has none, beside times that became floats."""
+    body = [[*row, cell if place < 600 else row[0] + ".0"] for place, row in enumerate(rows())]
+    assert same_bars(load_text(tmp_path, text(body, HEADER + ",premium_close_time")), clean)
 
 
 @pytest.mark.parametrize("zone,hours", [("+08:00", 8), ("-0500", -5), ("+00:00", 0)])
@@ -407,6 +426,15 @@ def test_a_premium_known_only_after_the_close_is_refused(tmp_path):
     refused(tmp_path, text(body, header), "row 2: premium_close_time .* is more than 1h after")
 
 
+def test_bars_before_the_first_coin_are_refused(tmp_path):
+    """What a zero becomes as a time; kept, it would make the clock of the whole run begin in 1970."""
+    body = rows()
+    for place, row in enumerate(body):
+        row[0] = iso(0 if place == 7 else int(row[0]))
+    words = "row 9: open_time 1970-01-01T00:00:00Z is before 2009-01-03T18:15:05Z, Bitcoin's first block"
+    refused(tmp_path, text(body), words)
+
+
 # Row 16: the forming last bar
 
 
@@ -471,6 +499,11 @@ def change(line: int, new: str) -> str:
         (change(1, "{},"), "row 1: column 7 has no name"),
         (text([[*row, "7"] for row in rows()]), "row 2 has 7 columns; the header has 6"),
         (change(9, "{}\n" + HEADER), "row 10 repeats the header"),
+        (change(9, "{}\n" + HEADER.upper().replace("_", " ")), "row 10 repeats the header"),
+        (
+            change(9, '1609484400000,"1,2",3,4,5'),
+            "row 9 has 5 columns, a comma between .* being text; the header has 6",
+        ),
         (change(9, ""), "row 9 is empty"),
         (text(rows()).partition("\n")[2], "row 1: no header"),
         (text([[row[0], *(cell.replace(".", ",") for cell in row[1:])] for row in rows()]), "row 2 has 11 columns"),

@@ -79,8 +79,24 @@ def test_times_of_every_format_equal_the_calendar_of_the_standard_library(moment
 NO_TIMES = (
     "", "0", "17", "20210101", "99999999", "1e12", "1.5e9", "-1609459200000", "99999999999999999999", "1609459200000.5",
     "2021-13-01", "2021-02-30", "01/02/2021", "2021-1-1", "2021-01-01T25:00", "0001-01-01T00:00+14:00",
-    "１６０９４５９２００",
+    "１６０９４５９２００", "0x176bb3e7000", "nan", "NaT", "2021-01-01T00:00+24:00", "2021-01-01T00:00+08:60",
 )  # fmt: skip
+
+
+TIME_SEEDS = (
+    "2021-01-01", "2021-01-01 04", "2021-01-01T04:05Z", "2021-01-01 04:05:06.123456789", "2021-01-01T04:05:06+0530",
+    "2021-01-01 04:05:06 UTC", "1609459200000", "1609459200.0", "2262-04-12", "1677-09-21", "NaT", "",
+)  # fmt: skip
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.sampled_from(TIME_SEEDS), st.integers(0, 30), st.text("0123456789-:+. TZx", max_size=2), st.integers(0, 2))
+def test_the_reading_of_times_by_column_and_by_cell_agree(seed, place, new, dropped):
+    cell = seed[:place] + new + seed[place + dropped :]
+    alone, beside = parse_times(pa.array([cell])), parse_times(pa.array([cell, "?"]))
+    for name in ("ns", "valid", "empty", "unit"):
+        assert getattr(alone, name)[0] == getattr(beside, name)[0]
+    assert alone.zones == beside.zones
 
 
 @pytest.mark.parametrize("cell", NO_TIMES)

@@ -9,6 +9,7 @@ import pytest
 
 from Backtest.data.schema import COLUMNS
 from Backtest.data.timeframe import parse_timeframe
+from Backtest.errors import DataError
 
 from .kline_files import START_MS, Rows, kinds, load, rows, text, write_root
 
@@ -87,6 +88,15 @@ def test_weeks_begin_on_monday(tmp_path):
         MONDAY_MS + week * 7 * 86_400_000 for week in range(3)
     ]
     assert got.fields["open"].tolist() == [float(body[week * 168][1]) for week in range(3)]
+
+
+def test_bars_that_straddle_a_week_make_none(tmp_path):
+    """Seven hours divide a week, but no bar of theirs opens on a Monday at midnight."""
+    seven = 7 * 3_600_000
+    write_root(tmp_path, text(rows(96, step_ms=seven, start_ms=START_MS // seven * seven)), timeframe="7h")
+    with pytest.raises(DataError, match="has no folder for 1w nor a finer one"):
+        load(tmp_path, timeframe="1w")
+    assert len(load(tmp_path, timeframe="14h").index) >= 47
 
 
 def test_every_optional_column_is_combined_by_its_rule(tmp_path):

@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import random
+import re
 import struct
 from decimal import Decimal
 from pathlib import Path
@@ -206,6 +207,31 @@ def test_a_file_that_vanished_or_cannot_be_read_refuses_its_symbol(tmp_path):
         load_symbol(root, "BTCUSDT", settings=settings, cache_root=None)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes in folders, and links need a privilege")
+def test_what_is_no_file_refuses_its_symbol_and_no_other(tmp_path, clean):
+    write_root(tmp_path, text(rows()))
+    folder = tmp_path / KLINES / "1h"
+    os.mkfifo(folder / "PIPEUSDT.csv")
+    (folder / "DIRUSDT.csv").mkdir()
+    (folder / "LOOPUSDT.csv").symlink_to("LOOPUSDT.csv")
+    (folder / "GONEUSDT.csv").symlink_to("nowhere.csv")
+    assert same_bars(load(tmp_path), clean)
+    for symbol, words in (
+        ("PIPEUSDT", "is not a file but a folder, a pipe or a device"),
+        ("DIRUSDT", "is not a file but a folder, a pipe or a device"),
+        ("LOOPUSDT", "cannot be read: Too many levels of symbolic links"),
+        ("GONEUSDT", "cannot be read: No such file"),
+    ):
+        with pytest.raises(SymbolRefused, match=rf"{symbol}\.csv: {words}"):
+            load(tmp_path, symbol=symbol)
+
+
+def test_a_file_too_large_to_read_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr("Backtest.data.source.TEXT_LIMIT", 1000)
+    with pytest.raises(SymbolRefused, match=r"BTCUSDT\.csv: has \d+ bytes; at most 1000 are read"):
+        load_text(tmp_path, text(rows()))
+
+
 # Parquet input
 
 
@@ -258,6 +284,44 @@ def test_parquet_nulls_are_missing(tmp_path):
     got = load(parquet_root(tmp_path, table))
     assert np.isnan(got.fields["number_of_trades"][3])
     assert kinds(got) == {"empty_cells": 1}
+
+
+def test_parquet_times_as_floats_and_a_column_without_values(tmp_path, clean):
+    """What pandas makes of a column with gaps."""
+    body = rows()
+    table = table_of(body, pa.array([float(row[0]) for row in body]))
+    closes = pa.array([None if place < 600 else float(row[0]) + HOUR_MS - 1 for place, row in enumerate(body)])
+    table = table.append_column("premium_close_time", closes).append_column("premium_open", pa.nulls(1200))
+    got = load(parquet_root(tmp_path, table))
+    assert np.isnan(got.fields["premium_open"]).all()
+    assert kinds(got) == {"empty_cells": 1200}
+    assert got.fields["close"].tobytes() == clean.fields["close"].tobytes()
+    assert got.index.tobytes() == clean.index.tobytes()
+
+
+def test_parquet_times_that_cannot_be_are_no_damage(tmp_path):
+    body = rows()
+    late = pa.array([253402300799, *(int(row[0]) // 1000 for row in body[1:])], pa.timestamp("s"))
+    with pytest.raises(SymbolRefused, match=r"BTCUSDT\.parquet: column open_time cannot be read: .*out of bounds"):
+        load(parquet_root(tmp_path, table_of(body, late)))
+
+
+def test_parquet_of_more_rows_than_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("Backtest.data.parquetfile.ROWS_LIMIT", 1199)
+    with pytest.raises(SymbolRefused, match=r"BTCUSDT\.parquet: has 1200 rows; at most 1199 are read"):
+        load(parquet_root(tmp_path, table_of(rows())))
+
+
+def test_no_parquet_footer_ends_in_a_traceback(tmp_path):
+    file = parquet_root(tmp_path, table_of(rows(50))) / KLINES / "1h" / "BTCUSDT.parquet"
+    good = file.read_bytes()
+    footer = int.from_bytes(good[-8:-4], "little")
+    for place in range(len(good) - 8 - footer, len(good) - 8, 3):
+        file.write_bytes(good[:place] + b"\xb4" + good[place + 1 :])
+        try:
+            load(tmp_path)
+        except SymbolRefused as error:
+            assert re.search(r"BTCUSDT\.parquet", str(error))
 
 
 @pytest.mark.parametrize("column", [pa.array([b"\x80\x04."] * 1200), pa.array([[1.0]] * 1200), pa.array([True] * 1200)])
@@ -417,6 +481,32 @@ def test_a_damaged_cache_is_made_again_with_a_log_line(tmp_path, caplog):
         logged += "is damaged" in caplog.text
     assert logged >= 5
     assert same_bars(load(tmp_path, cache_root=cache), first)
+
+
+def test_no_changed_fact_of_the_cache_is_believed(tmp_path):
+    """Findings and row counts lie in the footer, which no page checksum covers."""
+    body = rows(300)
+    body[40], body[50] = body[50], body[40]
+    write_root(tmp_path, text(body))
+    first = load(tmp_path, cache_root=tmp_path / "cache")
+    cached = cache_path(tmp_path / "cache", "1h", "BTCUSDT")
+    good = cached.read_bytes()
+    chance = random.Random(3)
+    footer = int.from_bytes(good[-8:-4], "little")
+    for place in range(len(good) - 8 - footer, len(good), 2):
+        cached.write_bytes(good[:place] + bytes([good[place] ^ 1 << chance.randrange(8)]) + good[place + 1 :])
+        got = load(tmp_path, cache_root=tmp_path / "cache")
+        assert same_bars(got, first)
+        assert (got.findings, got.columns) == (first.findings, first.columns)
+
+
+def test_a_sweep_beside_a_writer_that_finishes_is_no_error(tmp_path, caplog, monkeypatch):
+    write_root(tmp_path, text(rows()))
+    cached = cache_path(tmp_path / "cache", "1h", "BTCUSDT")
+    monkeypatch.setattr(Path, "glob", lambda *_: [cached.with_name("finished.tmp~")])
+    load(tmp_path, cache_root=tmp_path / "cache")
+    assert cached.is_file()
+    assert caplog.text == ""
 
 
 def test_a_cache_that_cannot_be_written_is_logged_and_done_without(tmp_path, caplog, monkeypatch, clean):

@@ -66,6 +66,14 @@ def test_what_is_no_timeframe_is_refused(label):
         parse_timeframe(label)
 
 
+def test_a_bar_longer_than_a_year_is_refused():
+    """Its nanoseconds would leave 64 bits."""
+    assert parse_timeframe("365d").seconds == 365 * 86400
+    for label in ("366d", "53w", "999999w"):
+        with pytest.raises(SettingsError, match=f"timeframe '{label}' is longer than a year"):
+            parse_timeframe(label)
+
+
 def test_durations_are_called_by_their_name():
     assert parse_duration("3d") == 3 * 86400 * 10**9
     with pytest.raises(SettingsError, match="episode_gap '3 days' is not known"):

@@ -55,6 +55,13 @@ def test_a_longer_file_name_is_found_for_a_short_one(market):
     assert resolve(market, "ADA", "XRP") == ("ADAUSDT", "XRP")
 
 
+def test_two_names_of_one_file_are_refused(market):
+    write_root(market, text(rows(3)), name="XRP-USDT.csv")
+    for wanted in (["XRP", "XRP-USDT"], ["all", "XRP"]):
+        with pytest.raises(DataError, match="symbols 'XRP' and 'XRP-USDT' are one file"):
+            resolve(market, *wanted)
+
+
 def test_the_quote_is_a_setting(market):
     write_root(market, text(rows(3)), name="BTCEUR.csv")
     assert resolve(market, "BTC", quote="EUR") == ("BTCEUR",)
@@ -69,6 +76,8 @@ def test_a_symbol_file(market, tmp_path):
     assert resolve(market, f"BTC,@{plain}") == ("BTCUSDT", "SOLUSDT")
     with pytest.raises(SettingsError, match=r"symbol file .*none\.txt cannot be read"):
         resolve(market, f"@{tmp_path / 'none.txt'}")
+    with pytest.raises(SettingsError, match="cannot be read: File name too long"):
+        resolve(market, "@" + "x" * 5000)
     plain.write_text("# nothing")
     with pytest.raises(SettingsError, match="no symbol is given"):
         resolve(market, f"@{plain}")
@@ -88,12 +97,17 @@ def test_names_that_leave_the_root_are_refused(market, wanted):
         resolve(market, wanted)
 
 
-def test_files_whose_names_cannot_be_symbols_are_skipped(market):
+def test_files_whose_names_cannot_be_symbols_are_skipped_and_told(market, caplog):
     for name in ("my notes.csv", "~BTCUSDT.csv", ".hidden.csv", "README.txt", "CON.csv"):
         write_root(market, text(rows(3)), name=name)
     root = open_root(market, parse_timeframe("1h"), CoreSettings())
     assert root.symbols == tuple(sorted(NAMES))
     assert root.skipped == ("CON.csv", "my notes.csv")
+    with caplog.at_level("WARNING", logger="factor_automation"):
+        resolve(market, "BTC")
+        assert caplog.text == ""
+        resolve(market)
+    assert "2 files are left out, no symbol can have their name: 'CON.csv', 'my notes.csv'" in caplog.text
 
 
 def test_names_that_differ_in_case_only_are_refused(market):

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from Backtest.prepare import open_inputs
+from Backtest.stage_a import blocks
 from Backtest.stage_a.blocks import cut_blocks, largest_block, most_bars, worker_count
 
 from .market import BARS, SYMBOLS, settings
@@ -41,8 +42,8 @@ def test_a_file_never_holds_more_bars_than_its_size_says(market, tmp_path):
     assert most_bars(job.root, "NOSUCH") == 1
 
 
-def test_a_small_memory_limit_makes_smaller_blocks(market, tmp_path):
-    roomy = open_inputs(settings(market, tmp_path)).job
-    tight = open_inputs(settings(market, tmp_path, memory_limit_gb=0.1, start="1990-01-01", end="2040-01-01")).job
-    assert largest_block(roomy, SYMBOLS) == 16
-    assert largest_block(tight, SYMBOLS) <= 16
+def test_a_memory_limit_makes_smaller_blocks(market, tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "most_bars", lambda root, symbol: 2_000_000)
+    for limit, least, most in ((100.0, 16, 16), (2.0, 2, 8), (0.3, 1, 1)):
+        job = open_inputs(settings(market, tmp_path, memory_limit_gb=limit)).job
+        assert least <= largest_block(job, SYMBOLS) <= most
