@@ -20,7 +20,7 @@ from ..strategies.base import FLIP
 from .costs import Costs
 
 LOT_TOLERANCE = 1e-9
-"""Lots: 43 * 0.1 / 0.1 is 42.99999999999999 and means 43."""
+"""Lots: 43 * 0.1 / 0.1 is 42.99999999999999 and means 43. From 1e7 lots on a last bit is more than this."""
 
 TIE = 1e-9
 """A change of exactly the band, or an order of exactly the smallest notional, is traded whatever the last bit says."""
@@ -88,8 +88,9 @@ def limits_of(costs: Costs, symbols: tuple[str, ...]) -> Limits:
 
 
 def whole_lots(size: float, step: float) -> int:
-    """Return the number of whole steps in `size`, rounded toward zero with a tolerance of 1e-9 steps."""
-    lots = math.floor(abs(size) / step + LOT_TOLERANCE)
+    """Return the number of whole steps in `size`, rounded toward zero; two last bits, or 1e-9 steps, are forgiven."""
+    exact = abs(size) / step
+    lots = math.floor(exact + max(LOT_TOLERANCE, 2.0 * math.ulp(exact)))
     return lots if size > 0 else -lots
 
 

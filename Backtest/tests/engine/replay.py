@@ -222,7 +222,9 @@ def target_orders(account, weights, t):
             if weight != 0 and abs(weight - held * price / equity) < costs["no_trade_band"] - 1e-9:
                 account.seen["the no-trade band"] += 1
                 continue
-            lots = math.floor(abs(weight) * equity / price / costs["lot_step"] + 1e-9)
+            exact = abs(weight) * equity / price / costs["lot_step"]
+            whole = abs(exact - round(exact)) <= 1e-9 + 3e-16 * exact
+            lots = round(exact) if whole else math.floor(exact)
             account.seen["a size cut to lots by more than 1 %"] += lots * costs["lot_step"] * price < 0.99 * abs(
                 weight * equity
             )

@@ -63,6 +63,18 @@ def test_lots_are_whole_steps_toward_zero_and_43_tenths_are_43():
     assert record.sizes[2, 0] == pytest.approx(-4.3)  # -4.35 is rounded toward zero
 
 
+def test_a_size_of_whole_lots_is_never_one_lot_short():
+    from decimal import Decimal
+
+    from Backtest.engine.orders import whole_lots
+
+    for step in ("0.1", "0.001", "0.00001", "1e-8", "3"):
+        for lots in (1, 43, 3_000, 123_456_789, 1_000_000_001, 100_000_000_003):
+            size = float(Decimal(step) * lots)
+            assert whole_lots(size, float(step)) == -whole_lots(-size, float(step)) == lots
+            assert whole_lots(float(Decimal(step) * (lots - Decimal("0.0001"))), float(step)) == lots - 1
+
+
 def test_orders_below_the_smallest_notional_are_dropped_also_closing_ones_but_not_settlements():
     prices = {"A": [100.0, 100, 100, GONE, GONE, GONE, GONE], "B": [100.0] * 7}
     weights = [[0.05, 0.2], [0.0, 0.21], [0.0, 0.2], *[[0, 0.2]] * 4]
