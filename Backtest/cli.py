@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +18,9 @@ def run_command(
     main: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
 ) -> int:
     """Parse, run, and turn a FactorError into its one message on stderr and its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # JSON is UTF-8 whatever the locale, and a path that is no text must not end a finished run
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     arguments = parser.parse_args(argv)
     try:
         with terminate_as_interrupt():

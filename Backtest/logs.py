@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -14,11 +14,27 @@ LOGGER = logging.getLogger("factor_automation")
 FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
+class _LogFile(logging.FileHandler):
+    """A log file whose disk may fill: that is said once on stderr, and the run goes on without its log."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        reason = sys.exc_info()[1]
+        if not isinstance(reason, OSError):
+            super().handleError(record)
+            return
+        self.setLevel(logging.CRITICAL + 1)
+        print(f"log file {self.baseFilename} cannot be written ({reason.strerror}); going on without", file=sys.stderr)
+
+    def close(self) -> None:
+        with suppress(OSError):  # what could not be written is still waiting, and has been told
+            super().close()
+
+
 @contextmanager
 def run_log(path: Path, level: str) -> Iterator[logging.Logger]:
     """Log to `path` at `level` and to stderr from WARNING on, for the length of the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    to_file = logging.FileHandler(path, encoding="utf-8")
+    to_file = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     to_screen = logging.StreamHandler(sys.stderr)
     to_screen.setLevel(max(logging.WARNING, logging.getLevelName(level)))
     form = logging.Formatter(FORMAT, "%Y-%m-%dT%H:%M:%SZ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import reprlib
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
@@ -181,9 +182,13 @@ def strict_model(kind: type[Any]) -> type[BaseModel]:
 def resolve(path: str | Path, base: Path = PROJECT_ROOT) -> Path:
     """Return an absolute path; relative ones of settings lie under the project root."""
     try:
-        return (base / Path(path).expanduser()).absolute()
+        absolute = (base / Path(path).expanduser()).absolute()
+        os.fspath(absolute).encode("utf-8")
     except RuntimeError:
         raise SettingsError(f"path {str(path)!r}: there is no such home folder") from None
+    except UnicodeEncodeError:
+        raise SettingsError(f"path {str(absolute)!a} is not UTF-8, which every record of a run is; rename it") from None
+    return absolute
 
 
 def with_flags(settings: Settings, **flags: Any) -> Settings:

@@ -16,7 +16,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,19 +54,16 @@ class Work:
 
 @dataclass(frozen=True)
 class Stated:
-    """A strategy whose weights were made beforehand, one row per rebalance."""
+    """A strategy whose weights were made beforehand: they are its scores."""
 
-    rows: list[Floats]
     rebalance: str
     factor: str = "score"
     volatility_days: float = 0.0
     wanted: int = 0
-    turn: list[int] = field(default_factory=lambda: [0])
 
     def target_weights(self, cross_section: CrossSection) -> Floats:
-        """Return the next row."""
-        self.turn[0] += 1
-        return self.rows[self.turn[0] - 1]
+        """Return the scores."""
+        return cross_section.scores
 
 
 def market(bars: int, symbols: int, *, k: int, every: int, seed: int = 7) -> Work:
@@ -89,9 +86,8 @@ def market(bars: int, symbols: int, *, k: int, every: int, seed: int = 7) -> Wor
 
 def ours(work: Work) -> tuple[float, list[Fill]]:
     """Return (CPU seconds, fills) of the reference engine."""
-    strategy = Stated(list(work.weights[:: work.every]), str(work.every))
     begin = time.process_time()
-    record = run(work.panel, work.weights, strategy, costs=COSTS, initial_cash=CASH)
+    record = run(work.panel, work.weights, Stated(str(work.every)), costs=COSTS, initial_cash=CASH)
     seconds = time.process_time() - begin
     fills = [
         (order.filled_bar, order.symbol, order.size if order.side == "buy" else -order.size, order.price)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ..cli import run_command
 from ..errors import DataError, SettingsError
 from ..files import TEMPORARY, json_text, sweep, write_text
-from ..settings import PROJECT_ROOT, CoreSettings
+from ..settings import PROJECT_ROOT, CoreSettings, resolve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +92,7 @@ def read_marker(data_root: Path) -> dict[str, str]:
     """Return the facts below the marker's statement (``version``, ``seed``, ``state``); {} where there is none."""
     if not is_synthetic(data_root):
         return {}
-    lines = (data_root / MARKER).read_text(encoding="utf-8").splitlines()
+    lines = (data_root / MARKER).read_text(encoding="utf-8", errors="replace").splitlines()
     pairs = [line.split(": ", 1) for line in lines[len(STATEMENT.splitlines()) :] if ": " in line]
     return dict(pairs)
 
@@ -126,7 +126,7 @@ def _check_root(root: Path, seed: int, overwrite: bool) -> bool:
     if not facts and root.exists():
         others = [path.name for path in sorted(root.iterdir()) if not path.name.endswith(TEMPORARY)]
         if others:
-            raise DataError(f"{root} holds {others[0]!r} and no {MARKER}: not a demo market; choose an empty --root")
+            raise DataError(f"{root} is not a demo market: it holds {others[0]!r}; choose an empty --root")
     if facts.get("state") != "complete":
         return False
     if (facts.get("seed"), facts.get("version")) == (str(seed), str(VERSION)):
@@ -139,13 +139,14 @@ def _check_root(root: Path, seed: int, overwrite: bool) -> bool:
 
 def command(arguments: argparse.Namespace) -> int:
     """Write the market and print one JSON object."""
-    written = write_demo_market(arguments.root, seed=arguments.seed, overwrite=arguments.overwrite)
+    root = resolve(arguments.root, Path.cwd())
+    written = write_demo_market(root, seed=arguments.seed, overwrite=arguments.overwrite)
     from .demo_simulation import LISTINGS
 
     summary = {
         "status": "written" if written else "unchanged",
         "synthetic": True,
-        "data_root": str(arguments.root),
+        "data_root": str(root),
         "timeframe": TIMEFRAME,
         "symbols": [listing.symbol for listing in LISTINGS],
         "seed": arguments.seed,

@@ -104,7 +104,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 def _timeframe_folders(klines: Path) -> dict[Timeframe, tuple[Path, Timeframe]]:
     folders: dict[Timeframe, tuple[Path, Timeframe]] = {}
     for entry in _entries(klines):
-        if not entry.is_dir() or not LABEL.fullmatch(entry.name):
+        if not LABEL.fullmatch(entry.name) or not os.path.isdir(entry.path):
             continue
         try:
             timeframe = parse_timeframe(entry.name)

@@ -11,12 +11,11 @@ MIN_KNOWN = 0.9
 
 
 def close_returns(panel: Panel) -> Floats:
-    """Return close / previous row's close - 1, [T, S]; NaN where either bar is missing or a listing episode begins."""
+    """Return close / previous row's close - 1, [T, S]; NaN where either bar is missing, as it is before a listing."""
     close = np.where(panel.exists, panel.fields["close"], np.nan)
     returns = np.full(close.shape, np.nan)
     with np.errstate(all="ignore"):
         returns[1:] = close[1:] / close[:-1] - 1.0
-    returns[panel.age <= 1] = np.nan
     returns[~np.isfinite(returns)] = np.nan
     return returns
 

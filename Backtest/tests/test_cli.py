@@ -71,6 +71,13 @@ def start(body):
     return subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+def test_stdout_is_utf_8_whatever_the_locale():
+    command = [sys.executable, "-c", COMMAND.format(body="print('币安 \\udcb1')")]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stdout.decode("utf-8").rstrip()) == (0, "币安 \\udcb1")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without a signal")
 @pytest.mark.parametrize(
     "number, code, word", [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]

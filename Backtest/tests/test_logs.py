@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,20 @@ def test_the_logger_is_left_as_it_was_even_after_an_error(tmp_path):
 
 def test_log_names_hold_the_time(tmp_path):
     assert re.fullmatch(r"prepare_demo_\d{8}T\d{12}\.log", log_path(tmp_path, "prepare_demo").name)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_a_full_disk_is_told_once_and_ends_nothing(capsys):
+    before = list(LOGGER.handlers)
+    with run_log(Path("/dev/full"), "INFO") as log:
+        log.info("inf"), log.warning("wrn")
+    told, warning = capsys.readouterr().err.splitlines()
+    assert told == "log file /dev/full cannot be written (No space left on device); going on without"
+    assert warning.endswith("wrn")
+    assert list(LOGGER.handlers) == before
+
+
+def test_a_message_of_a_path_that_is_no_text_is_written(tmp_path):
+    with run_log(tmp_path / "x.log", "INFO") as log:
+        log.info("path %s", "data\udcb1")
+    assert (tmp_path / "x.log").read_text("utf-8").endswith("path data\\udcb1\n")

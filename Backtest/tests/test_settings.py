@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -122,3 +123,10 @@ def test_relative_paths_of_settings_lie_under_the_project(tmp_path, monkeypatch)
 def test_an_unknown_home_folder_is_refused():
     with pytest.raises(SettingsError, match="path '~nobody-of-that-name/x': there is no such home folder"):
         resolve("~nobody-of-that-name/x")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows paths are text")
+def test_a_path_that_is_no_text_is_refused():
+    """A folder name in GBK, as an archive made on Windows leaves it; metadata could not name it."""
+    with pytest.raises(SettingsError, match=r"path '/data/.udcb1.udcd2' is not UTF-8"):
+        resolve(Path(os.fsdecode(b"/data/\xb1\xd2")))

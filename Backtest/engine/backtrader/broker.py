@@ -24,7 +24,10 @@ class Fees(bt.CommInfoBase):
 
 
 def broker_of(costs: Costs, *, initial_cash: float, forced: set[int]) -> Any:
-    """Return a BackBroker whose market orders slip and fill only on tradable bars, but for the orders in `forced`."""
+    """Return a BackBroker whose market orders slip and fill only on tradable bars, but for the order refs in `forced`.
+
+    The caller adds to `forced` while the run goes on: settlements fill where nothing is traded any more.
+    """
     broker = bt.brokers.BackBroker(cash=initial_cash, filler=filler_of(forced))
     # A BackBroker built with slip_perc= does not slip market orders; this call also sets slip_open.
     broker.set_slippage_perc(costs.slippage, slip_open=True, slip_match=True, slip_out=not costs.slippage_capped)

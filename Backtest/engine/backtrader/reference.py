@@ -129,7 +129,6 @@ class Rebalancer(bt.Strategy):
         for intent, feed, order in self.open_orders:
             if order.alive():
                 self.broker.cancel(order)
-            self.forced.discard(order.ref)
             done, price, fees = order.executed.size, order.executed.price, order.executed.comm
             margin = order.status == bt.Order.Margin
             if intent.reason == "delisting":

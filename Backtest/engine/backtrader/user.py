@@ -185,7 +185,6 @@ class Recorder(bt.Analyzer):
         refused = order.status in (bt.Order.Margin, bt.Order.Rejected)
         if (done or refused) and order.ref not in self.booked:
             self.booked.add(order.ref)
-            self.p.forced.discard(order.ref)
             self._book(self.row + 1, created, order)
 
     def _book(self, row: int, created: int, order: Any) -> None:
@@ -228,7 +227,7 @@ class Recorder(bt.Analyzer):
     def _end(self) -> None:
         self.ruined = True
         broker = self.strategy.broker
-        for order in [order for order in broker.pending if order is not None]:
+        for order in list(broker.pending):
             broker.cancel(order)
         broker.submitted.clear()
         for name in ("next", "prenext", "nextstart", "notify_order", "notify_trade", "notify_timer"):
@@ -237,9 +236,9 @@ class Recorder(bt.Analyzer):
     def _close(self, place: int, reason: str) -> None:
         data, broker = self.strategy.datas[place], self.strategy.broker
         size = broker.positions[data].size
+        for order in [order for order in broker.pending if order.data is data]:
+            broker.cancel(order)
         if size:
-            for order in [order for order in broker.pending if order.data is data]:
-                broker.cancel(order)
             trade = broker.sell if size > 0 else broker.buy
             order = trade(self.strategy, data, abs(size), _checksubmit=False)
             self.own[order.ref] = reason

@@ -265,6 +265,13 @@ def test_an_interrupted_market_says_synthetic_and_is_finished_by_the_next_run(
     assert snapshot(root) == snapshot(whole)
 
 
+@pytest.mark.parametrize("marker", [b"\xff\xfe\0", b"state: complete\n"])
+def test_a_marker_of_something_else_is_refused(tmp_path: Path, marker: bytes) -> None:
+    (tmp_path / demo_market.MARKER).write_bytes(marker)
+    with pytest.raises(DataError, match=r"is not a demo market: it holds 'SYNTHETIC\.txt'"):
+        write_demo_market(tmp_path)
+
+
 def test_negative_seed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="seed is -1"):
         write_demo_market(tmp_path / "demo", seed=-1)

@@ -214,6 +214,7 @@ def test_what_is_no_file_refuses_its_symbol_and_no_other(tmp_path, clean):
     os.mkfifo(folder / "PIPEUSDT.csv")
     (folder / "DIRUSDT.csv").mkdir()
     (folder / "LOOPUSDT.csv").symlink_to("LOOPUSDT.csv")
+    (folder.parent / "2h").symlink_to("2h")
     (folder / "GONEUSDT.csv").symlink_to("nowhere.csv")
     assert same_bars(load(tmp_path), clean)
     for symbol, words in (

@@ -105,6 +105,13 @@ def test_no_trade_band_leaves_small_changes_alone_but_closes():
     assert [(order.created_bar, order.reason) for order in record.orders] == [(0, "rebalance"), (1, "close")]
 
 
+def test_a_change_of_exactly_the_band_is_traded_whatever_the_last_bit_says():
+    # 0.35 - 0.3 is 0.04999999999999999, 0.55 - 0.5 is 0.050000000000000044
+    for before, after in ((0.3, 0.35), (0.5, 0.55)):
+        record = trade({"A": [100.0] * 3}, [[before], [after], [-9]], no_trade_band=0.05)
+        assert len(record.orders) == 2
+
+
 def test_flip_is_one_order_of_exactly_twice_the_size_and_nan_trades_nothing():
     closes = [100.0, 90.0, 113.0, 121.0, 80.0, 80.0]
     record = trade({"A": closes}, [[0.37], [-9], [9], [-9], [9], [0]], commission=0.001, slippage=0.002)
@@ -149,6 +156,16 @@ def test_scale_counts_sells_and_leaves_them_whole_and_a_gap_can_still_reject():
     opens = [[100, 100], [100, 120], [100, 120], [100, 120]]
     record = trade({"A": [100.0] * 4, "B": [100, 120, 120, 120]}, [[0, 1.0], *[[-9, -9]] * 3], opens=opens, **terms)
     assert brief(record) == [(0, "B", "buy", 10.0, "rebalance", "rejected", "margin")]
+
+
+def test_no_scaled_buy_is_lost_to_rounding():
+    # A lot of such a coin is worth less than a last bit of the cash.
+    draw = np.random.default_rng(3)
+    for _ in range(20):
+        prices = {name: [price] * 3 for name, price in zip("ABC", draw.uniform(1e-6, 2e-6, 3), strict=True)}
+        record = trade(prices, [draw.uniform(0.5, 1.0, 3), [-9] * 3, [0] * 3], on_rejected="scale")
+        assert [order.status for order in record.orders] == ["filled"] * 3
+        assert 0 <= record.cash[1] < 1e-6
 
 
 def test_a_reversal_that_the_cash_does_not_cover_closes_and_rejects_the_rest():
@@ -254,6 +271,16 @@ def test_a_short_of_a_dead_coin_is_settled_even_where_the_cash_does_not_cover_it
     ]  # fmt: skip
     assert record.sizes[-1, 0] == 0
     assert np.isfinite(record.equity).all()
+
+
+def test_a_relisting_is_not_traded_while_the_dead_holding_is_unsettled():
+    # As above, and A is listed again at row 5, where its old short's settlement is refused.
+    prices = {"A": [100.0, 100, 145, GONE, GONE, 7, 7, 7], "B": [50.0] * 8}
+    record = trade(prices, [[-2, 0], [-9, 1.95], *[[-9, -9]] * 3, [0.5, -9], *[[-9, -9]] * 2], gap=1)
+    assert [(order.created_bar, order.reason, order.status) for order in record.orders[2:]] == [
+        (4, "delisting", "rejected"), (5, "delisting", "filled"),
+    ]  # fmt: skip
+    assert record.marks[5, 0] == 145.0
 
 
 def test_ruin_closes_everything_and_ends_the_run():

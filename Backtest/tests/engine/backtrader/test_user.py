@@ -87,6 +87,19 @@ def test_ruin_closes_the_position_and_the_strategy_is_asked_no_more():
     assert record.equity.tolist() == [1000, 1000, -200, -200, -200]
 
 
+def test_an_order_of_the_bar_that_ruins_is_dropped():
+    record = user_run(panel_of({"A": [100.0, 100, 160, 160, 100]}), "Insists", params={"size": "-20"})
+    assert [(o.filled_bar, o.side, o.reason) for o in record.orders] == [(1, "sell", "rebalance"), (3, "buy", "ruin")]
+
+
+def test_orders_on_a_dead_feed_are_cancelled_also_where_nothing_is_held():
+    panel = panel_of({"A": [100.0, 100, GONE, GONE, GONE, GONE], "B": [1.0] * 6}, gap=1)  # over at row 3
+    for size, orders in (("0", 0), ("5", 2)):
+        record = user_run(panel, "Insists", params={"size": size})
+        assert len(record.orders) == orders
+        assert (4, "Canceled") in users.SEEN["notified"]
+
+
 def test_a_strategy_that_stops_itself_is_valued_to_the_end():
     record = user_run(panel_of({"A": [100.0, 100, 100, 110, 120]}), "Quits")
     assert record.equity.tolist() == [1000, 1000, 1000, 1050, 1100]

@@ -76,6 +76,23 @@ class Counts(bt.Strategy):
     params = (("periods", (3, 5)), ("name", None))
 
 
+class Insists(Holder):
+    """Sends one more order on bar `late`, and keeps what it is told."""
+
+    params = (("late", 3),)
+
+    def __init__(self):
+        SEEN["notified"] = []
+
+    def notify_order(self, order):
+        SEEN["notified"].append((len(self) - 1, order.getstatusname()))
+
+    def next(self):
+        super().next()
+        if len(self) == self.p.late:
+            self.sell(data=self.datas[0], size=1)
+
+
 class Leaves(bt.Strategy):
     """Stops the run before its first bar."""
 
