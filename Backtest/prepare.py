@@ -28,7 +28,7 @@ from .data.universe import resolve_symbols
 from .errors import DataError, FactorError, SettingsError
 from .logs import LOGGER, log_path, run_log
 from .settings import CoreSettings, resolve
-from .stage_a.metadata import findings, manifest, metadata
+from .stage_a.metadata import findings, manifest, metadata, shorter
 from .stage_a.pool import Pool
 from .stage_a.run import Run, build_symbols
 from .stage_a.tasks import Inputs, Job
@@ -202,6 +202,8 @@ def _publish(inputs: Inputs, build: Build, run: Run) -> None:
         refused=run.refused,
         synthetic=is_synthetic(inputs.root.data_root),
     )
+    for words in shorter(build.records, inputs.timeframe, start_ns=inputs.job.start_ns, end_ns=inputs.job.end_ns):
+        LOGGER.warning("%s", words)
     build.publish(content, keep_journal=bool(run.unlucky))
     run.seconds["write"] += time.monotonic() - begin
     LOGGER.info("wrote %s", build.metadata_path)

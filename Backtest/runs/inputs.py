@@ -163,7 +163,7 @@ def run_window(request: RunRequest, metadata: Mapping[str, Any]) -> tuple[int, i
         raise RunError(f"--start {time_words(request.start)} is too early: {have}; run Stage A for the longer window")
     if request.end is not None and request.end > high and asked.get("end") is not None:
         raise RunError(f"--end {time_words(request.end)} is too late: {have}; run Stage A for the longer window")
-    start = max(low, low if request.start is None else request.start)
+    start = covered[0] if request.start is None else max(low, request.start)
     end = min(high, high if request.end is None else request.end)
     if start >= min(end, covered[1]):
         raise RunError(f"the window {time_words(start)} to {time_words(end)} holds no bar: {have}")

@@ -105,7 +105,7 @@ def metadata(
     records = {record.symbol: record for block in blocks for record in block.records}
     symbols = sorted(records)
     folder = hub.set_folder(timeframe, factor_set).relative_to(hub.root).as_posix()
-    start, end = _covered(records, timeframe, manifest["asked"])
+    start, end = covered(records, timeframe)
     return {
         "factor_set": factor_set,
         "timeframe": timeframe.label,
@@ -129,13 +129,28 @@ def metadata(
     }
 
 
-def _covered(records: Mapping[str, Record], timeframe: Timeframe, asked: Mapping[str, str | None]) -> tuple[str, str]:
-    """Return the window that the values cover: from the asked start, else the first bar, to the close of the last."""
+def covered(records: Mapping[str, Record], timeframe: Timeframe) -> tuple[str, str]:
+    """Return the coverage inside the asked window: from the open of the first bar to the close of the last."""
     from ..data.clock import parse_time, time_words
 
     first = min(parse_time(record.start) for record in records.values())
     last = max(parse_time(record.end) for record in records.values())
-    return asked["start"] or time_words(first), time_words(last + timeframe.ns)
+    return time_words(first), time_words(last + timeframe.ns)
+
+
+def shorter(
+    records: Mapping[str, Record], timeframe: Timeframe, *, start_ns: int | None, end_ns: int | None
+) -> list[str]:
+    """Return what to tell when the data do not reach as far as they were asked for."""
+    from ..data.clock import parse_time, time_words
+
+    start, end = covered(records, timeframe)
+    told = []
+    if start_ns is not None and parse_time(start) >= start_ns + timeframe.ns:
+        told.append(f"asked from {time_words(start_ns)}, the data begin {start}")
+    if end_ns is not None and parse_time(end) <= end_ns - timeframe.ns:
+        told.append(f"asked until {time_words(end_ns)}, the data end {end}")
+    return told
 
 
 def _factor_facts(factor: PlannedFactor, records: Mapping[str, Record], blocks: Sequence[Block]) -> dict[str, Any]:

@@ -135,6 +135,15 @@ def test_start_keeps_what_the_history_before_it_gives(market, tmp_path, inline):
     assert metadata_of(tmp_path)["start"] == "2023-01-20T00:00:00Z"
 
 
+def test_data_that_do_not_reach_as_far_as_asked_are_told(market, tmp_path, inline):
+    prepare(settings(market, tmp_path, symbols=("AAAUSDT",), start="2022-06-01", end="2024-01-01"))
+    assert metadata_of(tmp_path)["start"] == "2023-01-01T00:00:00Z"
+    (log,) = (tmp_path / "logs").glob("prepare_*.log")
+    text = log.read_text(encoding="utf-8")
+    assert "WARNING asked from 2022-06-01T00:00:00Z, the data begin 2023-01-01T00:00:00Z" in text
+    assert "WARNING asked until 2024-01-01T00:00:00Z, the data end 2023-03-04T12:00:00Z" in text
+
+
 def test_log_file(done):
     (log,) = (done[1] / "logs").glob("prepare_one_*.log")
     assert "wrote" in log.read_text(encoding="utf-8")
