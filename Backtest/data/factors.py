@@ -78,20 +78,22 @@ def compile_recipe(
     table = StepTable()
     planned: list[PlannedFactor] = []
     earlier: dict[str, int] = {}
-    names = frozenset(spec.name for spec in recipe.factors)
-    for spec in recipe.factors:
+    entries = (*recipe.definitions, *recipe.factors)
+    names = frozenset(spec.name for spec in entries)
+    for spec in entries:
         if spec.type == LIBRARY_FUNCTION:
             call = _library_call(spec, recipe, allow_modules, max_window)
             step, params = table.library(call), dict(call.params)
         else:
             params = {**recipe.params, **spec.params}
-            scope = Scope(FIELDS, earlier, spec.name, names, params, max_window, timeframe)
+            scope = Scope(FIELDS, earlier, spec.name, names, params, max_window, timeframe, spec.what)
             step, params = _expression_step(spec, scope, table), dict(spec.params)
         if len(table.steps) > RECIPE_STEP_LIMIT:
             raise RecipeError(f"{spec.where}: the recipe has more than {RECIPE_STEP_LIMIT:,} distinct steps; split it")
         planned.append(_planned(spec, step, params, table))
         earlier[spec.name] = step
-    return Plan(tuple(table.steps), tuple(planned))
+    defined = len(recipe.definitions)
+    return Plan(tuple(table.steps), tuple(planned[defined:]), tuple(planned[:defined]))
 
 
 def _expression_step(spec: FactorSpec, scope: Scope, table: StepTable) -> int:
@@ -99,7 +101,8 @@ def _expression_step(spec: FactorSpec, scope: Scope, table: StepTable) -> int:
     tree = parse(text, where=spec.where)
     bound = bind(tree, text, scope=scope, table=table, where=spec.where)
     if bound.kind in ("number", "word"):
-        raise RecipeError(f"{spec.where}: the expression is {bound.words}, the same on every bar; use a series")
+        advice = "use a series" if spec.what == "factor" else "'params' is for numbers"
+        raise RecipeError(f"{spec.where}: the expression is {bound.words}, the same on every bar; {advice}")
     return int(bound.value)
 
 
@@ -203,8 +206,9 @@ def _library(plan: Plan, panel: Panel, timeout: float | None) -> tuple[dict[int,
     values: dict[int, Floats] = {}
     infinite: dict[int, int] = {}
     for number, call in plan.library_calls.items():
-        where = "factor " + ", ".join(f"'{name}'" for name in plan.names[number])
-        values[number], infinite[number] = library_values(call, panel, where=where, function_timeout=timeout)
+        values[number], infinite[number] = library_values(
+            call, panel, where=plan.title(number), function_timeout=timeout
+        )
     return values, infinite
 
 

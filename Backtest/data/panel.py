@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
