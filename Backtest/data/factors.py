@@ -195,10 +195,19 @@ def compute(
     chosen = choose_blocks(plan, rows, columns, budget=budget)
     blocks = Blocks(block_rows or chosen.rows, block_symbols or chosen.symbols)
     library, infinite = _library(plan, panel, function_timeout)
-    out = {factor.name: np.empty((rows - panel.warmup, columns)) for factor in plan.factors}
-    undefined = evaluate(plan, panel, library=library, out=out, blocks=blocks, gap_tolerance=gap_tolerance)
+    out, undefined = evaluated(plan, panel, library, gap_tolerance=gap_tolerance, blocks=blocks)
     counts = {factor.name: _counts(plan, factor, undefined, infinite) for factor in plan.factors}
     return FactorValues(tuple(out), out, {name: count for name, count in counts.items() if count})
+
+
+def evaluated(
+    plan: Plan, panel: Panel, library: Mapping[int, Floats], *, gap_tolerance: float, blocks: Blocks | None = None
+) -> tuple[dict[str, Floats], NDArray[np.int64]]:
+    """Return every factor's values and the undefined ones of each step, given those of the library calls [T, S]."""
+    rows, columns = panel.shape
+    out: dict[str, Floats] = {factor.name: np.empty((rows - panel.warmup, columns)) for factor in plan.factors}
+    chosen = blocks or choose_blocks(plan, rows, columns)
+    return out, evaluate(plan, panel, library=library, out=out, blocks=chosen, gap_tolerance=gap_tolerance)
 
 
 def _library(plan: Plan, panel: Panel, timeout: float | None) -> tuple[dict[int, Floats], dict[int, int]]:
