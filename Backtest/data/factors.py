@@ -16,6 +16,7 @@ from ..errors import DataError, RecipeError
 from .dsl.bind import Scope, bind
 from .dsl.blocks import Blocks, choose_blocks, held_bytes
 from .dsl.engine import evaluate
+from .dsl.nodes import Tree
 from .dsl.parser import parse
 from .dsl.plan import Plan, PlannedFactor, reachable
 from .dsl.steps import LibraryCall, StepTable
@@ -78,6 +79,7 @@ def compile_recipe(
     table = StepTable()
     planned: list[PlannedFactor] = []
     earlier: dict[str, int] = {}
+    trees: dict[str, Tree] = {}
     entries = (*recipe.definitions, *recipe.factors)
     names = frozenset(spec.name for spec in entries)
     for spec in entries:
@@ -87,7 +89,7 @@ def compile_recipe(
         else:
             params = {**recipe.params, **spec.params}
             scope = Scope(FIELDS, earlier, spec.name, names, params, max_window, timeframe, spec.what)
-            step, params = _expression_step(spec, scope, table), dict(spec.params)
+            step, params = _expression_step(spec, scope, table, trees), dict(spec.params)
         if len(table.steps) > RECIPE_STEP_LIMIT:
             raise RecipeError(f"{spec.where}: the recipe has more than {RECIPE_STEP_LIMIT:,} distinct steps; split it")
         planned.append(_planned(spec, step, params, table))
@@ -96,10 +98,11 @@ def compile_recipe(
     return Plan(tuple(table.steps), tuple(planned[defined:]), tuple(planned[:defined]))
 
 
-def _expression_step(spec: FactorSpec, scope: Scope, table: StepTable) -> int:
+def _expression_step(spec: FactorSpec, scope: Scope, table: StepTable, trees: dict[str, Tree]) -> int:
     text = spec.expression or ""
-    tree = parse(text, where=spec.where)
-    bound = bind(tree, text, scope=scope, table=table, where=spec.where)
+    if text not in trees:  # the factors of a grid share theirs
+        trees[text] = parse(text, where=spec.where)
+    bound = bind(trees[text], text, scope=scope, table=table, where=spec.where)
     if bound.kind in ("number", "word"):
         advice = "use a series" if spec.what == "factor" else "'params' is for numbers"
         raise RecipeError(f"{spec.where}: the expression is {bound.words}, the same on every bar; {advice}")

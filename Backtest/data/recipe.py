@@ -55,6 +55,10 @@ OUTPUT_COLUMNS = ("timestamp", "tradable_flag")
 LANGUAGE_WORDS = ("and", "or", "not", "true", "false", "null", "none", "nan", "inf", "symbol", "symbols", "tradable")
 
 
+FACTOR_LIMIT = 10_000
+"""Factors of a recipe, grids expanded: a page of YAML could otherwise ask for millions."""
+
+
 @dataclass(frozen=True)
 class FactorSpec:
     """One factor, or one definition under ``let``, as the recipe states it.
@@ -154,6 +158,8 @@ class _Reader:
             for factor in self.factor(("factors", place), entry):
                 self.unique(("factors", place, "name"), factor, names)
                 factors.append(factor)
+                if len(factors) > FACTOR_LIMIT:
+                    self.fail(("factors", place), f"the recipe makes more than {FACTOR_LIMIT:,} factors; split it")
         description = self.text(("description",), top.get("description", ""))
         sha1 = text_sha1(document.text_bytes)
         return Recipe(tuple(factors), params, sha1, document.path, description, definitions)

@@ -95,7 +95,7 @@ def summary(
     """Return what the command prints."""
     rows = panel.shape[0]
     bounds = (panel.first_bar + panel.warmup, panel.first_bar + rows)
-    failed = {name for one in verdict.violations for name in one.affects}
+    known = {**dict.fromkeys(verdict.untested, "untested"), **dict.fromkeys(_affected(verdict), "failed")}
     clean = "incomplete" if refused or verdict.untested else "ok"
     return {
         "status": "failed" if verdict.violations else clean,
@@ -109,7 +109,11 @@ def summary(
         "truncations": count,
         "starts": count,
         "seed": SEED,
-        "factors": {factor.name: "failed" if factor.name in failed else "ok" for factor in plan.factors},
+        "factors": {factor.name: known.get(factor.name, "ok") for factor in plan.factors},
         "untested": verdict.untested,
         "violations": [{**asdict(one), "words": one.words} for one in verdict.violations],
     }
+
+
+def _affected(verdict: Verdict) -> set[str]:
+    return {name for one in verdict.violations for name in one.affects}

@@ -124,8 +124,7 @@ def test_leaks_inside_definitions_and_expressions_are_named_with_what_rests_on_t
 def test_an_operator_that_peeks_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The language has none; a kernel that reads one bar ahead, and one that states one bar too few, stand in."""
     from Backtest.data.dsl import engine
-
-    apply = engine.apply
+    from Backtest.data.dsl.operators import apply
 
     def ahead(operator, operands, literals, context, *, out):
         result = apply(operator, operands, literals, context, out=out)
@@ -201,8 +200,8 @@ def test_cuts_are_the_same_every_time_and_visit_gaps(tmp_path: Path) -> None:
     assert cuts == truncations(panel, 40)
     assert cuts[:7] == truncations(panel, 7)
     assert all(0 < cut < 400 for cut in cuts)
-    missing = (~panel.exists & (panel.age > 0)).any(axis=1)
-    assert all(missing[cut - 1] for cut in cuts[1::2])
+    missing = set(np.flatnonzero((~panel.exists & (panel.age > 0)).any(axis=1)).tolist())
+    assert {cut - 1 for cut in cuts[1::2]} <= missing
     assert all(380 < cut < 400 for cut in truncations(dataclasses.replace(panel, warmup=380), 40))
     verdicts = [verdict_of(alone(tmp_path, "rolled")) for _ in range(2)]
     assert verdicts[0] == verdicts[1]

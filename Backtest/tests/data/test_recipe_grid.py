@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,16 @@ def test_library_functions(tmp_path: Path) -> None:
 def test_a_grid_at_its_limit(tmp_path: Path) -> None:
     windows = ", ".join(str(window) for window in range(1, 1001))
     assert len(loaded(tmp_path, entry("mom", f"{{window: [{windows}]}}")).factors) == 1000
+
+
+def test_many_grids_at_their_limit(tmp_path: Path) -> None:
+    windows = ", ".join(str(window) for window in range(1, 1001))
+    line = "  - {{name: m{number}, type: expression, expression: 'close * {{w}}', grid: {{w: [{windows}]}}}}\n"
+    text = "factors:\n" + "".join(line.format(number=number, windows=windows) for number in range(11))
+    begin = time.process_time()
+    with pytest.raises(RecipeError, match="line 12, column 5: the recipe makes more than 10,000 factors; split it"):
+        loaded(tmp_path, text)
+    assert time.process_time() - begin < 10
 
 
 @pytest.mark.parametrize(

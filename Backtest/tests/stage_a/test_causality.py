@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_leaks_are_named(market: Path, tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_a_window_and_some_symbols(market: Path, tmp_path: Path) -> None:
     recipe = LEAKY.replace("cs_rank(leak)", "leak")
-    chosen = {"symbols": ("AAAUSDT", "EEEUSDT"), "start": "2023-02-01", "end": "2023-02-20"}
+    chosen: dict[str, Any] = {"symbols": ("AAAUSDT", "EEEUSDT"), "start": "2023-02-01", "end": "2023-02-20"}
     some = check_recipe(settings(market, tmp_path / "hub", recipe=recipe, allow_modules=[LEAKS], **chosen), 2)
     assert some["symbols"] == ["AAAUSDT", "EEEUSDT"]
     assert some["rows"] == 19 * 24
@@ -90,6 +91,7 @@ def test_refused_symbols_and_short_data_are_told(market: Path, tmp_path: Path) -
     long = recipe.replace("expression: close", "expression: 'shift(close, 5000)'")
     summary = check_recipe(settings(root, tmp_path / "hub", recipe=long, symbols=("AAAUSDT",)), 2)
     assert (summary["status"], list(summary["untested"])) == ("incomplete", ["a"])
+    assert summary["factors"] == {"a": "untested"}
     with pytest.raises(DataError, match="no symbol can be used: BADUSDT"):
         check_recipe(settings(root, tmp_path / "hub", recipe=recipe, symbols=("BADUSDT",)), 2)
 
