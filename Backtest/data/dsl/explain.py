@@ -73,6 +73,7 @@ def _factor_lines(
     what = factor.expression if factor.expression is not None else f"{factor.source}({params})"
     lines = [
         f"  {'expression' if factor.expression is not None else 'function  '} {' '.join((what or '').split())}",
+        *([f"  params     {params}"] if factor.expression is not None and params else []),
         f"  fields     {', '.join(factor.fields)}",
         f"  look-back  {_lookback_words(factor.lookback, timeframe)}",
         f"  operators  {', '.join(factor.operators) or 'none'}",

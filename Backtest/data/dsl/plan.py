@@ -149,9 +149,9 @@ class Plan:
         return counts
 
     def shared(self, factor: PlannedFactor) -> tuple[int, ...]:
-        """Return the computed steps of `factor` that are read more than once in the recipe."""
+        """Return the steps of `factor`, fields apart, that are read more than once in the recipe."""
         below = reachable(self.steps, factor.step)
-        return tuple(number for number in below if self.users[number] > 1 and self.steps[number].is_computed)
+        return tuple(number for number in below if self.users[number] > 1 and not self.steps[number].is_field)
 
     def estimate_memory(self, rows: int, symbols: int, *, memory_limit: float | None = None) -> int:
         """Return the peak memory in bytes of a process that computes `rows` (look-back included) x `symbols`."""

@@ -89,6 +89,14 @@ def test_explain_shows_definitions(tmp_path: Path) -> None:
     assert "look-back  12 bars" in blocks["calm"]
 
 
+def test_explain_shows_shared_functions_and_the_params_of_a_grid(tmp_path: Path) -> None:
+    body = f"let: {{level: {{source: '{MODULE}:mean'}}}}\nfactors:\n"
+    body += "  - {name: 'm_{n}', type: expression, expression: 'shift(level, {n})', grid: {n: [1, 2]}}\n"
+    blocks = dict(block.split("\n", 1) for block in explain(plan_of(tmp_path, body)).split("\n\n")[1:])
+    assert blocks["m_2"].splitlines()[:2] == ["  expression shift(level, {n})", "  params     n=2"]
+    assert "shared     level  (used 2 times)" in blocks["m_2"]
+
+
 def test_a_failing_function_is_named_by_its_definition(tmp_path: Path) -> None:
     text = f"let: {{bad: {{source: '{MODULE}:raises'}}}}\n" + FACTOR.replace("'close'", "bad + 1")
     with pytest.raises(RecipeError, match=f"^definition 'bad': {MODULE}:raises raised KeyError"):
