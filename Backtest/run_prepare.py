@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +25,8 @@ def make_parser() -> argparse.ArgumentParser:
         prog="run_prepare.py",
         description=__doc__,
         epilog="Defaults stand in config/core.yaml; flags override them. Exit codes: 0 all symbols written; 1 some "
-        "symbols or factors left out, each named with its reason; 2 nothing written; 130 and 143 stopped, run the same "
-        "command again to finish.",
+        "symbols or factors left out, each named with its reason; 2 nothing written, or --check-causality found a "
+        "factor that peeks; 130 and 143 stopped, run the same command again to finish.",
     )
     add = parser.add_argument
     add("--factor-set", metavar="NAME", help="name of the result (required)")
@@ -45,6 +45,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--overwrite", action="store_true", help="replace the factor set that is there")
     add("--dry-run", action="store_true", help="check everything but the klines, write nothing")
     add("--explain", action="store_true", help="print what each factor needs, write nothing (needs --dsl-path only)")
+    add(
+        "--check-causality",
+        type=int,
+        metavar="N",
+        help="recompute on N cut and N later-starting panels, name what peeks",
+    )
     add("--list-operators", action="store_true", help="print the operators of the language")
     return parser
 
@@ -71,9 +77,23 @@ def main(arguments: argparse.Namespace) -> int:
 
             write(explain_recipe(settings))
             return 0
+        if arguments.check_causality is not None:
+            return check(settings, arguments.check_causality, write)
         summary = prepare(settings, on_stop=lambda stopped: write(json_text(stopped)))
         write(json_text(summary))
         return 1 if summary["status"] == "incomplete" else 0
+
+
+def check(settings: PrepareSettings, count: int, write: Callable[[str], object]) -> int:
+    """Check the recipe's causality, print the summary, name each violation on stderr."""
+    from Backtest.files import json_text
+    from Backtest.stage_a.causality import check_recipe
+
+    summary = check_recipe(settings, count)
+    write(json_text(summary))
+    for violation in summary["violations"]:
+        print(f"error: {violation['words']}", file=sys.stderr)
+    return {"ok": 0, "incomplete": 1, "failed": 2}[summary["status"]]
 
 
 def settings_of(arguments: argparse.Namespace, started: float) -> PrepareSettings:
@@ -82,7 +102,11 @@ def settings_of(arguments: argparse.Namespace, started: float) -> PrepareSetting
     from Backtest.prepare import PrepareSettings
     from Backtest.settings import load_core, resolve, with_flags
 
-    needed = ("dsl_path",) if arguments.explain else ("factor_set", "dsl_path", "timeframe")
+    needed = ["factor_set", "dsl_path", "timeframe"]
+    if arguments.explain:
+        needed = ["dsl_path"]
+    elif arguments.check_causality is not None:
+        needed = ["dsl_path", "timeframe"]
     for name in needed:
         if not getattr(arguments, name):
             raise SettingsError(f"--{name.replace('_', '-')} is required; -h shows all flags")

@@ -91,7 +91,7 @@ class CoreSettings:
     workers: int = 0
     memory_limit_gb: float = 4.0
     function_timeout: float = 600.0
-    allow_modules: tuple[str, ...] = ("Backtest.data.indicators",)
+    allow_modules: tuple[str, ...] = ("Backtest.data.indicators", "Backtest.data.indicators.talib")
     initial_cash: float = 100_000.0
     benchmark: str = "BTCUSDT"
     commission: float = 0.001

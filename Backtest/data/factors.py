@@ -16,6 +16,7 @@ from ..errors import DataError, RecipeError
 from .dsl.bind import Scope, bind
 from .dsl.blocks import Blocks, choose_blocks, held_bytes
 from .dsl.engine import evaluate
+from .dsl.nodes import Tree
 from .dsl.parser import parse
 from .dsl.plan import Plan, PlannedFactor, reachable
 from .dsl.steps import LibraryCall, StepTable
@@ -78,28 +79,33 @@ def compile_recipe(
     table = StepTable()
     planned: list[PlannedFactor] = []
     earlier: dict[str, int] = {}
-    names = frozenset(spec.name for spec in recipe.factors)
-    for spec in recipe.factors:
+    trees: dict[str, Tree] = {}
+    entries = (*recipe.definitions, *recipe.factors)
+    names = frozenset(spec.name for spec in entries)
+    for spec in entries:
         if spec.type == LIBRARY_FUNCTION:
             call = _library_call(spec, recipe, allow_modules, max_window)
             step, params = table.library(call), dict(call.params)
         else:
             params = {**recipe.params, **spec.params}
-            scope = Scope(FIELDS, earlier, spec.name, names, params, max_window, timeframe)
-            step, params = _expression_step(spec, scope, table), dict(spec.params)
+            scope = Scope(FIELDS, earlier, spec.name, names, params, max_window, timeframe, spec.what)
+            step, params = _expression_step(spec, scope, table, trees), dict(spec.params)
         if len(table.steps) > RECIPE_STEP_LIMIT:
             raise RecipeError(f"{spec.where}: the recipe has more than {RECIPE_STEP_LIMIT:,} distinct steps; split it")
         planned.append(_planned(spec, step, params, table))
         earlier[spec.name] = step
-    return Plan(tuple(table.steps), tuple(planned))
+    defined = len(recipe.definitions)
+    return Plan(tuple(table.steps), tuple(planned[defined:]), tuple(planned[:defined]))
 
 
-def _expression_step(spec: FactorSpec, scope: Scope, table: StepTable) -> int:
+def _expression_step(spec: FactorSpec, scope: Scope, table: StepTable, trees: dict[str, Tree]) -> int:
     text = spec.expression or ""
-    tree = parse(text, where=spec.where)
-    bound = bind(tree, text, scope=scope, table=table, where=spec.where)
+    if text not in trees:  # the factors of a grid share theirs
+        trees[text] = parse(text, where=spec.where)
+    bound = bind(trees[text], text, scope=scope, table=table, where=spec.where)
     if bound.kind in ("number", "word"):
-        raise RecipeError(f"{spec.where}: the expression is {bound.words}, the same on every bar; use a series")
+        advice = "use a series" if spec.what == "factor" else "'params' is for numbers"
+        raise RecipeError(f"{spec.where}: the expression is {bound.words}, the same on every bar; {advice}")
     return int(bound.value)
 
 
@@ -192,10 +198,19 @@ def compute(
     chosen = choose_blocks(plan, rows, columns, budget=budget)
     blocks = Blocks(block_rows or chosen.rows, block_symbols or chosen.symbols)
     library, infinite = _library(plan, panel, function_timeout)
-    out = {factor.name: np.empty((rows - panel.warmup, columns)) for factor in plan.factors}
-    undefined = evaluate(plan, panel, library=library, out=out, blocks=blocks, gap_tolerance=gap_tolerance)
+    out, undefined = evaluated(plan, panel, library, gap_tolerance=gap_tolerance, blocks=blocks)
     counts = {factor.name: _counts(plan, factor, undefined, infinite) for factor in plan.factors}
     return FactorValues(tuple(out), out, {name: count for name, count in counts.items() if count})
+
+
+def evaluated(
+    plan: Plan, panel: Panel, library: Mapping[int, Floats], *, gap_tolerance: float, blocks: Blocks | None = None
+) -> tuple[dict[str, Floats], NDArray[np.int64]]:
+    """Return every factor's values and the undefined ones of each step, given those of the library calls [T, S]."""
+    rows, columns = panel.shape
+    out: dict[str, Floats] = {factor.name: np.empty((rows - panel.warmup, columns)) for factor in plan.factors}
+    chosen = blocks or choose_blocks(plan, rows, columns)
+    return out, evaluate(plan, panel, library=library, out=out, blocks=chosen, gap_tolerance=gap_tolerance)
 
 
 def _library(plan: Plan, panel: Panel, timeout: float | None) -> tuple[dict[int, Floats], dict[int, int]]:
@@ -203,8 +218,9 @@ def _library(plan: Plan, panel: Panel, timeout: float | None) -> tuple[dict[int,
     values: dict[int, Floats] = {}
     infinite: dict[int, int] = {}
     for number, call in plan.library_calls.items():
-        where = "factor " + ", ".join(f"'{name}'" for name in plan.names[number])
-        values[number], infinite[number] = library_values(call, panel, where=where, function_timeout=timeout)
+        values[number], infinite[number] = library_values(
+            call, panel, where=plan.title(number), function_timeout=timeout
+        )
     return values, infinite
 
 

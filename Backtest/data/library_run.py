@@ -11,12 +11,14 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import module_from_spec
 from typing import Any, TypeVar
 
 import numpy as np
@@ -59,13 +61,9 @@ class _Runner:
     call: LibraryCall
     panel: Panel
     where: str
-    function: Callable[..., Any] = field(init=False)
+    function: Callable[..., Any]
 
-    def __post_init__(self) -> None:
-        module, _, name = self.call.source.partition(":")
-        self.function = getattr(import_module(module), name)  # compiling the recipe held it to the allow-list
-
-    def run(self, out: Floats) -> int:
+    def run(self, out: Floats, check: bool) -> int:
         """Fill `out` and return how many infinite values were made missing in output rows."""
         out.fill(np.nan)
         longest: tuple[int, _Call, Floats] | None = None
@@ -78,7 +76,7 @@ class _Runner:
                 ]
                 if longest is None or len(values) > longest[0]:
                     longest = (len(values), part, values)
-            if longest:
+            if longest and check:
                 self.check_causal(longest[1], longest[2])
         out[self.panel.age == 0] = np.nan
         bad = np.isinf(out)
@@ -145,8 +143,35 @@ class _Runner:
             )
 
 
+def planned_function(call: LibraryCall, *, fresh: bool = False) -> Callable[..., Any]:
+    """Return the function of a call, which compiling the recipe held to the allow-list.
+
+    With `fresh` its module is run once more, beside the one that is imported: the function of that copy has seen no
+    call yet, so it shows what it keeps from call to call.
+    """
+    name, _, attribute = call.source.partition(":")
+    function: Callable[..., Any] = getattr(import_module(name), attribute)
+    spec = sys.modules[function.__module__].__spec__ if fresh else None
+    if spec is None or spec.loader is None:
+        return function
+    copy = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(copy)
+        again: Callable[..., Any] = getattr(copy, function.__name__)
+    except (Exception, SystemExit) as problem:
+        found = f"{type(problem).__name__}: {problem}"
+        raise RecipeError(f"module {spec.name!r} cannot be run a second time, for a fresh function: {found}") from None
+    return again
+
+
 def library_values(
-    call: LibraryCall, panel: Panel, *, where: str, function_timeout: float | None = None
+    call: LibraryCall,
+    panel: Panel,
+    *,
+    where: str,
+    function_timeout: float | None = None,
+    function: Callable[..., Any] | None = None,
+    check: bool = True,
 ) -> tuple[Floats, int]:
     """Compute a library function on a panel.
 
@@ -160,6 +185,10 @@ def library_values(
         Beginning of every message.
     function_timeout
         Seconds for this panel; None: no limit. A function that hangs keeps its thread: end the process.
+    function
+        From `planned_function`; None: the one that is imported.
+    check
+        Call once more on fewer bars and compare (step 3); the caller may know better.
 
     Returns
     -------
@@ -176,7 +205,8 @@ def library_values(
     who = f"{where}: {call.source}"
     try:
         with redirect_stdout(printed):
-            infinite = _limited(lambda: _Runner(call, panel, where).run(out), function_timeout, who)
+            runner = _Runner(call, panel, where, function or planned_function(call))
+            infinite = _limited(lambda: runner.run(out, check), function_timeout, who)
     finally:
         if printed.getvalue():
             LOGGER.info("%s printed: %s", who, printed.getvalue())
@@ -253,6 +283,10 @@ def _between(part: _Call, begin: int, end: int) -> _Call:
 
 
 def _same(left: Floats, right: Floats, whole: Floats) -> bool:
-    finite = np.abs(whole[np.isfinite(whole)])
-    slack = ABSOLUTE * float(finite.max()) if finite.size else 0.0
-    return bool(np.allclose(left, right, rtol=RELATIVE, atol=slack, equal_nan=True))
+    return not differs(left, right, whole).any()
+
+
+def differs(left: Floats, right: Floats, whole: Floats) -> NDArray[np.bool_]:
+    """Return where two results of a function differ by more than rounding, column by column on the scale of `whole`."""
+    size = np.abs(np.where(np.isfinite(whole), whole, 0.0)).max(axis=0, initial=0.0)
+    return ~np.isclose(left, right, rtol=RELATIVE, atol=ABSOLUTE * size, equal_nan=True)

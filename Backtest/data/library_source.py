@@ -69,6 +69,8 @@ def load_function(source: str, allow_modules: Collection[str]) -> Callable[..., 
 def _import(name: str) -> ModuleType:
     try:
         return import_module(name)
+    except FactorError as problem:
+        raise RecipeError(f"module {name!r} cannot be used: {problem}") from None
     except (Exception, SystemExit) as problem:
         raise RecipeError(f"module {name!r} cannot be imported: {type(problem).__name__}: {problem}") from None
 

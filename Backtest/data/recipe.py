@@ -3,6 +3,9 @@
 ```yaml
 description: free text                     # optional
 params: {slow: 30}                         # optional; {slow} in an expression is the number 30
+let:                                       # optional; computed and named like factors, but not stored
+  ret: "logret(close, 1)"                  # an expression, or a mapping as of a factor without name and type
+  flow: {source: "Backtest.data.indicators:money_flow_index", params: {window: 7}}
 factors:                                   # at least one; later ones may name earlier ones
   - name: momentum                         # a letter or _, then letters, digits and _; 64 at most
     type: expression                       # or library_function
@@ -14,14 +17,18 @@ factors:                                   # at least one; later ones may name e
     type: library_function
     source: Backtest.data.indicators:money_flow_index
     params: {window: "{slow}"}             # a number, text, truth value or list; "{slow}" is the recipe's param
+  - name: vol_{window}                     # one factor for each value of the grid: vol_7, vol_14 (see recipe_grid)
+    type: expression
+    expression: "ts_std(ret, {window})"
+    grid: {window: [7, 14]}                # optional
 ```
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,12 +37,15 @@ from ..errors import RecipeError, did_you_mean
 from ..files import text_sha1
 from ..names import RESERVED as DEVICE_NAMES
 from .dsl.operators import ALIASES, OPERATORS
+from .recipe_grid import Grid, GridRefused, check_grid, expand
 from .schema import COLUMNS
 
 EXPRESSION, LIBRARY_FUNCTION = "expression", "library_function"
 TYPES = (EXPRESSION, LIBRARY_FUNCTION)
-TOP_KEYS = ("factors", "params", "description")
-FACTOR_KEYS = ("name", "type", "expression", "source", "params", "na_threshold", "description")
+CONTENT = {EXPRESSION: "expression", LIBRARY_FUNCTION: "source"}
+TOP_KEYS = ("factors", "params", "let", "description")
+FACTOR_KEYS = ("name", "type", "expression", "source", "params", "grid", "na_threshold", "description")
+DEFINITION_KEYS = ("expression", "source", "params", "description")
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 NAME_RULE = "a letter or '_', then letters, digits and '_', 64 at most, plain ASCII"
@@ -45,16 +55,22 @@ OUTPUT_COLUMNS = ("timestamp", "tradable_flag")
 LANGUAGE_WORDS = ("and", "or", "not", "true", "false", "null", "none", "nan", "inf", "symbol", "symbols", "tradable")
 
 
+FACTOR_LIMIT = 10_000
+"""Factors of a recipe, grids expanded: a page of YAML could otherwise ask for millions."""
+
+
 @dataclass(frozen=True)
 class FactorSpec:
-    """One factor as the recipe states it.
+    """One factor, or one definition under ``let``, as the recipe states it.
 
     Attributes
     ----------
     name, type, expression, source, params, na_threshold, description
-        As written; `expression` or `source` is None by `type`.
+        As written; `expression` or `source` is None by `type`. Of a grid, one combination: its values are in `params`.
     place
         File, line and column of the entry, for messages.
+    what
+        ``factor`` or ``definition``.
     """
 
     name: str
@@ -65,11 +81,12 @@ class FactorSpec:
     na_threshold: float | None = None
     description: str = ""
     place: str = "recipe"
+    what: str = "factor"
 
     @property
     def where(self) -> str:
         """Place and name, the beginning of every message about this factor."""
-        return f"{self.place}, factor '{self.name}'"
+        return f"{self.place}, {self.what} '{self.name}'"
 
 
 @dataclass(frozen=True)
@@ -79,7 +96,7 @@ class Recipe:
     Attributes
     ----------
     factors
-        In file order.
+        In file order, grids expanded.
     params
         Values of ``{placeholders}``.
     sha1
@@ -88,6 +105,8 @@ class Recipe:
         The file.
     description
         Free text.
+    definitions
+        What stands under ``let``, in file order: named and computed like factors, before them, but not stored.
     """
 
     factors: tuple[FactorSpec, ...]
@@ -95,6 +114,7 @@ class Recipe:
     sha1: str
     path: Path
     description: str = ""
+    definitions: tuple[FactorSpec, ...] = ()
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -124,36 +144,63 @@ class _Reader:
 
     def recipe(self) -> Recipe:
         document = self.document
-        top = self.mapping((), document.value, TOP_KEYS)
+        top = self.mapping((), document.value, TOP_KEYS, "the recipe")
         if "factors" not in top:
             self.fail((), "there are no 'factors'; a recipe lists at least one")
         entries = top["factors"]
         if not isinstance(entries, list) or not entries:
             self.fail(("factors",), f"'factors' is {_shown(entries)}; a list of at least one factor is allowed")
         params = self.params(("params",), top.get("params"))
-        factors = tuple(self.factor(("factors", place), entry) for place, entry in enumerate(entries))
-        self.unique(factors)
+        definitions = self.definitions(top.get("let"))
+        names = {one.name.casefold(): one for one in definitions}
+        factors: list[FactorSpec] = []
+        for place, entry in enumerate(entries):
+            for factor in self.factor(("factors", place), entry):
+                self.unique(("factors", place, "name"), factor, names)
+                factors.append(factor)
+                if len(factors) > FACTOR_LIMIT:
+                    self.fail(("factors", place), f"the recipe makes more than {FACTOR_LIMIT:,} factors; split it")
         description = self.text(("description",), top.get("description", ""))
-        return Recipe(factors, params, text_sha1(document.text_bytes), document.path, description)
+        sha1 = text_sha1(document.text_bytes)
+        return Recipe(tuple(factors), params, sha1, document.path, description, definitions)
 
-    def factor(self, keys: Keys, entry: Any) -> FactorSpec:
+    def factor(self, keys: Keys, entry: Any) -> Iterator[FactorSpec]:
+        """Yield the factors of an entry: one, or one for each combination of its grid."""
         given = self.mapping(keys, entry, FACTOR_KEYS)
         for required in ("name", "type"):
             if required not in given:
                 self.fail(keys, f"this factor has no '{required}'")
-        name = self.name((*keys, "name"), given["name"])
-        kind = given["type"]
+        name, kind = given["name"], given["type"]
+        grid = self.grid(keys, given)
+        (self.name if grid is None else self.text)((*keys, "name"), name)
         if kind not in TYPES:
             hint = did_you_mean(str(kind), TYPES) or f"; allowed are {' and '.join(TYPES)}"
-            self.fail((*keys, "type"), f"factor '{name}': type is {_shown(kind)}{hint}")
-        wanted, other = ("expression", "source") if kind == EXPRESSION else ("source", "expression")
+            self.fail((*keys, "type"), f"factor {_shown(name)}: type is {_shown(kind)}{hint}")
+        wanted, other = (CONTENT[kind], *(key for key in CONTENT.values() if key != CONTENT[kind]))
         if wanted not in given:
-            self.fail(keys, f"factor '{name}': a factor of type {kind} needs '{wanted}'")
+            self.fail(keys, f"factor {_shown(name)}: a factor of type {kind} needs '{wanted}'")
         if other in given:
-            self.fail((*keys, other), f"factor '{name}': a factor of type {kind} has no '{other}'")
+            self.fail((*keys, other), f"factor {_shown(name)}: a factor of type {kind} has no '{other}'")
+        spec = self.spec(keys, given, kind, "factor")
+        if grid is None:
+            yield spec
+            return
+        for name, description, chosen in expand(spec.name, spec.description, grid):
+            self.name((*keys, "name"), name)
+            yield replace(spec, name=name, description=description, params={**spec.params, **chosen})
+
+    def grid(self, keys: Keys, given: Mapping[str, Any]) -> Grid | None:
+        """Return a factor's grid, None where it has none."""
+        try:
+            return check_grid(given)
+        except GridRefused as refused:
+            self.fail((*keys, *refused.keys), str(refused))
+
+    def spec(self, keys: Keys, given: Mapping[str, Any], kind: str, what: str) -> FactorSpec:
+        wanted = CONTENT[kind]
         content = self.text((*keys, wanted), given[wanted])
         return FactorSpec(
-            name=name,
+            name=given["name"],
             type=kind,
             expression=content if kind == EXPRESSION else None,
             source=content if kind == LIBRARY_FUNCTION else None,
@@ -161,25 +208,43 @@ class _Reader:
             na_threshold=self.share((*keys, "na_threshold"), given.get("na_threshold")),
             description=self.text((*keys, "description"), given.get("description", "")),
             place=self.document.where(*keys, wanted),
+            what=what,
         )
 
-    def unique(self, factors: Iterable[FactorSpec]) -> None:
-        seen: dict[str, str] = {}
-        for place, factor in enumerate(factors):
-            other = seen.get(factor.name.casefold())
-            if other == factor.name:
-                self.fail(("factors", place, "name"), f"factor '{factor.name}' stands twice; rename one")
-            if other is not None:
-                self.fail(
-                    ("factors", place, "name"),
-                    f"factors '{other}' and '{factor.name}' differ in case only; their reports would share a folder",
-                )
-            seen[factor.name.casefold()] = factor.name
+    def definitions(self, entries: Any) -> tuple[FactorSpec, ...]:
+        """Return what stands under ``let``."""
+        if entries is None:
+            return ()
+        if not isinstance(entries, dict):
+            self.fail(("let",), f"'let' is {_shown(entries)}; a mapping of name: expression is allowed")
+        names: dict[str, FactorSpec] = {}
+        for name, entry in entries.items():
+            keys = ("let", name)
+            self.name(keys, name)
+            given = {"expression": entry} if isinstance(entry, str) else entry
+            given = self.mapping(keys, given, DEFINITION_KEYS, "a definition")
+            kinds = [kind for kind, content in CONTENT.items() if content in given]
+            if len(kinds) != 1:
+                self.fail(keys, f"definition '{name}' needs 'expression' or 'source', one of them")
+            spec = self.spec(keys, {**given, "name": name}, kinds[0], "definition")
+            self.unique(keys, spec, names)
+        return tuple(names.values())
+
+    def unique(self, keys: Keys, spec: FactorSpec, seen: dict[str, FactorSpec]) -> None:
+        """Take a name, or refuse one that another entry has."""
+        other = seen.setdefault(spec.name.casefold(), spec)
+        if other is spec:
+            return
+        if other.name == spec.name:
+            first = "" if other.what == spec.what else f", first as a {other.what}"
+            self.fail(keys, f"{spec.what} '{spec.name}' stands twice{first}; rename one")
+        both = f"{spec.what}s" if other.what == spec.what else f"{other.what} and {spec.what}"
+        why = "; their reports would share a folder" if other.what == spec.what == "factor" else "; rename one"
+        self.fail(keys, f"{both} '{other.name}' and '{spec.name}' differ in case only{why}")
 
     # ---- entries ----
 
-    def mapping(self, keys: Keys, value: Any, allowed: tuple[str, ...]) -> dict[str, Any]:
-        what = "a factor" if keys else "the recipe"
+    def mapping(self, keys: Keys, value: Any, allowed: tuple[str, ...], what: str = "a factor") -> dict[str, Any]:
         if not isinstance(value, dict):
             self.fail(keys, f"{what} is {_shown(value)}; a mapping with {', '.join(allowed)} is allowed")
         for key in value:

@@ -31,6 +31,8 @@ DECIDING_SETTINGS = (
 DECIDING_PACKAGES = ("numpy", "numba", "pyarrow")
 """Packages that can change a bit of a value or of a file."""
 
+TALIB_FACTORS = "Backtest.data.indicators.talib"
+
 
 def software() -> dict[str, str]:
     """Return the versions that made the files."""
@@ -50,13 +52,14 @@ def code_sha256(folder: Path) -> str:
 
 
 def library_sha256(plan: Plan) -> dict[str, str]:
-    """Return the hash of each module whose functions the recipe names."""
+    """Return the hash of each module whose functions the recipe names, and the version of TA-Lib where it is used."""
     hashes = {}
-    for source in sorted({factor.source for factor in plan.factors if factor.source}):
-        name = source.partition(":")[0]
+    for name in sorted({call.source.partition(":")[0] for call in plan.library_calls.values()}):
         path = getattr(sys.modules.get(name), "__file__", None)
         if path:
             hashes[name] = files.text_sha1(Path(path).read_bytes())
+        if name == TALIB_FACTORS:
+            hashes["ta-lib"] = packages.version("ta-lib")
     return hashes
 
 
@@ -116,6 +119,7 @@ def metadata(
         "symbols": symbols,
         "rows": sum(record.rows for record in records.values()),
         "factors": {factor.name: _factor_facts(factor, records, blocks) for factor in plan.factors},
+        "definitions": {definition.name: _content_facts(definition) for definition in plan.definitions},
         "dsl_sha1": manifest["dsl_sha1"],
         "files": {symbol: _file_facts(records[symbol], folder) for symbol in symbols},
         "qc": {symbol: found for symbol in symbols if (found := findings(records[symbol]))},
@@ -154,13 +158,10 @@ def shorter(
 
 
 def _factor_facts(factor: PlannedFactor, records: Mapping[str, Record], blocks: Sequence[Block]) -> dict[str, Any]:
-    what = "source" if factor.source else "expression"
     missing = {symbol: record.missing[factor.name] for symbol, record in sorted(records.items())}
     bars = {symbol: record.bars for symbol, record in records.items()}
     return {
-        what: getattr(factor, what),
-        "params": dict(factor.params),
-        "lookback_bars": factor.lookback,
+        **_content_facts(factor),
         "na_threshold": factor.na_threshold,
         "missing_ratio": sum(missing.values()) / sum(bars.values()),
         "missing_ratio_by_symbol": {symbol: count / bars[symbol] for symbol, count in missing.items()},
@@ -169,7 +170,17 @@ def _factor_facts(factor: PlannedFactor, records: Mapping[str, Record], blocks: 
             f"{kind}_values": sum(block.counts.get(factor.name, {}).get(kind, 0) for block in blocks)
             for kind in ("undefined", "infinite")
         },
-        "description": factor.description,
+    }
+
+
+def _content_facts(entry: PlannedFactor) -> dict[str, Any]:
+    """Return what a factor or a definition is, as the recipe says."""
+    what = "source" if entry.source else "expression"
+    return {
+        what: getattr(entry, what),
+        "params": dict(entry.params),
+        "lookback_bars": entry.lookback,
+        "description": entry.description,
     }
 
 

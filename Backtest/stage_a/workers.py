@@ -97,7 +97,7 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
 
 def _compute(job: Job, panel: Panel, report: Report, note: Note) -> FactorValues:
     limit = job.core.function_timeout
-    named = ", ".join(f"'{factor.name}'" for factor in job.plan.factors if factor.source)
+    named = ", ".join(f"'{name}'" for number in job.plan.library_calls for name in job.plan.titles[number])
     alive = signs_of_life(note, f"calling {named}", max(limit, LEAST_SILENCE)) if named else nullcontext()
     with report.timed("compute"), alive:
         return compute(

@@ -128,7 +128,8 @@ def test_every_command_works(project_copy):
         done.append(words)
     assert len(done) >= 15
     called = {word for words in done for word in words}
-    assert {"demo", "test", "topk", "longshort", "signal", "--verify", "--compare", "--list", "--explain"} <= called
+    assert {"demo", "test", "topk", "longshort", "signal", "--verify", "--compare", "--list"} <= called
+    assert {"--explain", "--check-causality"} <= called
     assert not (project_copy / ".venv" / "pip_calls.txt").exists()
 
 

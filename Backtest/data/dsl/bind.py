@@ -74,15 +74,17 @@ class Scope:
     fields
         Panel fields.
     factors
-        Earlier factors: name -> step number.
+        Definitions and earlier factors: name -> step number.
     own, later
-        This factor's name, and those of factors that may not be used yet.
+        This entry's name, and those of entries that may not be used yet.
     params
         Values of ``{name}``.
     max_window
         Longest window and longest total look-back, bars.
     timeframe
         For telling how long a window is; None: not told.
+    what
+        What the expression is: ``factor``, or ``definition`` (which knows no factor).
     """
 
     fields: Collection[str]
@@ -92,6 +94,7 @@ class Scope:
     params: Mapping[str, Any] = field(default_factory=dict)
     max_window: int = 1_000_000
     timeframe: Timeframe | None = None
+    what: str = "factor"
 
 
 def bind(tree: Tree, text: str, *, scope: Scope, table: StepTable, where: str) -> Bound:
@@ -151,16 +154,16 @@ class _Binder:
         if name in scope.fields:
             return Bound("series", self.table.field(name), tree.offset)
         if name == scope.own:
-            self.fail(f"factor {name!r} refers to itself", tree.offset)
+            self.fail(f"{scope.what} {name!r} refers to itself", tree.offset)
         if name in scope.later:
-            self.fail(f"factor {name!r} is defined further down; a factor can use earlier ones only", tree.offset)
+            self.fail(f"{name!r} is defined further down; a {scope.what} can use earlier ones only", tree.offset)
         if name in OPERATORS or name in ALIASES:
             row = OPERATORS[ALIASES.get(name, name)]
             self.fail(f"{name!r} is an operator; write {row.signature()}", tree.offset)
         if name in scope.params:
             self.fail(f"{name!r} is a param; write {{{name}}}", tree.offset)
         hint = did_you_mean(name, [*scope.fields, *scope.factors]) or f"; fields are {', '.join(scope.fields)}"
-        self.fail(f"{name!r} is neither a field nor an earlier factor{hint}", tree.offset)
+        self.fail(f"{name!r} is neither a field nor an earlier factor or definition{hint}", tree.offset)
 
     def param(self, tree: Param) -> Bound:
         params = self.scope.params
@@ -295,9 +298,7 @@ class _Binder:
         return Bound("number", value, call.offset)
 
     def step(self, call: Call, operator: Operator, operands: list[Bound], literals: dict[str, Any]) -> Bound:
-        values = tuple(
-            float(operand.value) if operand.kind == "number" else int(operand.value) for operand in operands
-        )
+        values = tuple(float(operand.value) if operand.kind == "number" else int(operand.value) for operand in operands)
         step = self.table.steps[self.table.operator(operator, values, tuple(literals.items()))]
         if step.lookback is not None and step.lookback > self.scope.max_window:
             length = length_words(step.lookback, self.scope.timeframe)

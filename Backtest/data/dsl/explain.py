@@ -45,6 +45,7 @@ def explain(
     texts = step_texts(plan)
     lines = [
         f"{len(plan.factors)} factors, {len(plan.needed)} distinct steps"
+        + (f", {len(plan.definitions)} definitions" if plan.definitions else "")
         + (", compares symbols" if plan.cross_symbol else ", each symbol on its own"),
         f"fields     {', '.join(sorted(plan.fields))}",
         f"look-back  {_lookback_words(plan.lookback, timeframe)}",
@@ -54,6 +55,10 @@ def explain(
     if rows is not None and symbols is not None:
         size = f"for {rows:,} bars x {symbols} symbols in one process"
         lines.append(f"memory     {_megabytes(plan, rows, symbols, memory_limit)} at the peak, {size}")
+    for definition in plan.definitions:
+        used = definition.step in plan.needed
+        head = f"{definition.name}  (definition, not stored{'' if used else ', and no factor uses it'})"
+        lines += ["", head, *_factor_lines(plan, definition, texts, timeframe)]
     for factor in plan.factors:
         lines += ["", factor.name, *_factor_lines(plan, factor, texts, timeframe)]
         if rows is not None and symbols is not None:
@@ -68,6 +73,7 @@ def _factor_lines(
     what = factor.expression if factor.expression is not None else f"{factor.source}({params})"
     lines = [
         f"  {'expression' if factor.expression is not None else 'function  '} {' '.join((what or '').split())}",
+        *([f"  params     {params}"] if factor.expression is not None and params else []),
         f"  fields     {', '.join(factor.fields)}",
         f"  look-back  {_lookback_words(factor.lookback, timeframe)}",
         f"  operators  {', '.join(factor.operators) or 'none'}",
@@ -89,12 +95,12 @@ def _megabytes(plan: Plan, rows: int, symbols: int, memory_limit: float | None) 
 
 
 def step_texts(plan: Plan) -> dict[int, str]:
-    """Return a short text for every step; factors inside others stand by their names."""
+    """Return a short text for every step; definitions and factors inside others stand by their names."""
     texts: dict[int, str] = {}
     inside: dict[int, str] = {}
-    for number in plan.needed:
+    for number in range(len(plan.steps)):
         step = plan.steps[number]
-        names = plan.names.get(number, ())
+        names = plan.titles.get(number, ())
         texts[number] = names[0] if isinstance(step.source, LibraryCall) and names else _step_text(step, inside, plan)
         inside[number] = names[0] if names and step.is_computed else texts[number]
     return texts

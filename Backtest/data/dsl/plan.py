@@ -12,7 +12,7 @@ from .steps import Kind, LibraryCall, Step, add_lookbacks, total_lookback
 
 @dataclass(frozen=True)
 class PlannedFactor:
-    """One factor of the recipe and what it needs.
+    """One factor of the recipe, or one definition under ``let``, and what it needs.
 
     Attributes
     ----------
@@ -52,10 +52,13 @@ class Plan:
         Every distinct computation once; a step's operands have smaller numbers.
     factors
         In the recipe's order.
+    definitions
+        What stands under the recipe's ``let``: computed where factors need it, and not stored.
     """
 
     steps: tuple[Step, ...]
     factors: tuple[PlannedFactor, ...]
+    definitions: tuple[PlannedFactor, ...] = ()
 
     @cached_property
     def fields(self) -> frozenset[str]:
@@ -84,7 +87,7 @@ class Plan:
 
     def only(self, factor: PlannedFactor) -> Plan:
         """Return the plan of one factor."""
-        return Plan(self.steps, (factor,))
+        return Plan(self.steps, (factor,), self.definitions)
 
     @cached_property
     def cross_symbol(self) -> bool:
@@ -123,17 +126,32 @@ class Plan:
         return {number: tuple(names) for number, names in table.items()}
 
     @cached_property
+    def titles(self) -> Mapping[int, tuple[str, ...]]:
+        """Step -> names of the definitions and factors that it is."""
+        table: dict[int, list[str]] = {}
+        for entry in (*self.definitions, *self.factors):
+            table.setdefault(entry.step, []).append(entry.name)
+        return {number: tuple(names) for number, names in table.items()}
+
+    def title(self, number: int) -> str:
+        """Return ``factor 'a', 'b'`` for a step that has names; ``definition 'a'`` where it is no factor."""
+        names = self.names.get(number)
+        what = "factor" if names else "definition"
+        return f"{what} " + ", ".join(f"'{name}'" for name in names or self.titles[number])
+
+    @cached_property
     def users(self) -> Mapping[int, int]:
-        """Step -> how many steps and factors read it."""
+        """Step -> how many steps and factors read it; 0 where no factor rests on it."""
         counts = dict.fromkeys(range(len(self.steps)), 0)
-        for number in [*(used for step in self.steps for used in step.inputs), *(f.step for f in self.factors)]:
+        inputs = (used for number in self.needed for used in self.steps[number].inputs)
+        for number in [*inputs, *(factor.step for factor in self.factors)]:
             counts[number] += 1
         return counts
 
     def shared(self, factor: PlannedFactor) -> tuple[int, ...]:
-        """Return the computed steps of `factor` that are read more than once in the recipe."""
+        """Return the steps of `factor`, fields apart, that are read more than once in the recipe."""
         below = reachable(self.steps, factor.step)
-        return tuple(number for number in below if self.users[number] > 1 and self.steps[number].is_computed)
+        return tuple(number for number in below if self.users[number] > 1 and not self.steps[number].is_field)
 
     def estimate_memory(self, rows: int, symbols: int, *, memory_limit: float | None = None) -> int:
         """Return the peak memory in bytes of a process that computes `rows` (look-back included) x `symbols`."""

@@ -82,6 +82,11 @@ class Step:
         return self.source.lookback(self.source.complete(dict(self.literals)))
 
     @property
+    def is_field(self) -> bool:
+        """True for what is read, not computed."""
+        return isinstance(self.source, str)
+
+    @property
     def is_computed(self) -> bool:
         """True for operators, False for what is there before the engine starts (fields, library values)."""
         return isinstance(self.source, Operator)

@@ -19,6 +19,7 @@ from Backtest.errors import ExpressionError, FactorError
 
 RECIPE = """description: "mutate me"
 params: {n: 14, share: 0.5}
+let: {ret: "logret(close, 1)", slow: {expression: "ts_mean(ret, {n})", description: "x"}}
 factors:
   - name: mfi14
     type: expression
@@ -30,6 +31,7 @@ factors:
     params:
       window: 14
   - {name: both, type: expression, expression: "cs_rank(mfi14) - ts_rank(mean, 5, norm='n-1') ** -{share}"}
+  - {name: "vol_{bars}", type: expression, expression: "ts_std(ret, {bars}) - slow", grid: {bars: [7, 14]}}
 """
 PIECES = [
     "(", ")", "[", "]", "{", "}", '"', "'", ":", "-", "- ", "\n", "\n  ", "  ", "\t", ",", "*", "**", "&a ", "*a",

@@ -11,7 +11,7 @@ from Backtest.data.factors import compile_recipe
 from Backtest.data.recipe import Recipe, load_recipe
 from Backtest.errors import ExpressionError, RecipeError
 
-USERS = '''factors:
+USERS = """factors:
   - name: mfi14
     type: expression
     expression: "where(volume > 0, ts_sum((high+low+close)/3 * volume, 14) / ts_sum(volume, 14), 0)"
@@ -21,7 +21,7 @@ USERS = '''factors:
     source: Backtest.data.indicators:money_flow_index
     params:
       window: 14
-'''
+"""
 
 
 def loaded(folder: Path, text: str, name: str = "recipe.yaml") -> Recipe:
