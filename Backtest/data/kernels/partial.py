@@ -14,7 +14,7 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
-from .regression import centre, product
+from .regression import centre, product, sides
 
 FLAT = 1e-12
 """A std below this fraction of the window's largest |x| is rounding of the input, not movement."""
@@ -85,12 +85,14 @@ def _value(data, age, t, b, d, s, na, p, shift_a, shift_b, m, ref, rel):
     n = na + nb
     if n < 3.0:
         return np.nan
+    ia, ib, both = sides(na, nb)
+    # A suffix that belongs to another episode (na = 0) must not be read.
+    linked = na > 0.0
     for k in range(6):
         i, j, row = LEFT[k], RIGHT[k], PRODUCT + k
-        m[k] = product(
-            na, s[SUM + i, b], s[SUM + j, b], s[row, b], nb, p[SUM + i, b], p[SUM + j, b], p[row, b],
-            shift_a[i, b] - shift_b[i, b], shift_a[j, b] - shift_b[j, b],
-        )  # fmt: skip
+        ai, aj, aij = (s[SUM + i, b], s[SUM + j, b], s[row, b]) if linked else (0.0, 0.0, 0.0)
+        di, dj = shift_a[i, b] - shift_b[i, b], shift_a[j, b] - shift_b[j, b]
+        m[k] = product(ia, ai, aj, aij, ib, p[SUM + i, b], p[SUM + j, b], p[row, b], both, di, dj)
     for k in range(3):
         most = max(p[MOST + k, b], s[MOST + k, b]) if na > 0.0 else p[MOST + k, b]
         if math.sqrt(max(m[k], 0.0) / (n - 1.0)) <= FLAT * most:
@@ -98,7 +100,8 @@ def _value(data, age, t, b, d, s, na, p, shift_a, shift_b, m, ref, rel):
     xx, yy, xy = m[0] - m[4] * (m[4] / m[2]), m[1] - m[5] * (m[5] / m[2]), m[3] - m[4] * (m[5] / m[2])
     if xx < CLOSE_FIT * m[0] or yy < CLOSE_FIT * m[1]:
         for k in range(3):
-            ref[k], rel[k] = centre(na, s[SUM + k, b], shift_a[k, b], nb, p[SUM + k, b], shift_b[k, b])
+            total = s[SUM + k, b] if linked else 0.0
+            ref[k], rel[k] = centre(na, ia, total, shift_a[k, b], nb, ib, p[SUM + k, b], shift_b[k, b])
         xx, yy, xy = _residual_products(data, age, t, b, d, ref, rel, m)
     if math.sqrt(xx) <= EXPLAINED * math.sqrt(m[0]) or math.sqrt(yy) <= EXPLAINED * math.sqrt(m[1]):
         return np.nan

@@ -58,27 +58,26 @@ def _suffixes(y, x, age, first, last, s, shift, alive):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def product(na, a1, a2, a12, nb, b1, b2, b12, d1, d2):
-    """Merge two sums of products about the means; d1, d2 are shift(a) - shift(b)."""
-    r = 0.0
-    if na > 0.0:
-        r += a12 - a1 * (a2 / na)
-    if nb > 0.0:
-        r += b12 - b1 * (b2 / nb)
-    if na > 0.0 and nb > 0.0:
-        r += (d1 + (a1 / na - b1 / nb)) * (d2 + (a2 / na - b2 / nb)) * (na * nb / (na + nb))
-    return r
+def sides(na, nb):
+    """Return 1 / na, 1 / nb and na nb / (na + nb) of a suffix (a) and a prefix (b), 0 where a side is empty."""
+    inverse_a, inverse_b = 1.0 / max(na, 1.0), 1.0 / max(nb, 1.0)
+    return inverse_a, inverse_b, na * nb / (na + nb)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def centre(na, a1, shift_a, nb, b1, shift_b):
+def product(ia, a1, a2, a12, ib, b1, b2, b12, both, d1, d2):
+    """Merge two sums of products about the means; ia, ib, both are `sides`, d1, d2 are shift(a) - shift(b)."""
+    a, b = a12 - a1 * (a2 * ia), b12 - b1 * (b2 * ib)
+    return a + b + (d1 + (a1 * ia - b1 * ib)) * (d2 + (a2 * ia - b2 * ib)) * both
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def centre(na, ia, a1, shift_a, nb, ib, b1, shift_b):
     """Return a reference inside the window and how far the mean of both sides lies from it."""
     if nb == 0.0:
-        return shift_a, a1 / na
-    if na == 0.0:
-        return shift_b, b1 / nb
-    delta = (shift_a - shift_b) + (a1 / na - b1 / nb)
-    return shift_b, b1 / nb + delta * (na / (na + nb))
+        return shift_a, a1 * ia
+    delta = (shift_a - shift_b) + (a1 * ia - b1 * ib)
+    return shift_b, b1 * ib + delta * (na / (na + nb))
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -100,27 +99,31 @@ def _value(mode, y, x, age, t, b, d, s, na, p, shift_a, shift_b):
     n = na + nb
     if n < 2.0:
         return np.nan
+    ia, ib, both = sides(na, nb)
+    # A suffix that belongs to another episode (na = 0) must not be read.
+    linked = na > 0.0
+    ay, ax, axx, ayx = (s[Y, b], s[X, b], s[XX, b], s[YX, b]) if linked else (0.0, 0.0, 0.0, 0.0)
     dy, dx = shift_a[0, b] - shift_b[0, b], shift_a[1, b] - shift_b[1, b]
-    xx = max(product(na, s[X, b], s[X, b], s[XX, b], nb, p[X, b], p[X, b], p[XX, b], dx, dx), 0.0)
-    max_x = max(p[MAX_X, b], s[MAX_X, b]) if na > 0.0 else p[MAX_X, b]
-    if math.sqrt(xx / (n - 1.0)) <= FLAT * max_x:
+    xx = max(product(ia, ax, ax, axx, ib, p[X, b], p[X, b], p[XX, b], both, dx, dx), 0.0)
+    max_x = max(p[MAX_X, b], s[MAX_X, b]) if linked else p[MAX_X, b]
+    if xx <= (FLAT * max_x) * (FLAT * max_x) * (n - 1.0):
         return np.nan
-    yx = product(na, s[Y, b], s[X, b], s[YX, b], nb, p[Y, b], p[X, b], p[YX, b], dy, dx)
+    yx = product(ia, ay, ax, ayx, ib, p[Y, b], p[X, b], p[YX, b], both, dy, dx)
     beta = yx / xx
     if mode == BETA:
         return beta
     if mode == R2 or mode == SE_BETA:
-        yy = max(product(na, s[Y, b], s[Y, b], s[YY, b], nb, p[Y, b], p[Y, b], p[YY, b], dy, dy), 0.0)
+        ayy = s[YY, b] if linked else 0.0
+        yy = max(product(ia, ay, ay, ayy, ib, p[Y, b], p[Y, b], p[YY, b], both, dy, dy), 0.0)
         if mode == R2:
-            max_y = max(p[MAX_Y, b], s[MAX_Y, b]) if na > 0.0 else p[MAX_Y, b]
-            if math.sqrt(yy / (n - 1.0)) <= FLAT * max_y:
+            max_y = max(p[MAX_Y, b], s[MAX_Y, b]) if linked else p[MAX_Y, b]
+            if yy <= (FLAT * max_y) * (FLAT * max_y) * (n - 1.0):
                 return np.nan
-            r = yx / (math.sqrt(yy) * math.sqrt(xx))
-            return min(r * r, 1.0)
+            return min(beta * (yx / yy), 1.0)
         if n < 3.0:
             return np.nan
-    ref_y, rel_y = centre(na, s[Y, b], shift_a[0, b], nb, p[Y, b], shift_b[0, b])
-    ref_x, rel_x = centre(na, s[X, b], shift_a[1, b], nb, p[X, b], shift_b[1, b])
+    ref_y, rel_y = centre(na, ia, ay, shift_a[0, b], nb, ib, p[Y, b], shift_b[0, b])
+    ref_x, rel_x = centre(na, ia, ax, shift_a[1, b], nb, ib, p[X, b], shift_b[1, b])
     if mode == SE_BETA:
         rest = yy - beta * yx
         if rest < CLOSE_FIT * yy:
