@@ -167,10 +167,11 @@ def _rule_words(operator: Operator) -> str:
     argument = next((a for a in operator.literal_arguments if a.kind in ("window", "lag")), None)
     if argument is None:
         lookback = operator.lookback(probe)
-        return EPISODE_START if lookback is None else ""
-    bars = operator.lookback({**probe, argument.name: 1000})
-    if bars is None:
+        return EPISODE_START if lookback is None else (f"{lookback} bar" if lookback else "")
+    one, two = (operator.lookback({**probe, argument.name: bars}) for bars in (1000, 2000))
+    if one is None or two is None:
         return EPISODE_START
-    difference = 1000 - bars
-    words = f"{argument.name} - {difference} bars" if difference else f"{argument.name} bars"
+    if two - one != 1000:
+        return (operator.lookback.__doc__ or "").strip(".")
+    words = f"{argument.name} - {1000 - one} bars" if one < 1000 else f"{argument.name} bars"
     return words if argument.required else f"{words}; without {argument.name}, {EPISODE_START}"

@@ -11,11 +11,11 @@ from typing import Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
 from . import ordered
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
+from .population import population_of
 
 ZSCORE, DEMEAN, SCALE = range(3)
 
@@ -63,14 +63,8 @@ def moments(x, population, out, mode, parameter):
             out[t, s] = r
 
 
-def _population(context: Context) -> NDArray[np.bool_]:
-    if context.population is None:
-        raise ValueError("cross-section operators need Context.population")
-    return np.require(context.population, dtype=np.bool_, requirements=["C", "W"])
-
-
 def _moments(mode: int, parameter: float, operands: Sequence[Operand], context: Context, out: Floats) -> int:
-    moments(operands[0], _population(context), out, mode, parameter)
+    moments(operands[0], population_of(context), out, mode, parameter)
     return blank_infinite(out, context)
 
 
@@ -91,17 +85,17 @@ def cs_scale(operands: Sequence[Operand], literals: Mapping[str, Any], context: 
 
 def cs_rank(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Average rank over n."""
-    ordered.cross_sections(operands[0], _population(context), out, ordered.CS_RANK, 0.0)
+    ordered.cross_sections(operands[0], population_of(context), out, ordered.CS_RANK, 0.0)
     return 0
 
 
 def cs_winsorize(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Clip to the population's quantiles q and 1 - q."""
-    ordered.cross_sections(operands[0], _population(context), out, ordered.CS_WINSORIZE, float(literals["q"]))
+    ordered.cross_sections(operands[0], population_of(context), out, ordered.CS_WINSORIZE, float(literals["q"]))
     return 0
 
 
 def cs_top_bottom(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Mark the k largest with 1 and the k smallest with -1."""
-    ordered.cross_sections(operands[0], _population(context), out, ordered.CS_TOP_BOTTOM, float(literals["k"]))
+    ordered.cross_sections(operands[0], population_of(context), out, ordered.CS_TOP_BOTTOM, float(literals["k"]))
     return 0

@@ -20,6 +20,25 @@ EXTRA_LITERALS: dict[str, list[dict[str, Any]]] = {
     "cs_scale": [{"a": 1}, {"a": 2.5}],
     "cs_winsorize": [{"q": 0.0}, {"q": 0.1}, {"q": 0.5}],
     "cs_top_bottom": [{"k": 1}, {"k": 3}, {"k": 50}],
+    "cs_clip_mad": [{"k": 0.0}, {"k": 2.5}],
+    "cs_clip_std": [{"k": 1.5, "ddof": 1}, {"k": 1.0, "ddof": 0}],
+    "cs_qcut": [{"q": 1}, {"q": 3}, {"q": 10}],
+    "hump": [{"limit": 0.0}, {"limit": 0.5}],
+    "ewm_halflife": [{"h": 0.5}, {"h": 4.0}],
+    "kama": [{"d": 1, "fast": 2, "slow": 30}, {"d": 5, "fast": 3, "slow": 10}],
+    "ts_moment": [
+        {"d": d, "k": k, "min_periods": m} for d, k, m in [(5, 2, None), (8, 3, 2), (8, 4, None), (8, 5, None)]
+    ],
+    "ts_entropy": [{"d": 8, "buckets": buckets, "min_periods": m} for buckets, m in [(2, None), (10, None), (10, 2)]],
+    "decay_exp": [{"d": 8, "f": f, "min_periods": m} for f, m in [(0.0, 2), (0.9, None), (1e-40, 2), (0.9, 2)]],
+    "ts_regression": [
+        {"d": 8, "out": out, "min_periods": m}
+        for out, m in [("resid", None), ("alpha", None), ("fitted", 2), ("r2", None), ("se_beta", None), ("beta", 2)]
+    ],
+    "sum_split_by": [
+        {"d": 8, "k": k, "part": part, "min_periods": m}
+        for k, part, m in [(1, "top", None), (8, "bottom", 2), (3, "diff", 2)]
+    ],
 }
 CHOICES: dict[str, list[Any]] = {
     "d": [2, 5, 8],
@@ -36,7 +55,10 @@ def literal_cases(operator: Operator) -> list[dict[str, Any]]:
     if operator.name in EXTRA_LITERALS:
         return EXTRA_LITERALS[operator.name]
     names = [argument.name for argument in operator.literal_arguments]
-    cases = [dict(zip(names, values, strict=True)) for values in itertools.product(*(CHOICES[name] for name in names))]
+    lows = {argument.name: argument.low or 0 for argument in operator.literal_arguments}
+    kept = {name: [value for value in CHOICES[name] if value is None or isinstance(value, str) or value >= lows[name]]
+            for name in names}  # fmt: skip
+    cases = [dict(zip(names, values, strict=True)) for values in itertools.product(*kept.values())]
     return [case for case in cases if operator.check(case) is None]
 
 

@@ -35,7 +35,8 @@ def every_operator(keep: Callable[[Operator], bool] = lambda operator: True) -> 
 
 def missing_follows_the_operands(operator: Operator) -> bool:
     """False for operators whose row gives a missing present value another meaning."""
-    if operator.name in {"and", "or", "where", "is_nan", "fill", "shift", "ffill"}:
+    held = {"shift", "ffill", "value_when", "trade_when", "cum_count"}
+    if operator.name in {"and", "or", "where", "is_nan", "fill", *held}:
         return False
     return operator.family != "time" or "where x is" in operator.missing
 
@@ -100,9 +101,9 @@ def test_lookback_is_not_overstated(operator: Operator) -> None:
     t = 40
     changed = False
     for _ in range(20):
-        operands = [rng.standard_normal((t + 1, 4)) for _ in operator.array_arguments]
+        operands = [np.exp(rng.standard_normal((t + 1, 4))) for _ in operator.array_arguments]
         if operator.array_arguments[0].kind == "mask":
-            operands[0] = (operands[0] > 0).astype(np.float64)
+            operands[0] = (operands[0] > 1).astype(np.float64)
         if operator.name == "ffill":
             operands[0][t - lookback + 1 :] = np.nan
         age = np.ascontiguousarray(np.broadcast_to(np.arange(100, 101 + t, dtype=np.int32)[:, None], (t + 1, 4)))

@@ -23,21 +23,61 @@ CASES = [
 ]
 
 
+UNIT_SCALE = {
+    "returns", "logret", "sin", "cos", "logit", "ts_zscore", "ts_corr", "ts_skew", "ts_kurt", "ts_rsquare", "ts_scale",
+    "ts_partial_corr", "ts_co_skew", "ts_co_kurt", "ts_max_drawdown", "cs_zscore", "cs_robust_zscore", "cs_corr",
+    "cs_quantile",
+}  # fmt: skip
+STD_SCALE = {"ts_mean", "decay_linear", "decay_exp", "ts_slope", "ts_av_diff", "ts_resid", "ts_mad", "hull"}
+LARGEST_SCALE = {
+    "cs_demean", "cs_mean", "cs_sum", "cs_resid", "cs_vector_neut", "cs_clip_std", "ema", "rma", "ewm_halflife", "dema",
+    "tema", "kama", "cum_sum", "hump",
+}  # fmt: skip
+
+
 def scale_of(operator: Operator, operands: list[np.ndarray], literals: dict[str, Any], context: Context) -> Any:
     """Return the natural scale (DESIGN section 5 rule 7), below which relative error means nothing."""
-    spread = {**literals, "ddof": 0}
-    if operator.name == "ts_sum":
-        return REFERENCE["ts_sum"]([abs(operands[0])], literals, context)
-    if operator.name in ("ts_mean", "decay_linear", "ts_slope"):
-        return REFERENCE["ts_std"](operands, spread, context)
-    if operator.name == "ts_cov":
-        x, y = (np.where(np.isnan(operands[0] + operands[1]), np.nan, operand) for operand in operands)
-        return REFERENCE["ts_std"]([x], spread, context) * REFERENCE["ts_std"]([y], spread, context)
-    if operator.name in ("returns", "logret", "ts_zscore", "ts_corr", "cs_zscore", "sin", "cos", "logit"):
+    name, spread = operator.name, {"min_periods": None, **literals, "ddof": 0}
+    if name in UNIT_SCALE:
         return 1.0
-    if operator.name in ("cs_demean", "ema", "rma"):
+    if name in LARGEST_SCALE:
         return np.nanmax(np.abs(operands[0]), axis=1 if operator.family == "cross" else 0, keepdims=True, initial=0)
-    return 0.0
+    if name in STD_SCALE:
+        return REFERENCE["ts_std"](operands, spread, context)
+    if name == "ts_moment":
+        return REFERENCE["ts_std"](operands, spread, context) ** literals["k"]
+    if name == "ts_sum":
+        return REFERENCE["ts_sum"]([abs(operands[0])], literals, context)
+    if len(operands) < 2 or operator.family != "time" or operator.result == "mask":
+        return 0.0
+    return scale_of_two(name, operands, spread, context)
+
+
+def scale_of_two(name: str, operands: list[np.ndarray], literals: dict[str, Any], context: Context) -> Any:
+    """Return the natural scale of a statistic of two series."""
+    there = ~np.isnan(operands[0] + operands[1])
+    first, second = (np.where(there, operand, np.nan) for operand in operands)
+    if name == "sum_split_by":
+        return REFERENCE["ts_sum"]([abs(first)], literals, context)
+    if name == "ts_weighted_mean":
+        weights = [REFERENCE["ts_sum"]([w], literals, context) for w in (second, abs(second))]
+        middle = REFERENCE["ts_mean"]([first], literals, context)
+        with np.errstate(all="ignore"):
+            return REFERENCE["ts_max"]([abs(first)], literals, context) * weights[1] / abs(weights[0]) + abs(middle)
+    std_y, std_x = (REFERENCE["ts_std"]([series], literals, context) for series in (first, second))
+    if name == "ts_cov":
+        return std_y * std_x
+    out = literals.get("out", "beta")
+    if out == "r2":
+        return 1.0
+    if out in ("resid", "fitted"):
+        return std_y
+    with np.errstate(all="ignore"):
+        slope = std_y / std_x
+        if out != "alpha":
+            return slope
+        mean_y, mean_x = (REFERENCE["ts_mean"]([series], literals, context) for series in (first, second))
+        return abs(mean_y) + slope * abs(mean_x)
 
 
 def assert_close(operator: Operator, operands: list[np.ndarray], literals: dict[str, Any], context: Context) -> None:

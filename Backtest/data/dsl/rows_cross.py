@@ -1,0 +1,62 @@
+"""Rows of the operator table that look across the symbols of one bar."""
+
+from __future__ import annotations
+
+from .row_words import DDOF, MEMBERS, OTHER, SERIES, cross
+from .signature import Argument
+
+BOTH = MEMBERS.replace("where x is", "where an operand is")
+ACROSS = (
+    cross("cs_rank", "r / n, r = rank among the members", "Rank among the members, smallest first.", "cs_rank(close)",
+          ties="average rank", sign="positive", aliases=("rank",)),
+    cross("cs_zscore", "(x - mean) / std", "Distance from the members' mean in standard deviations.",
+          "cs_zscore(close)", literals=(DDOF,), ddof="1, or 0 by argument",
+          missing=MEMBERS + "; all where the members are equal or n <= ddof"),
+    cross("cs_demean", "x - mean", "Distance from the members' mean.", "cs_demean(close)"),
+    cross("cs_scale", "a x / sum |x|", "Scale the members so that sum |x| = a.", "cs_scale(close)",
+          literals=(Argument("a", "number", required=False, default=1),), missing=MEMBERS + "; all where sum |x| is 0",
+          aliases=("scale",)),
+    cross("cs_winsorize", "x clipped to the members' quantiles q and 1 - q (linear)", "Pull in the extremes.",
+          "cs_winsorize(close, 0.05)", literals=(Argument("q", "number", low=0, high=0.5),)),
+    cross("cs_top_bottom", "1 for the k largest, -1 for the k smallest, else 0; k at most n / 2",
+          "Mark the two ends of the cross-section.", "cs_top_bottom(close, 2)",
+          literals=(Argument("k", "count", low=1),), ties="the earlier symbol name counts as larger"),
+    cross("cs_minmax", "(x - min) / (max - min)", "Place in the members' range.", "cs_minmax(close)",
+          module="crossvalues", missing=MEMBERS + "; all where the members are equal", sign="non-negative"),
+    cross("cs_robust_zscore", "(x - median) / (1.4826 median |x - median|)",
+          "Distance from the median in median absolute deviations, scaled to the std of a normal distribution.",
+          "cs_robust_zscore(close)", module="crossvalues",
+          missing=MEMBERS + "; all where more than half of the members are equal"),
+    cross("cs_clip_mad", "x clipped to median +- k 1.4826 median |x - median|",
+          "Pull in the extremes by the median absolute deviation.", "cs_clip_mad(close, 3)", module="crossvalues",
+          literals=(Argument("k", "number", low=0),)),
+    cross("cs_clip_std", "x clipped to mean +- k std", "Pull in the extremes by the standard deviation.",
+          "cs_clip_std(close, 2)", module="crossvalues", literals=(Argument("k", "number", low=0), DDOF),
+          ddof="1, or 0 by argument", missing=MEMBERS + "; all where n <= ddof"),
+    cross("cs_qcut", "number of the quantiles 1/q .. (q-1)/q (linear) below x: 0 .. q-1",
+          "Quantile group, right-closed, from 0.", "cs_qcut(close, 3)", module="crossvalues",
+          literals=(Argument("q", "count", low=1, high=10_000),), ties="equal values share a group",
+          sign="non-negative"),
+    cross("cs_quantile", "z with P(normal <= z) = (r - 0.5) / n, r = rank among the members",
+          "Normal score of the rank.", "cs_quantile(close)", module="crossvalues", ties="average rank"),
+    cross("cs_mean", "sum x / n", "Mean of the members, the same for each.", "cs_mean(close)",
+          module="crossvalues"),
+    cross("cs_median", "middle of the sorted members, mean of the middle two",
+          "Median of the members, the same for each.", "cs_median(close)", module="crossvalues"),
+    cross("cs_std", "sqrt(sum (x - mean)^2 / (n - ddof))", "Standard deviation of the members, the same for each.",
+          "cs_std(close)", module="crossvalues", literals=(DDOF,), ddof="1, or 0 by argument",
+          missing=MEMBERS + "; all where n <= ddof", sign="non-negative"),
+    cross("cs_sum", "sum x", "Sum of the members, the same for each.", "cs_sum(close)", module="crossvalues"),
+    cross("cs_count", "n", "Number of members with a value, the same for each.", "cs_count(close)",
+          module="crossvalues", data=(Argument("x", "any"),), sign="positive"),
+    cross("cs_resid", "y - a - b1 x1 - b2 x2 ..., least squares among the members",
+          "What a regression on other series leaves of y; an x that is constant or that the others give takes "
+          "nothing out.", "cs_resid(close, volume)", module="crosspairs",
+          data=(Argument("y", "series"), Argument("x", "series", variadic=True)),
+          missing=BOTH + "; all with no more members than coefficients", aliases=("regression_neut",)),
+    cross("cs_vector_neut", "x - y sum(x y) / sum(y y)", "What is left of x at a right angle to y; x where y is 0.",
+          "cs_vector_neut(close, volume)", module="crosspairs", data=(SERIES, OTHER), missing=BOTH),
+    cross("cs_corr", "cov(x, y) / (std x std y) among the members", "Correlation of two series, the same for each.",
+          "cs_corr(close, volume)", module="crosspairs", data=(SERIES, OTHER), ddof="none: it cancels",
+          missing=BOTH + "; all where the std of either is below 1e-12 of its largest |value|"),
+)  # fmt: skip

@@ -1,0 +1,70 @@
+"""Rows of the operator table that run from the listing episode's first bar on."""
+
+from __future__ import annotations
+
+from .row_words import CONDITION, HELD, SERIES, D, check_halflife, episode_lookback, limit_lookback, recursive
+from .signature import Argument, Operator
+
+EXPONENTIAL = "where x is, and before the span-th valid value of the episode; a missing bar does not move the state"
+SO_FAR = "where x is; a missing bar leaves the state as it is"
+SPAN = Argument("span", "window")
+RECURSIVE = (
+    Operator("ema", (SERIES, Argument("span", "window")), "series", "recursive", episode_lookback, "exponential:ema",
+             "Exponential mean from the episode's first valid value (adjust=False).",
+             "y += a (x - y), a = 2 / (span + 1)", EXPONENTIAL, "ema(close, 12)"),
+    Operator("rma", (SERIES, D), "series", "recursive", episode_lookback, "exponential:rma",
+             "Wilder's exponential mean from the episode's first valid value.", "y += a (x - y), a = 1 / d",
+             EXPONENTIAL.replace("span-th", "d-th"), "rma(close, 14)"),
+    Operator("ffill", (SERIES, Argument("limit", "window", required=False)), "series", "recursive", limit_lookback,
+             "lagged:ffill", "Last valid value of the episode, at most `limit` bars old.",
+             "x at the last valid bar", "before the first valid value, and beyond `limit` missing bars in a row",
+             "ffill(close, 3)"),
+    recursive("ewm_halflife", "adaptive:ewm_halflife", "y += a (x - y), a = 1 - 0.5 ** (1 / h)",
+              "Exponential mean whose weights halve every h valid values.",
+              EXPONENTIAL.replace("span-th", "h-th (rounded up)"), "ewm_halflife(close, 12)",
+              literals=(Argument("h", "number"),), check=check_halflife),
+    recursive("dema", "adaptive:dema", "2 e1 - e2, e1 = ema(x, span), e2 = ema(e1, span)",
+              "Double exponential mean (Mulloy): no lag behind a straight line.",
+              EXPONENTIAL.replace("span-th", "(2 span - 1)-th"), "dema(close, 5)", literals=(SPAN,)),
+    recursive("tema", "adaptive:tema", "3 e1 - 3 e2 + e3, each the ema of the one before",
+              "Triple exponential mean (Mulloy): no lag behind a parabola.",
+              EXPONENTIAL.replace("span-th", "(3 span - 2)-th"), "tema(close, 5)", literals=(SPAN,)),
+    recursive("kama", "adaptive:kama",
+              "y += c (x - y), c = (e (f - s) + s)^2, f = 2 / (fast + 1), s = 2 / (slow + 1), "
+              "e = |change| / sum |changes| over the last d valid values; y begins at the d-th",
+              "Kaufman's adaptive mean: fast in a trend, slow in noise; e is 1 where nothing changed.",
+              EXPONENTIAL.replace("span-th", "(d+1)-th"), "kama(close, 10)",
+              literals=(Argument("d", "window"),
+                        Argument("fast", "count", required=False, default=2, low=1, keyword_only=True),
+                        Argument("slow", "count", required=False, default=30, low=1, keyword_only=True))),
+    recursive("cum_sum", "state:cum_sum", "sum of x from the episode's first bar", "Sum so far.", SO_FAR,
+              "cum_sum(volume)"),
+    recursive("cum_max", "state:cum_max", "max of x from the episode's first bar", "Largest value so far.", SO_FAR,
+              "cum_max(high)"),
+    recursive("cum_min", "state:cum_min", "min of x from the episode's first bar", "Smallest value so far.", SO_FAR,
+              "cum_min(low)"),
+    recursive("cum_count", "state:cum_count", "valid values of x from the episode's first bar",
+              "Number of valid values so far.", "never inside an episode", "cum_count(close)",
+              data=(Argument("x", "any"),), sign="non-negative"),
+    recursive("bars_since", "state:bars_since", "t - s, s the last bar where c was true",
+              "Bars since the mask was last true, 0 = now.", HELD.format("c", "c was first true"),
+              "bars_since(close > open)", data=(CONDITION,), sign="non-negative"),
+    recursive("value_when", "state:value_when", "x[s], s the last bar where c was true",
+              "Value of x when the mask was last true.",
+              HELD.format("c", "c was first true") + "; and where x[s] is", "value_when(close >= open, volume)",
+              data=(CONDITION, SERIES)),
+    recursive("days_from_last_change", "state:days_from_last_change", "t - s, s the last bar where x changed",
+              "Bars (not days) since x took another value than its last valid one; the first counts as a change.",
+              HELD.format("x", "the episode's first valid value"), "days_from_last_change(close)",
+              sign="non-negative"),
+    recursive("trade_when", "state:trade_when",
+              "x[s], s the last bar where trigger was true, unless exit was true at s or since",
+              "Take x at a trigger and hold it until the exit; the exit wins where both are true.",
+              HELD.format("trigger or exit", "the first trigger") + "; after an exit; and where x[s] is",
+              "trade_when(volume > 0.5, close, close < 0)",
+              data=(Argument("trigger", "mask"), SERIES, Argument("exit", "mask"))),
+    recursive("hump", "state:hump", "y where |x - y| <= limit, else y + limit sign(x - y), y its value before",
+              "Follow x in steps of `limit`, and not at all within it, from the episode's first valid value.",
+              HELD.format("x", "the episode's first valid value"), "hump(close, 0.5)",
+              literals=(Argument("limit", "number", low=0),)),
+)  # fmt: skip

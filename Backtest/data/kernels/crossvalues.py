@@ -1,0 +1,185 @@
+"""Cross-sections of one series by its order: ranges, robust scores, groups, normal scores, and plain statistics."""
+
+# Numba infers the types of compiled functions from their arguments.
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+
+from .context import Context, Floats, Operand
+from .finish import blank_infinite
+from .normal import normal_score
+from .population import population_of
+
+MINMAX, ROBUST, CLIP_MAD, CLIP_STD, QCUT, SCORE, MEAN, MEDIAN, STD, SUM, COUNT = range(11)
+MAD_TO_STD = 1.4826
+"""1 / the 0.75 quantile of the normal distribution: what makes a MAD estimate the standard deviation."""
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _median(held, n):
+    middle = n // 2
+    return held[middle] if n % 2 else held[middle - 1] + 0.5 * (held[middle] - held[middle - 1])
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _mad(held, n, median, away):
+    """Return the median distance from the median; `away` is scratch."""
+    for i in range(n):
+        away[i] = abs(held[i] - median)
+    away[:n].sort()
+    return _median(away, n)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _mean_and_std(x, population, t, ddof):
+    """Return the mean as a reference and the distance from it, the sum, and the standard deviation of row t."""
+    n, first, rel, total = 0, np.nan, 0.0, 0.0
+    for s in range(x.shape[1]):
+        v = x[t, s]
+        if population[t, s] and v == v:
+            first = v if n == 0 else first
+            n += 1
+            rel += v - first
+            total += v
+    rel /= max(n, 1)
+    m2 = 0.0
+    for s in range(x.shape[1]):
+        v = x[t, s]
+        if population[t, s] and v == v:
+            m2 += (v - first - rel) ** 2
+    return first + rel, total, math.sqrt(m2 / (n - ddof)) if n > ddof else np.nan
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _of_row(mode, held, n, mean, total, std):
+    """Return the value that every member of the row gets."""
+    if mode == MEAN:
+        return mean
+    if mode == MEDIAN:
+        return _median(held, n)
+    if mode == STD:
+        return std
+    return total if mode == SUM else float(n)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _of_member(mode, held, n, v, low, high, k):
+    """Return the value of member v; low and high are the bounds or centre and width of the row."""
+    if mode == MINMAX:
+        return (v - low) / (high - low) if high > low else np.nan
+    if mode == ROBUST:
+        return (v - low) / high if high > 0.0 else np.nan
+    if mode == QCUT:
+        below = np.searchsorted(held[:n], v, side="left")
+        # Edge j lies at position j (n - 1) / k of the sorted row: it is below v where that is below v's place.
+        return float(-(-below * k // (n - 1)) - 1) if below > 0 else 0.0
+    if mode == SCORE:
+        below, through = np.searchsorted(held[:n], v, side="left"), np.searchsorted(held[:n], v, side="right")
+        return normal_score((below + through) / 2.0 / n)
+    if not (low == low):
+        return np.nan
+    return low if v < low else (high if v > high else v)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def values(x, population, out, mode, parameter, ddof):
+    """Fill `out` row by row from the order and the moments of the row's population."""
+    rows, columns = x.shape
+    held, away = np.empty(columns), np.empty(columns)
+    for t in range(rows):
+        n = 0
+        for s in range(columns):
+            if population[t, s] and x[t, s] == x[t, s]:
+                held[n] = x[t, s] + 0.0
+                n += 1
+        held[:n].sort()
+        mean, total, std = _mean_and_std(x, population, t, ddof)
+        low, high = np.nan, np.nan
+        if n > 0 and mode == MINMAX:
+            low, high = held[0], held[n - 1]
+        elif n > 0 and (mode == ROBUST or mode == CLIP_MAD):
+            median = _median(held, n)
+            width = MAD_TO_STD * _mad(held, n, median, away)
+            low, high = median, width
+            if mode == CLIP_MAD:
+                low, high = median - parameter * width, median + parameter * width
+        elif mode == CLIP_STD:
+            low, high = mean - parameter * std, mean + parameter * std
+        for s in range(columns):
+            v = x[t, s]
+            r = np.nan
+            if population[t, s] and v == v:
+                if mode >= MEAN:
+                    r = _of_row(mode, held, n, mean, total, std)
+                else:
+                    r = _of_member(mode, held, n, v + 0.0, low, high, int(parameter))
+            out[t, s] = r
+
+
+def _values(
+    mode: int, operands: Sequence[Operand], context: Context, out: Floats, *, parameter: float = 0.0, ddof: int = 1
+) -> int:
+    values(operands[0], population_of(context), out, mode, parameter, ddof)
+    return blank_infinite(out, context)
+
+
+def cs_minmax(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Place between the smallest (0) and the largest (1)."""
+    return _values(MINMAX, operands, context, out)
+
+
+def cs_robust_zscore(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Distance from the median in scaled median absolute deviations."""
+    return _values(ROBUST, operands, context, out)
+
+
+def cs_clip_mad(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Clip to k scaled median absolute deviations about the median."""
+    return _values(CLIP_MAD, operands, context, out, parameter=float(literals["k"]))
+
+
+def cs_clip_std(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Clip to k standard deviations about the mean."""
+    return _values(CLIP_STD, operands, context, out, parameter=float(literals["k"]), ddof=int(literals["ddof"]))
+
+
+def cs_qcut(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Number of the quantile group."""
+    return _values(QCUT, operands, context, out, parameter=float(literals["q"]))
+
+
+def cs_quantile(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Normal score of the rank."""
+    return _values(SCORE, operands, context, out)
+
+
+def cs_mean(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Mean of the members."""
+    return _values(MEAN, operands, context, out)
+
+
+def cs_median(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Median of the members."""
+    return _values(MEDIAN, operands, context, out)
+
+
+def cs_std(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Standard deviation of the members."""
+    return _values(STD, operands, context, out, ddof=int(literals["ddof"]))
+
+
+def cs_sum(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Sum of the members."""
+    return _values(SUM, operands, context, out)
+
+
+def cs_count(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Number of the members."""
+    return _values(COUNT, operands, context, out)

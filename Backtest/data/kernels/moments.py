@@ -1,0 +1,236 @@
+"""Mean-based statistics and the third and fourth moments of a window, in `rolling`'s blocks.
+
+Sums of third and fourth powers about a fixed value lose n^2 times more digits than sums of squares do, so the higher
+moments are central from the start: they grow by one value at a time and merge by the formulas of Pebay (2008).
+"""
+
+# Numba infers the types of compiled functions from their arguments.
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+
+from . import direct
+from .context import Context, Floats, Operand, window_of
+from .finish import blank_infinite
+from .lagged import LOGRET, lags
+
+DISTANCE, RATIO, NORM = range(3)
+SKEW, KURTOSIS, MOMENT = range(3)
+HIGHEST = 4
+NO_LIMIT = 2**31 - 1
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _suffixes_of_two(x, age, first, last, s, shift, alive, centred):
+    """Leave in s[:, i] the number, sum and sum of squares of rows first+i..last-1, about the last valid value."""
+    rows, columns = last - first, x.shape[1]
+    s[:, rows] = 0.0
+    shift[:] = 0.0
+    alive[:] = 1.0
+    for i in range(rows - 1, -1, -1):
+        for b in range(columns):
+            v, a = x[first + i, b], age[first + i, b]
+            ok = (v == v) & (a > 0) & (alive[b] > 0.0)
+            shift[b] = v if centred & ok & (s[0, i + 1, b] == 0.0) else shift[b]
+            u = v - shift[b] if ok else 0.0
+            s[0, i, b] = s[0, i + 1, b] + (1.0 if ok else 0.0)
+            s[1, i, b] = s[1, i + 1, b] + u
+            s[2, i, b] = s[2, i + 1, b] + u * u
+            alive[b] = alive[b] if a > 1 else 0.0
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _of_two(mode, na, a1, a2, ca, nb, b1, b2, cb, v):
+    """Return the statistic of a suffix (a) and a prefix (b) with sums about ca and cb; v is the present value."""
+    if mode == NORM:
+        return math.sqrt(a2 + b2)
+    ma, mb = a1 / max(na, 1.0), b1 / max(nb, 1.0)
+    m2 = max(a2 - a1 * ma, 0.0) + max(b2 - b1 * mb, 0.0)
+    n, ref, rel = na + nb, cb, mb
+    if nb == 0.0:
+        ref, rel = ca, ma
+    elif na > 0.0:
+        delta = (ca - cb) + (ma - mb)
+        rel = mb + delta * (na / n)
+        m2 += delta * delta * (na * nb / n)
+    if mode == DISTANCE:
+        return (v - ref) - rel
+    return (ref + rel) / math.sqrt(m2 / (n - 1.0)) if n > 1.0 and m2 > 0.0 else np.nan
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def two(x, age, out, d, min_valid, min_age, phase, mode):
+    """Distance from the mean, mean over standard deviation, or root of the sum of squares of each window."""
+    rows, columns = x.shape
+    s, p = np.zeros((3, min(d, rows) + 1, columns)), np.empty((3, columns))
+    shift, suffix_shift, alive = np.zeros(columns), np.zeros(columns), np.empty(columns)
+    centred = mode != NORM
+    have = 0
+    for begin in range(-phase, rows, d):
+        first, last = max(begin, 0), min(begin + d, rows)
+        p[:] = 0.0
+        for t in range(first, last):
+            i = max(t - d + 1, 0) - (first - have)
+            oldest = t + 1 if t < d - 1 else NO_LIMIT
+            for b in range(columns):
+                v, a = x[t, b], age[t, b]
+                ok, keep = (v == v) & (a > 0), a != 1
+                before = p[0, b] if keep else 0.0
+                shift[b] = v if centred & ok & (before == 0.0) else shift[b]
+                u = v - shift[b] if ok else 0.0
+                p[0, b] = before + (1.0 if ok else 0.0)
+                p[1, b] = (p[1, b] if keep else 0.0) + u
+                p[2, b] = (p[2, b] if keep else 0.0) + u * u
+                na = s[0, i, b] if a > t - first + 1 else 0.0
+                r = np.nan
+                if (a >= min_age) & (a <= oldest) & (na + p[0, b] >= min_valid):
+                    a1, a2 = (s[1, i, b], s[2, i, b]) if na > 0.0 else (0.0, 0.0)
+                    r = _of_two(mode, na, a1, a2, suffix_shift[b], p[0, b], p[1, b], p[2, b], shift[b], v)
+                out[t, b] = r
+        have = last - first
+        _suffixes_of_two(x, age, first, last, s, suffix_shift, alive, centred)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _grow(m, b, u):
+    """Add u to the number, mean and central moments m[:, b]."""
+    n = m[0, b]
+    delta = u - m[1, b]
+    part = delta / (n + 1.0)
+    square = part * part
+    term = delta * part * n
+    m[4, b] += term * square * (n * n - n + 1.0) + 6.0 * square * m[2, b] - 4.0 * part * m[3, b]
+    m[3, b] += term * part * (n - 1.0) - 3.0 * part * m[2, b]
+    m[2, b] += term
+    m[1, b] += part
+    m[0, b] = n + 1.0
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _suffixes_of_four(x, age, first, last, s, shift, alive):
+    """Leave in s[i] the number, mean (about the last valid value) and central moments of rows first+i..last-1."""
+    rows, columns = last - first, x.shape[1]
+    s[rows] = 0.0
+    alive[:] = 1.0
+    for i in range(rows - 1, -1, -1):
+        s[i] = s[i + 1]
+        for b in range(columns):
+            v, a = x[first + i, b], age[first + i, b]
+            if alive[b] > 0.0 and a > 0 and v == v:
+                if s[i, 0, b] == 0.0:
+                    shift[b] = v
+                _grow(s[i], b, v - shift[b])
+            if a <= 1:
+                alive[b] = 0.0
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _shape(mode, k, n, m2, m3, m4):
+    """Return the statistic of n values with central moments (sums) m2, m3, m4."""
+    if mode == MOMENT:
+        return (m2 if k == 2 else (m3 if k == 3 else m4)) / n
+    if not m2 > 0.0 or n <= (2.0 if mode == SKEW else 3.0):
+        return np.nan
+    if mode == SKEW:
+        deviation = math.sqrt(m2 / n)
+        return math.sqrt(n * (n - 1.0)) / (n - 2.0) * (m3 / n / deviation / deviation / deviation)
+    return (n - 1.0) / ((n - 2.0) * (n - 3.0)) * ((n + 1.0) * (n * m4 / m2 / m2) - 3.0 * (n - 1.0))
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def four(x, age, out, d, min_valid, min_age, phase, mode, k):
+    """Skewness, kurtosis or k-th central moment of each window."""
+    rows, columns = x.shape
+    s, p = np.zeros((min(d, rows) + 1, 5, columns)), np.empty((5, columns))
+    shift, suffix_shift, alive = np.zeros(columns), np.zeros(columns), np.empty(columns)
+    have = 0
+    for begin in range(-phase, rows, d):
+        first, last = max(begin, 0), min(begin + d, rows)
+        p[:] = 0.0
+        for t in range(first, last):
+            i = max(t - d + 1, 0) - (first - have)
+            oldest = t + 1 if t < d - 1 else NO_LIMIT
+            for b in range(columns):
+                v, a = x[t, b], age[t, b]
+                if a == 1:
+                    p[:, b] = 0.0
+                if a > 0 and v == v:
+                    if p[0, b] == 0.0:
+                        shift[b] = v
+                    _grow(p, b, v - shift[b])
+                na, nb = s[i, 0, b] if a > t - first + 1 else 0.0, p[0, b]
+                n = na + nb
+                r = np.nan
+                if a >= min_age and a <= oldest and n >= min_valid:
+                    m2, m3, m4 = p[2, b], p[3, b], p[4, b]
+                    if na > 0.0:
+                        a2, a3, a4 = s[i, 2, b], s[i, 3, b], s[i, 4, b]
+                        # How far each side's mean lies from the mean of both.
+                        delta = (suffix_shift[b] - shift[b]) + (s[i, 1, b] - p[1, b]) if nb > 0.0 else 0.0
+                        e, f = delta * (nb / n), -delta * (na / n)
+                        m4 += a4 + 4.0 * (e * a3 + f * m3) + 6.0 * (e * e * a2 + f * f * m2) + na * e**4 + nb * f**4
+                        m3 += a3 + 3.0 * (e * a2 + f * m2) + na * e**3 + nb * f**3
+                        m2 += a2 + na * e * e + nb * f * f
+                    r = _shape(mode, k, n, m2, m3, m4)
+                out[t, b] = r
+        have = last - first
+        _suffixes_of_four(x, age, first, last, s, suffix_shift, alive)
+
+
+def _two(mode: int, x: Operand, literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    w = window_of(literals, context)
+    two(x, context.age, out, w.bars, w.min_valid, w.min_age, w.phase, mode)
+    return blank_infinite(out, context)
+
+
+def _four(mode: int, k: int, x: Operand, literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    w = window_of(literals, context)
+    four(x, context.age, out, w.bars, w.min_valid, w.min_age, w.phase, mode, k)
+    return blank_infinite(out, context)
+
+
+def ts_av_diff(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Distance of the present value from the mean."""
+    return _two(DISTANCE, operands[0], literals, context, out)
+
+
+def ts_ir(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Mean over standard deviation (ddof 1)."""
+    return _two(RATIO, operands[0], literals, context, out)
+
+
+def ts_l2_norm(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Root of the sum of squares."""
+    return _two(NORM, operands[0], literals, context, out)
+
+
+def ts_realized_vol(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Root of the sum of squared one-bar log returns."""
+    change = np.empty_like(out)
+    undefined = lags(operands[0], context.age, change, 1, LOGRET, context.own_row)
+    return int(undefined) + _two(NORM, change, literals, context, out)
+
+
+def ts_skew(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Bias-corrected skewness."""
+    return _four(SKEW, 0, operands[0], literals, context, out)
+
+
+def ts_kurt(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Bias-corrected excess kurtosis."""
+    return _four(KURTOSIS, 0, operands[0], literals, context, out)
+
+
+def ts_moment(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """k-th central moment; beyond the fourth by a second pass over the window."""
+    k = int(literals["k"])
+    if k <= HIGHEST:
+        return _four(MOMENT, k, operands[0], literals, context, out)
+    return direct.central(k, operands[0], literals, context, out)
