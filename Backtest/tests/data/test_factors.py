@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from Backtest.data.dsl import engine
@@ -227,3 +228,19 @@ def test_empty_panels(tmp_path: Path) -> None:
     plan, panel = plan_of(tmp_path, ACROSS), small_panel(100, 3)
     assert computed(plan, panel.rows(0, 50, warmup=50)).values["mom"].shape == (0, 3)
     assert computed(plan, panel.columns(())).values["mom"].shape == (100, 0)
+
+
+def test_only_tradable_members_take_part_in_cross_sections(tmp_path: Path) -> None:
+    """DESIGN's population by hand: pandas ranks and means over the members that can be traded, nobody else."""
+    panel = small_panel(120, 5)
+    member = panel.member.copy()
+    member[:, 4] = False  # loaded for a factor, not asked for
+    panel = dataclasses.replace(panel, member=member)
+    plan = plan_of(tmp_path, {"place": "cs_rank(close)", "middle": "close - cs_demean(close)"})
+    values = computed(plan, panel).values
+    population = member & panel.tradable
+    assert (panel.exists & member & ~population).sum() >= 3  # bars without volume are there to be left out
+    close = pd.DataFrame(np.where(population, panel.fields["close"], np.nan))
+    np.testing.assert_allclose(values["place"], close.rank(axis=1, pct=True).to_numpy(), rtol=1e-15)
+    expected = np.where(population, close.mean(axis=1).to_numpy()[:, None], np.nan)
+    np.testing.assert_allclose(values["middle"], expected, rtol=1e-12)

@@ -635,7 +635,10 @@ def test_a_mutated_file_is_refused_or_equal_or_reported(tmp_path_factory, clean,
         assert "\n" not in str(error)
         return
     assert same_bars(got, clean) or got.findings
-    # whatever is kept beside the findings is what the clean file has at that time
+    # Whatever is kept beside the findings is what the clean file has at that time, unless a bar was given its
+    # neighbour's time and the neighbour taken away: nothing in the file tells that.
+    if any(what == "copy cell" for what, _, _ in mutations):
+        return
     kept = np.isin(clean.index, got.index)
     if not kinds(got).keys() & {"price_outliers", "volume_outliers", "zero_volume"}:
         assert got.fields["close"].tolist() == clean.fields["close"][kept].tolist()
