@@ -24,14 +24,24 @@ DIVERGED = 1
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(prog="python -m Backtest.analyze_run", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m Backtest.analyze_run",
+        description=__doc__,
+        epilog="Exit codes: 0 done, with --verify: equal; 1 with --verify: a number differs; 2 refused, the reason is "
+        "on stderr; 130 and 143 stopped.",
+    )
     modes = parser.add_mutually_exclusive_group(required=True)
     modes.add_argument("--run-id", metavar="ID", help="show a run's metrics")
     modes.add_argument("--list", action="store_true", help="show all runs")
     modes.add_argument("--compare", nargs=2, metavar=("A", "B"), help="show two runs side by side")
     modes.add_argument(
-        "--verify", metavar="ID", help="compute a run again from prices and factors; exit 1 if it differs"
+        "--verify",
+        metavar="ID",
+        help="compute a run again from the klines and the factor files with the settings in its run_context.json, and "
+        "compare orders.csv, equity_curve.csv, positions.csv, trades.json and metrics.json number by number (to 1e-9); "
+        "factor values are read and hashed, not computed again; plots, report.html and logs.txt are not compared",
     )
+    modes.add_argument("--metrics", action="store_true", help="print every metric with its unit and formula")
     parser.add_argument("--sort", metavar="METRIC", help="with --list: by a metric of metrics.json, the best first")
     parser.add_argument("--plot", action="store_true", help="with --run-id: draw the plots and the report again")
     parser.add_argument(
@@ -55,6 +65,10 @@ def main(arguments: argparse.Namespace) -> int:
         raise SettingsError("--sort goes with --list")
     if arguments.plot and not arguments.run_id:
         raise SettingsError("--plot goes with --run-id")
+    if arguments.metrics:
+        facts, text, code = described()
+        print(json_text(facts) if arguments.json else text + "\n", end="")
+        return code
     core, given = load_core(), arguments.results_root
     root = resolve(core.results_root) if given is None else given.absolute()
     if arguments.list:
@@ -74,6 +88,16 @@ def open_run(root: Path, run_id: str) -> Run:
     from Backtest.results import find_run, read_run
 
     return read_run(find_run(root, run_id))
+
+
+def described() -> tuple[Any, str, int]:
+    """Return the table of metrics as facts and as text."""
+    from dataclasses import asdict
+
+    from Backtest.metrics import METRICS
+    from Backtest.runs.text import metrics_text
+
+    return [asdict(row) for row in METRICS.values()], metrics_text(), 0
 
 
 def listed(root: Path, by: str | None) -> tuple[Any, str, int]:

@@ -107,12 +107,23 @@ def caret_lines(text: str, offset: int, width: int = CARET_WIDTH) -> str:
     return f"    {shown}\n    {' ' * (offset - begin)}^"
 
 
+SHORTEST_PART = 3
+"""Letters from which a part of a name tells which name is meant."""
+
+
 def did_you_mean(name: str, allowed: Iterable[str], limit: int = 3) -> str:
-    """Return ``"; did you mean 'a' or 'b'?"`` for the names nearest to `name`, else ``""``."""
+    """Return ``"; did you mean 'a' or 'b'?"`` for the names nearest to `name`, else ``""``.
+
+    Names that begin with `name` come first, then those that hold it, then those spelled alike.
+    """
     from difflib import get_close_matches
 
     by_fold = {candidate.casefold(): candidate for candidate in sorted(allowed)}
-    near = [by_fold[fold] for fold in get_close_matches(name.casefold(), by_fold, limit, 0.6)]
+    wanted = name.casefold()
+    holding = [fold for fold in by_fold if wanted in fold] if len(wanted) >= SHORTEST_PART else []
+    holding.sort(key=lambda fold: (not fold.startswith(wanted), len(fold), fold))
+    folds = [*holding, *get_close_matches(wanted, by_fold, limit, 0.6)]
+    near = [by_fold[fold] for fold in dict.fromkeys(folds)][:limit]
     if not near:
         return ""
     return "; did you mean " + " or ".join(f"'{candidate}'" for candidate in near) + "?"

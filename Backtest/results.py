@@ -11,7 +11,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -133,28 +133,61 @@ def remove_run(folder: Path) -> None:
 def run_folders(results_root: Path) -> dict[str, Path]:
     """Return run id -> folder of every published run, sorted by id (hence by age)."""
     found: dict[str, Path] = {}
-    if not results_root.is_dir():
-        return found
-    for home in sorted(results_root.iterdir()):
-        if not (NAME.fullmatch(home.name) and home.is_dir()):
-            continue
-        for folder in home.iterdir():
-            if NAME.fullmatch(folder.name) and all((folder / name).is_file() for name in REQUIRED):
-                found[folder.name] = folder
+    for folder in _named_folders(results_root):
+        if not missing_files(folder):
+            found[folder.name] = folder
     return dict(sorted(found.items()))
 
 
+def incomplete_runs(results_root: Path) -> dict[str, Path]:
+    """Return name -> folder of everything that has files of a run but not all: someone took them away."""
+    found = {
+        folder.name: folder for folder in _named_folders(results_root) if 0 < len(missing_files(folder)) < len(REQUIRED)
+    }
+    return dict(sorted(found.items()))
+
+
+def missing_files(folder: Path) -> list[str]:
+    """Return the REQUIRED files that a folder does not hold."""
+    return [name for name in REQUIRED if not (folder / name).is_file()]
+
+
+def incomplete_words(folder: Path) -> str:
+    """Return what an incomplete run folder lacks, in words."""
+    missing = missing_files(folder)
+    return f"run folder {folder} is incomplete: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+
+
+def _named_folders(results_root: Path) -> Iterator[Path]:
+    """Yield every ``<results_root>/<strategy>/<name>`` that a run could be."""
+    homes = sorted(results_root.iterdir()) if results_root.is_dir() else []
+    for home in homes:
+        if NAME.fullmatch(home.name) and home.is_dir():
+            yield from (folder for folder in home.iterdir() if NAME.fullmatch(folder.name))
+
+
 def find_run(results_root: Path, run_id: str) -> Path:
-    """Return the folder of a run, given its id or an unambiguous beginning of it; nearest ids are suggested."""
+    """Return the folder of a run, given its id or an unambiguous beginning of it.
+
+    Raises
+    ------
+    RunError
+        No run, more than one, or one that lacks a file; nearest ids are suggested.
+    """
     check_name("run id", run_id)
-    folders = run_folders(results_root)
-    if run_id in folders:
-        return folders[run_id]
-    begun = [name for name in folders if name.startswith(run_id)]
+    broken = incomplete_runs(results_root)
+    folders = run_folders(results_root) | broken
+    begun = [run_id] if run_id in folders else [name for name in folders if name.startswith(run_id)]
     if len(begun) == 1:
+        if begun[0] in broken:
+            raise RunError(incomplete_words(broken[begun[0]]))
         return folders[begun[0]]
     if begun:
-        raise RunError(f"run id {run_id!r} begins {len(begun)} runs: {', '.join(begun[-RECENT:])}; give more of it")
+        more = f" and {len(begun) - RECENT} more" if len(begun) > RECENT else ""
+        shown = ", ".join(sorted(begun)[-RECENT:])
+        raise RunError(f"run id {run_id!r} begins {len(begun)} runs: {shown}{more}; give more of it")
+    if not results_root.is_dir():
+        raise RunError(f"results folder {results_root} does not exist; make a run first, or give --results-root")
     if not folders:
         raise RunError(f"run id {run_id!r} is not known: {results_root} holds no run; see --results-root")
     hint = did_you_mean(run_id, folders) or f"; the latest are {', '.join(list(folders)[-RECENT:])}"
@@ -170,6 +203,11 @@ def read_run(folder: Path) -> Run:
     if not {"name", "source", "params"} <= set(context["strategy"]):
         raise RunError(f"{folder / CONTEXT}: strategy lacks name, source or params; the run folder is damaged")
     return Run(folder, context, read_json(folder / METRICS_FILE))
+
+
+def was_ruined(context: Mapping[str, Any]) -> bool:
+    """Tell from run_context.json whether equity reached zero; runs made before this was kept say no."""
+    return bool(context.get("ruined", False))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -20,22 +20,30 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run_backtest.py",
         description=__doc__,
-        epilog="Defaults stand in config/core.yaml and config/strategies/<strategy>.yaml; flags override them.",
+        epilog="Defaults stand in config/core.yaml and config/strategies/<strategy>.yaml; flags override them. The "
+        "parameters of topk, longshort and signal are described line by line in their yaml, those of your own class "
+        "are its Backtrader params. Of your own class orders.csv holds what was filled, and what was rejected for "
+        "margin; orders that were cancelled, expired or never filled are left out (the docstring of "
+        "Backtest/engine/backtrader/user.py says what the class sees). Exit codes: 0 published; 1 published without "
+        "the symbols that Stage A refused, each named; 2 refused, nothing published, the reason is on stderr; "
+        "130 and 143 stopped.",
     )
     add = parser.add_argument
     add("--factor-set", required=True, metavar="NAME", help="factor set that Stage A made")
-    add("--strategy", required=True, metavar="NAME", help="topk, longshort, signal, or module:Class of your own")
+    add("--strategy", required=True, metavar="NAME", help="topk, longshort, signal, or module:Class of your own "
+        "(with --allow-module)")  # fmt: skip
     add("--timeframe", required=True, metavar="TF", help="bar length of the factor set, e.g. 15m, 2H, 4h, 1d")
-    add("--param", action="append", default=[], metavar="KEY=VALUE", help="strategy parameter; may be repeated")
+    add("--param", action="append", default=[], metavar="KEY=VALUE", help="strategy parameter, e.g. factor=mfi14; may "
+        "be repeated")  # fmt: skip
     add("--start", metavar="TIME", help="first bar, UTC, e.g. 2021-01-01 (default: the factor set's)")
     add("--end", metavar="TIME", help="bars that open before this time (default: the factor set's)")
-    add("--symbols", nargs="+", metavar="SYMBOL", help='BTCUSDT,ETHUSDT or "@file" (default: the factor set\'s)')
+    add("--symbols", nargs="+", metavar="SYMBOL", help='BTCUSDT,ETHUSDT or "@file"; all or left out: the factor set\'s')
     add("--dsl-path", type=Path, metavar="FILE", help="recipe that the factor set must have been made from")
     add("--data-root", type=Path, metavar="DIR", help="prices (default: where Stage A read them)")
     add("--datahub-root", type=Path, metavar="DIR", help="where the factor set lies")
     add("--results-root", type=Path, metavar="DIR", help="where the run folder goes")
     add("--config", type=Path, metavar="FILE", help="settings instead of config/core.yaml")
-    add("--log-level", choices=LEVELS, help="how much the log file says")
+    add("--log-level", type=str.upper, choices=LEVELS, help="how much the log file says")
     add("--allow-module", action="append", metavar="MODULE", help="module whose strategy class may be run")
     add("--overwrite", action="store_true", help="remove earlier runs of the very same experiment afterwards")
     return parser

@@ -44,7 +44,7 @@ FACTOR_METADATA = "factor_metadata.json"
 
 
 def simulate(settings: BacktestSettings) -> dict[str, Any]:
-    """Run Stage B and return its summary: ``status run_id path metrics`` and, where there are any, ``refused``."""
+    """Run Stage B and return its summary: ``status run_id path metrics``, then ``ruined`` and ``refused`` where so."""
     request = settings.request
     log = log_path(resolve(request.core.log_root), f"backtest_{request.choice.name}")
     with run_log(log, request.core.log_level):
@@ -75,7 +75,9 @@ def _simulate(settings: BacktestSettings, log: Path) -> dict[str, Any]:
     if settings.overwrite:
         replace_earlier(settings.results_root, folder, context["experiment_sha256"])
     LOGGER.info("published %s", folder)
-    summary = {"status": "ok", "run_id": run_id, "path": str(folder), "metrics": outcome.metrics}
+    summary: dict[str, Any] = {"status": "ok", "run_id": run_id, "path": str(folder), "metrics": outcome.metrics}
+    if outcome.record.ruined:
+        summary |= {"ruined": True}
     return summary | ({"status": "symbols_refused", "refused": dict(inputs.refused)} if inputs.refused else {})
 
 
@@ -140,6 +142,7 @@ def context_of(settings: BacktestSettings, inputs: RunInputs, outcome: Outcome, 
         created_at=utc_now(),
         start=str(outcome.metrics["start"]),
         end=str(outcome.metrics["end"]),
+        ruined=outcome.record.ruined,
         arguments=settings.arguments,
         warnings=(*inputs.notes, *outcome.record.warnings),
     )

@@ -80,7 +80,7 @@ class Costs:
         if not (math.isfinite(self.lot_step) and self.lot_step > 0):
             raise SettingsError(f"lot_step is {self.lot_step!r}; a positive number is allowed")
         if self.on_rejected not in ON_REJECTED:
-            near = did_you_mean(str(self.on_rejected), ON_REJECTED)
+            near = did_you_mean(str(self.on_rejected), ON_REJECTED) or ";"
             raise SettingsError(f"on_rejected is {self.on_rejected!r}{near} allowed: {', '.join(ON_REJECTED)}")
 
     def lot_step_of(self, symbol: str) -> float:

@@ -13,6 +13,8 @@ from .orders import Intent
 DUST = 1e-9
 """Relative: an unfilled rest below it is rounding of the broker's, not a rejected part."""
 
+SCALE_HINT = "; the setting on_rejected: scale shrinks opening buys to the cash instead"
+
 
 class Journal:
     """Holdings, equity and orders, bar by bar. A column holds at most one of its episodes at a time."""
@@ -123,8 +125,11 @@ class Journal:
         slipped = opened * (1 - self.costs.slippage)
         return max(slipped, float(episode.low[row])) if self.costs.slippage_capped else slipped
 
-    def record(self, ruined: bool, warnings: tuple[str, ...]) -> RunRecord:
-        """Return the record of the run; ruin and rejected orders are added to what the log must say."""
+    def record(self, ruined: bool, warnings: tuple[str, ...], *, scalable: bool = False) -> RunRecord:
+        """Return the record of the run; ruin and rejected orders are added to what the log must say.
+
+        `scalable` says that ``on_rejected: scale`` would have had an effect: the log then points to it.
+        """
         ruin = ("equity reached zero: the run was ended and what could be traded was closed",) if ruined else ()
         marks = np.full(self._sizes.shape, np.nan)
         for place, episode in enumerate(self.episodes):
@@ -139,14 +144,16 @@ class Journal:
             marks=marks,
             orders=tuple(self.orders),
             ruined=ruined,
-            warnings=(*warnings, *ruin, *self._rejections()),
+            warnings=(*warnings, *ruin, *self._rejections(scalable)),
         )
 
-    def _rejections(self) -> tuple[str, ...]:
+    def _rejections(self, scalable: bool) -> tuple[str, ...]:
         counts: dict[str, int] = {}
         for order in self.orders:
             if order.status == "rejected":
                 counts[order.detail] = counts.get(order.detail, 0) + 1
         if not counts:
             return ()
-        return ("rejected orders: " + ", ".join(f"{count} {detail}" for detail, count in sorted(counts.items())),)
+        hint = SCALE_HINT if scalable and "margin" in counts else ""
+        words = ", ".join(f"{count} {detail}" for detail, count in sorted(counts.items()))
+        return (f"rejected orders: {words}{hint}",)

@@ -62,6 +62,7 @@ def report_html(
         worst=closed[: -SHOWN_TRADES - 1 : -1],
         trips=len(trades),
         notes=notes,
+        ruined=bool(context.get("ruined", False)),
     )
 
 

@@ -23,12 +23,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 
 def metric_words(name: str, value: Any) -> str:
-    """Return a metric's value for people: percent for fractions, thousands for money, a dash for null."""
+    """Return a metric's value for people: percent for fractions, thousands for money, days, a dash for null."""
     row = METRICS.get(name, Metric(name, "", "ratio"))
     if value is None:
         return MISSING
     if isinstance(value, str):
-        return value
+        return value[:10] if row.unit == "time" else value
     if row.unit == "fraction":
         return f"{100 * value:,.2f} %"
     if row.unit == "count":

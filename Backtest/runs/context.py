@@ -33,6 +33,7 @@ def run_context(
     created_at: str,
     start: str,
     end: str,
+    ruined: bool,
     arguments: Mapping[str, Any],
     warnings: tuple[str, ...],
 ) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def run_context(
         "symbols": list(inputs.symbols),
         "refused": dict(inputs.refused),
         "synthetic": inputs.metadata["synthetic"],
+        "ruined": ruined,
         "arguments": dict(arguments),
         "settings": asdict(request.core),
         "instruments": {name: asdict(limits) for name, limits in request.instruments.items()},

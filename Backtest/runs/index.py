@@ -15,7 +15,7 @@ from ..errors import RunError
 from ..files import Locked, one_writer, write_json
 from ..logs import LOGGER
 from ..metrics import METRICS
-from ..results import Run, read_run, run_folders
+from ..results import Run, incomplete_runs, incomplete_words, read_run, run_folders, was_ruined
 
 INDEX = "index.json"
 LOCK_SECONDS = 60.0
@@ -23,7 +23,7 @@ LOCK_SECONDS = 60.0
 
 KEYS = (
     "run_id", "strategy", "created_at", "start", "end", "timeframe", "factor_set", "symbols", "params", "metrics",
-    "path",
+    "path", "ruined",
 )  # fmt: skip
 
 Entry = dict[str, Any]
@@ -44,9 +44,19 @@ def update_index(results_root: Path) -> list[Entry]:
 
 
 def list_runs(results_root: Path) -> list[Entry]:
-    """Return the entries of every run, oldest first; repairs the index where the root can be written."""
+    """Return the entries of every run, oldest first; repairs the index where the root can be written.
+
+    A root without runs is left as it is: nothing is written there.
+
+    Raises
+    ------
+    RunError
+        There is no such folder.
+    """
     if not results_root.is_dir():
-        return []
+        raise RunError(f"results folder {results_root} does not exist; make a run first, or give --results-root")
+    if not run_folders(results_root) and not _stored(results_root / INDEX):
+        return _current(results_root, [])
     try:
         return update_index(results_root)
     except OSError:
@@ -72,6 +82,8 @@ def _current(results_root: Path, stored: list[Entry]) -> list[Entry]:
             entries.append(known.get(path) or entry_of(read_run(folder), path))
         except (RunError, KeyError) as error:
             LOGGER.warning("%s is left out of the index: %s", folder, error)
+    for folder in incomplete_runs(results_root).values():
+        LOGGER.warning("%s; it is left out of the index", incomplete_words(folder))
     return sorted(entries, key=lambda entry: (entry["created_at"], entry["run_id"]))
 
 
@@ -90,4 +102,5 @@ def entry_of(run: Run, path: str) -> Entry:
         "params": context["strategy"]["params"],
         "metrics": {name: run.metrics.get(name) for name in METRICS},
         "path": path,
+        "ruined": was_ruined(context),
     }

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from .request import RunRequest
 
 KLINES_CACHE = "klines"
 LAYOUT_SETTINGS = ("klines_folder", "file_pattern")
+NOT_NOTED = (None, None)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class RunInputs:
     data_root
         Where the prices were read.
     sources
-        Symbol -> path and SHA-256 of the klines file, and the digest of the bars used.
+        Symbol -> path and SHA-256 of the klines file, the digest of the bars used, the decision about the file's
+        last bar and the open time of the last bar kept: with these two the same bars are made again.
     refused
         Asked symbols that Stage A refused, with its reason.
     notes
@@ -95,6 +97,7 @@ def load_inputs(request: RunRequest) -> RunInputs:
         return load_inputs(request)  # Stage A published another generation meanwhile: nothing checked so far counts
     bars, changed = run_bars(request, values.metadata, root, symbols=symbols, core=core)
     benchmark, extra, missing = benchmark_bars(request, root, symbols=symbols, core=core)
+    unused = [*unmatched_instruments(request, root)]
     left_out = [f"{symbol} is left out, Stage A refused it: {why}" for symbol, why in refused.items()]
     panel = build_panel(
         [*bars, *extra],
@@ -115,7 +118,7 @@ def load_inputs(request: RunRequest) -> RunInputs:
         data_root=data_root,
         sources={one.symbol: _source(one, panel) for one in [*bars, *extra]},
         refused=refused,
-        notes=(*own, *notes, *changed, *missing, *left_out),
+        notes=(*own, *notes, *changed, *missing, *left_out, *unused),
     )
 
 
@@ -195,6 +198,15 @@ def run_symbols(
     return symbols, left_out
 
 
+def unmatched_instruments(request: RunRequest, root: KlineRoot) -> Iterator[str]:
+    """Yield a note for each key of config/instruments.yaml that no klines file has: its limits apply to nothing."""
+    known = (*root.symbols, *root.clashes)
+    for name in request.instruments:
+        if name not in known:
+            near = did_you_mean(name, known)
+            yield f"config/instruments.yaml: {name!r} is no symbol of {root.folder}; its limits are not used{near}"
+
+
 def volatility_bars(request: RunRequest) -> int:
     """Return the bars before the window that the strategy's trailing volatility needs."""
     strategy = request.choice.strategy
@@ -223,8 +235,9 @@ def run_bars(
         facts = metadata["files"][symbol]
         after = request.timeframe.index(parse_time(facts["end"])) + 1
         end = request.timeframe.open_ns(after)
+        decision = facts.get("last_bar") or request.last_bars.get(symbol, NOT_NOTED)[0]
         try:
-            one = _load(request, root, symbol, core=core, last_bar=facts.get("last_bar"), end=end)
+            one = _load(request, root, symbol, core=core, last_bar=decision, end=end)
         except SymbolRefused as error:
             raise RunError(f"prices of {symbol} cannot be used: {error.reason}") from None
         changed = one.source.sha256 != facts["source_sha256"]
@@ -269,7 +282,9 @@ def benchmark_bars(
         (symbol,) = resolve_symbols(root, [core.benchmark])
         if symbol in symbols:
             return symbol, [], []
-        return symbol, [_load(request, root, symbol, core=core)], []
+        decision, last = request.last_bars.get(symbol, NOT_NOTED)
+        end = None if last is None else parse_time(last) + request.timeframe.ns
+        return symbol, [_load(request, root, symbol, core=core, last_bar=decision, end=end)], []
     except DataError as error:
         return None, [], [f"the benchmark column is empty: {error}"]
 
@@ -292,4 +307,6 @@ def _source(bars: SymbolBars, panel: Panel) -> dict[str, str]:
         "path": bars.source.path,
         "sha256": bars.source.sha256,
         "bars_sha256": bars_sha256(bars, first, first + panel.shape[0]),
+        "last_bar": bars.last_bar,
+        "end": time_words(panel.timeframe.open_ns(int(bars.index[-1]))),
     }

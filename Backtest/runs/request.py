@@ -9,7 +9,7 @@ import math
 import re
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from ..names import check_name
 from ..settings import PROJECT_ROOT, CoreSettings, build, load_core, read_mapping, resolve
 
 if TYPE_CHECKING:
+    from ..data.bars import LastBar
     from ..engine.costs import Instrument
     from ..strategies.base import Strategy
 
@@ -72,6 +73,9 @@ class RunRequest:
         Where the factor set lies.
     dsl_path
         Recipe that the factor set must have been made from; None: not compared.
+    last_bars
+        Symbol -> the decision about its last bar and the open time of the last bar used, as an earlier run noted
+        them; None where it did not. Empty: Stage A's for its symbols, the setting's for the benchmark.
     """
 
     core: CoreSettings
@@ -85,6 +89,7 @@ class RunRequest:
     data_root: Path | None
     datahub_root: Path
     dsl_path: Path | None = None
+    last_bars: Mapping[str, tuple[LastBar | None, str | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -224,6 +229,10 @@ def request_of(context: Mapping[str, Any], *, allow_modules: tuple[str, ...]) ->
             end=parse_time(context["end"]),
             data_root=resolve(context["inputs"]["data_root"]),
             datahub_root=resolve(context["inputs"]["datahub_root"]),
+            last_bars={
+                symbol: (facts.get("last_bar"), facts.get("end"))
+                for symbol, facts in context["inputs"]["klines"].items()
+            },
         )
     except (KeyError, TypeError, AttributeError) as error:
         run_id = context.get("run_id")

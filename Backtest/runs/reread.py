@@ -16,7 +16,7 @@ from ..errors import RunError
 from ..files import write_bytes, write_text
 from ..report.html import report_html
 from ..report.plots import Subject, draw_all
-from ..results import Run
+from ..results import Run, was_ruined
 from .outcome import Outcome, read_table
 
 
@@ -40,7 +40,16 @@ def reread(run: Run) -> Outcome:
         raise RunError(
             f"{run.folder}: {error.args[0]} is in one file and not in another; the folder is damaged"
         ) from None
-    record = RunRecord(stamps, symbols, _numbers(curve, "equity"), _numbers(curve, "cash"), sizes, marks, orders)
+    record = RunRecord(
+        timestamp=stamps,
+        symbols=symbols,
+        equity=_numbers(curve, "equity"),
+        cash=_numbers(curve, "cash"),
+        sizes=sizes,
+        marks=marks,
+        orders=orders,
+        ruined=was_ruined(run.context),
+    )
     benchmark = _numbers(curve, "benchmark")
     return Outcome(
         record=record,

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import SettingsError, did_you_mean
 from ..metrics import METRICS
 from ..report.words import GROUPS, label, metric_words, param_words
-from ..results import Run
+from ..results import Run, was_ruined
 from .index import Entry
 
 LISTED = ("total_return", "annualized_return", "sharpe_ratio", "max_drawdown", "num_trades")
@@ -41,6 +41,8 @@ def run_text(run: Run) -> str:
         ("window", f"{context['start']} to {context['end']}"),
         ("folder", str(run.folder)),
     ]
+    if was_ruined(context):
+        what.append(("outcome", "RUINED: equity reached zero and the run ended there"))
     if context.get("synthetic"):
         what.append(("prices", "synthetic market: no evidence for the strategy"))
     parts = [aligned(what, left=2)]
@@ -64,22 +66,38 @@ def sorted_entries(entries: Sequence[Entry], by: str | None) -> list[Entry]:
     if by in FACTS:
         return sorted(entries, key=lambda entry: str(entry[by]))
     if by not in METRICS:
-        raise SettingsError(f"--sort {by!r} is not a metric{did_you_mean(by, [*METRICS, *FACTS])} see metrics.json")
+        near = did_you_mean(by, [*METRICS, *FACTS]) or ";"
+        raise SettingsError(f"--sort {by!r} is not a metric{near} analyze_run --metrics lists them")
     present = [entry for entry in entries if entry["metrics"].get(by) is not None]
     absent = [entry for entry in entries if entry["metrics"].get(by) is None]
     return sorted(present, key=lambda entry: entry["metrics"][by], reverse=METRICS[by].better != "low") + absent
 
 
 def list_text(entries: Sequence[Entry], by: str | None) -> str:
-    """Return a table of runs, one a line; a metric that is sorted by gets a column."""
+    """Return a table of runs, one a line; a metric that is sorted by gets a column, and so does ruin where it was."""
     names = LISTED if by is None or by in LISTED or by not in METRICS else (by, *LISTED)
-    head = ("run_id", "strategy", "tf", "factor set", "start", "end", "symbols", *names)
+    ruin = ("ruined",) if any(entry["ruined"] for entry in entries) else ()
+    head = ("run_id", "strategy", "tf", "factor set", "start", "end", "symbols", *names, *ruin)
     rows = [head]
     for entry in sorted_entries(entries, by):
         metrics = [metric_words(name, entry["metrics"].get(name)) for name in names]
         facts = [entry["run_id"], entry["strategy"], entry["timeframe"], entry["factor_set"]]
-        rows.append((*facts, entry["start"][:10], entry["end"][:10], str(len(entry["symbols"])), *metrics))
+        ended = ("yes" if entry["ruined"] else "no",) * len(ruin)
+        rows.append((*facts, entry["start"][:10], entry["end"][:10], str(len(entry["symbols"])), *metrics, *ended))
     return aligned(rows, left=6) if len(rows) > 1 else "no runs yet"
+
+
+def metrics_text() -> str:
+    """Return every metric with its unit and formula, one a line."""
+    rows = [("metric", "unit", "formula"), *((row.name, row.unit, row.formula) for row in METRICS.values())]
+    return aligned(rows, left=3)
+
+
+def metrics_markdown() -> str:
+    """Return the same table as Markdown, for the README."""
+    rows = [(f"`{row.name}`", row.unit, row.formula.replace("|", "\\|")) for row in METRICS.values()]
+    lines = [("metric", "unit", "formula"), ("---", "---", "---"), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def comparison(left: Run, right: Run) -> dict[str, Any]:

@@ -27,8 +27,9 @@ def build_strategy(name: str, params: Mapping[str, str], yaml_values: Mapping[st
     """
     kind = STRATEGIES.get(name)
     if kind is None:
+        near = did_you_mean(name, STRATEGIES) or ";"
         known = f"allowed: {', '.join(STRATEGIES)}, or module:Class of an allowed module"
-        raise RunError(f"strategy {name!r} is not known{did_you_mean(name, STRATEGIES)} {known}")
+        raise RunError(f"strategy {name!r} is not known{near} {known}")
     types_by_name = typing.get_type_hints(kind)
     allowed = {field.name: types_by_name[field.name] for field in fields(kind)}  # type: ignore[arg-type]
     values = {key: value_of_yaml(name, key, value, allowed) for key, value in yaml_values.items()}
@@ -48,7 +49,7 @@ def accepted(annotation: Any) -> tuple[type, ...]:
 def known_types(where: str, key: str, allowed: Mapping[str, Any]) -> tuple[type, ...]:
     """Return the types of parameter `key`, or refuse it with the names that exist."""
     if key not in allowed:
-        near = did_you_mean(key, allowed)
+        near = did_you_mean(key, allowed) or ";"
         raise SettingsError(f"{where}: {key!r} is not a parameter{near} allowed: {', '.join(allowed)}")
     return accepted(allowed[key])
 

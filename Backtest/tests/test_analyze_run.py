@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from Backtest.report.plots import PLOTS
 from Backtest.report.words import GROUPS, metric_words
 from Backtest.results import run_folders
 from Backtest.run_backtest import command as backtest
-from Backtest.runs.text import aligned
+from Backtest.runs.text import aligned, metrics_markdown
 from Backtest.settings import PROJECT_ROOT
 from Backtest.tests.fake_market import Market, make_market
 
@@ -127,11 +128,73 @@ def test_an_unknown_metric_is_refused_with_a_suggestion(look):
     code, _, err = look("--list", "--sort", "sharp_ratio")
     assert code == 2
     assert "did you mean 'sharpe_ratio'" in err
+    assert "did you mean 'sharpe_ratio'" in look("--list", "--sort", "sharp")[2]
+    err = look("--list", "--sort", "qqq")[2]
+    assert "--sort 'qqq' is not a metric; analyze_run --metrics lists them" in err
+
+
+def test_the_metrics_are_listed_with_unit_and_formula(look):
+    code, out, _ = look("--metrics")
+    lines = out.splitlines()
+    assert (code, len(lines)) == (0, 1 + len(METRICS))
+    for line, row in zip(lines[1:], METRICS.values(), strict=True):
+        assert re.split("  +", line, maxsplit=2) == [row.name, row.unit, row.formula]
+    assert json.loads(look("--metrics", "--json")[1])[0] == {
+        "name": "initial_cash", "formula": "cash before the first bar", "unit": "quote", "better": "",
+    }  # fmt: skip
+
+
+def test_the_metrics_as_markdown():
+    lines = metrics_markdown().splitlines()
+    assert lines[:3] == [
+        "| metric | unit | formula |", "| --- | --- | --- |", "| `initial_cash` | quote | cash before the first bar |",
+    ]  # fmt: skip
+    assert len(lines) == 2 + len(METRICS)
+    assert all(len(re.split(r"(?<!\\)\|", line)) == 5 for line in lines)
+
+
+def test_a_run_that_lost_a_file_is_told_by_every_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("Backtest.simulate.draw_all", lambda *_: {})
+    market = make_market(tmp_path)
+    for k in ("1", "2"):
+        assert backtest(market.arguments("--param", f"k={k}")) == 0
+    whole, broken = run_folders(market.results).values()
+    (broken / "orders.csv").unlink()
+    capsys.readouterr()
+    said = f"run folder {broken} is incomplete: orders.csv is missing"
+    for words in (("--run-id", broken.name), ("--verify", broken.name), ("--compare", whole.name, broken.name)):
+        assert command([*words, "--results-root", str(market.results)]) == 2
+        assert capsys.readouterr().err == f"error: {said}\n"
+    for _ in range(2):
+        line = [sys.executable, "-m", "Backtest.analyze_run", "--list", "--results-root", str(market.results)]
+        done = subprocess.run(line, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+        assert whole.name in done.stdout
+        assert broken.name not in done.stdout
+        assert done.stderr == f"{said}; it is left out of the index\n"
+
+
+def test_help_tells_exit_codes_and_what_verify_compares(capsys):
+    with pytest.raises(SystemExit):
+        command(["-h"])
+    words = " ".join(capsys.readouterr().out.split())
+    assert "Exit codes: 0 done, with --verify: equal; 1 with --verify: a number differs; 2 refused" in words
+    assert "plots, report.html and logs.txt are not compared" in words
+    with pytest.raises(SystemExit):
+        backtest(["-h"])
+    words = " ".join(capsys.readouterr().out.split())
+    assert "Exit codes: 0 published; 1 published without" in words
+    assert "config/strategies/<strategy>.yaml" in words
+    assert "all or left out" in words
 
 
 def test_an_empty_list(tmp_path, capsys):
-    assert command(["--list", "--results-root", str(tmp_path / "none")]) == 0
+    assert command(["--list", "--results-root", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "no runs yet\n"
+    assert list(tmp_path.iterdir()) == []
+    assert command(["--list", "--results-root", str(tmp_path / "none")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"results folder {tmp_path / 'none'} does not exist" in err
 
 
 def test_a_deleted_index_is_rebuilt(look, ids, market):
@@ -203,7 +266,8 @@ def test_every_metric_is_in_one_group_of_the_report():
         ("total_return", 0.12345, "12.35 %"), ("final_equity", 1234567.891, "1,234,567.89"),
         ("num_trades", 1234, "1,234"),
         ("max_drawdown_duration_days", 10.8333, "10.8 d"), ("turnover", 32.26, "32.3 x"), ("sharpe_ratio", None, "–"),
-        ("start", "2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z"), ("beta_benchmark", -0.126, "-0.13"),
+        ("start", "2024-01-01T00:00:00Z", "2024-01-01"), ("end", "2024-01-01T08:00:00Z", "2024-01-01"),
+        ("beta_benchmark", -0.126, "-0.13"),
     ],
 )  # fmt: skip
 def test_words_of_a_metric(name, value, words):

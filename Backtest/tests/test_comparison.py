@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,12 @@ def test_a_delisted_symbol_is_paid_out_at_its_last_close():
 def test_before_anything_trades_it_is_cash():
     panel = panel_of([[NAN, NAN], [NAN, 4], [NAN, 8]], timeframe=DAILY)
     assert equal_weight(panel, 10.0).tolist() == [10.0, 10.0, 20.0]
+
+
+def test_a_column_that_is_no_member_is_not_in_it():
+    panel = panel_of([[1, 10], [2, 10], [2, 20]], timeframe=DAILY)
+    member = np.array([[True, False]] * 3)
+    assert equal_weight(replace(panel, member=member), 100.0).tolist() == [100, 200, 200]
 
 
 def plain_loop(panel, cash):

@@ -56,6 +56,10 @@ def test_unprintable_characters_do_not_move_the_caret():
         ("TS_MEAN", ["ts_mean"], "; did you mean 'ts_mean'?"),
         ("qqq", ["commission"], ""),
         ("a", [], ""),
+        ("sharp", ["sharpe_ratio", "share"], "; did you mean 'sharpe_ratio' or 'share'?"),
+        ("mean", ["ts_mean", "mean_of", "men"], "; did you mean 'mean_of' or 'ts_mean' or 'men'?"),
+        ("rs", ["rsi", "vers"], "; did you mean 'rsi' or 'vers'?"),
+        ("io", ["sharpe_ratio", "beta"], ""),
     ],
 )
 def test_did_you_mean(name, allowed, words):

@@ -93,6 +93,13 @@ def named(line: str) -> set[str]:
     return set(re.findall(r"[A-Za-z_]\w*", " ".join(re.findall(r"`([^`]+)`", line))))
 
 
+def test_both_readmes_document_every_metric():
+    from Backtest.runs.text import metrics_markdown
+
+    assert metrics_markdown().strip() in CHINESE
+    assert metrics_markdown().strip() in ENGLISH
+
+
 def test_symbol_files_are_quoted():
     for text in (CHINESE, ENGLISH):
         assert '"@symbols.txt"' in text

@@ -163,6 +163,37 @@ def test_a_damaged_run_is_left_out_and_named(tmp_path, caplog):
         read_run(find_run(tmp_path, bad))
 
 
+def test_a_run_that_lost_a_file_is_told_as_incomplete(tmp_path, caplog):
+    whole, broken = (publish_empty(tmp_path, run_id=run_id) for run_id in ("20240101-a", "20240102-b"))
+    folder = tmp_path / "topk" / broken
+    (folder / "orders.csv").unlink()
+    (tmp_path / "topk" / "notes").mkdir()
+    for name in (broken, "20240102"):
+        with pytest.raises(RunError) as caught:
+            find_run(tmp_path, name)
+        assert str(caught.value) == f"run folder {folder} is incomplete: orders.csv is missing"
+    assert [entry["run_id"] for entry in list_runs(tmp_path)] == [whole]
+    assert "20240102-b is incomplete: orders.csv is missing" in caplog.text
+    assert "notes" not in caplog.text
+    (folder / "trades.json").unlink()
+    with pytest.raises(RunError, match=r"orders\.csv, trades\.json are missing"):
+        find_run(tmp_path, broken)
+
+
+def test_listing_a_folder_without_runs_writes_nothing_there(tmp_path):
+    (tmp_path / "photos" / "summer").mkdir(parents=True)
+    assert list_runs(tmp_path) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_an_index_whose_runs_are_all_gone_is_emptied(tmp_path):
+    run_id = publish_empty(tmp_path)
+    update_index(tmp_path)
+    remove_run(tmp_path / "topk" / run_id)
+    assert list_runs(tmp_path) == []
+    assert json.loads((tmp_path / INDEX).read_text(encoding="utf-8")) == []
+
+
 def test_a_root_that_cannot_be_written_is_still_listed(tmp_path, monkeypatch):
     publish_empty(tmp_path)
 
@@ -174,7 +205,9 @@ def test_a_root_that_cannot_be_written_is_still_listed(tmp_path, monkeypatch):
 
 
 def test_no_root_no_runs(tmp_path):
-    assert list_runs(tmp_path / "absent") == []
+    for read in (list_runs, lambda root: find_run(root, "x")):
+        with pytest.raises(RunError, match=r"results folder .*absent does not exist"):
+            read(tmp_path / "absent")
     assert not (tmp_path / "absent").exists()
 
 
@@ -189,8 +222,16 @@ def test_finding_a_run(tmp_path):
         find_run(tmp_path, "20240102T000000Z-bbbb0001")
     with pytest.raises(RunError, match=r"the latest are .*cccc0000"):
         find_run(tmp_path, "nothing-like-it")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match="holds no run"):
         find_run(tmp_path / "empty", "x")
+
+
+def test_an_ambiguous_beginning_names_the_latest_and_counts_the_rest(tmp_path):
+    for number in range(11):
+        publish_empty(tmp_path, run_id=f"2026-{number:02d}")
+    with pytest.raises(RunError, match="begins 11 runs: 2026-08, 2026-09, 2026-10 and 8 more; give more of it"):
+        find_run(tmp_path, "2026")
 
 
 def write_many(root: str, count: int) -> None:

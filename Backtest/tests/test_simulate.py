@@ -211,6 +211,92 @@ def test_a_window_and_symbols_inside_the_factor_set(market, capsys):
     assert np.isfinite(curve["benchmark"]).all()
 
 
+def closes_of(market, symbol) -> list[float]:
+    rows = market.klines(symbol).read_text(encoding="utf-8").splitlines()[1:]
+    return [float(row.split(",")[4]) for row in rows]
+
+
+def test_equal_weight_is_the_run_s_universe_without_the_benchmark(market, capsys):
+    """Half of the money in each of two symbols, made even again at the last close of every UTC day."""
+    code, out, _ = stage_b(capsys, market, "--symbols", "ADA,ETH")
+    assert code == 0
+    curve = read_table(Path(json.loads(out)["path"]) / "equity_curve.csv")
+    prices = list(zip(closes_of(market, "ADAUSDT"), closes_of(market, "ETHUSDT"), strict=True))
+    value, units, expected = 100_000.0, None, []
+    for bar, (ada, eth) in enumerate(prices):
+        value = value if units is None else units[0] * ada + units[1] * eth
+        expected.append(value)
+        if bar == 0 or bar % 6 == 5:  # six bars of 4h a day, the first one opens at midnight
+            units = (value / 2 / ada, value / 2 / eth)
+    assert curve["equal_weight"] == pytest.approx(expected, rel=1e-12)
+    held = np.array(closes_of(market, "BTCUSDT"))
+    assert curve["benchmark"] == pytest.approx(100_000.0 * held / held[0], rel=1e-12)
+
+
+def write_soaring(path: Path) -> None:
+    """Double the prices at every bar from the 100th to the 119th."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for bar in range(BARS):
+        cells = lines[1 + bar].split(",")
+        factor = 2.0 ** min(max(bar - 99, 0), 20)
+        lines[1 + bar] = ",".join([cells[0], *(repr(float(cell) * factor) for cell in cells[1:5]), cells[5]])
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_ruin_is_told_by_every_output(tmp_path, capsys):
+    market = make_market(tmp_path)
+    write_soaring(market.klines("ADAUSDT"))
+    make_factor_set(market)
+    always_short = ("--param", "upper=inf", "--param", "lower=1000")
+    code, out, _ = stage_b(capsys, market, *always_short, strategy="signal")
+    summary = json.loads(out)
+    assert (code, summary["status"], summary["ruined"]) == (0, "ok", True)
+    assert summary["metrics"]["final_equity"] <= 0
+    folder = Path(summary["path"])
+    assert context_of(folder)["ruined"] is True
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<strong>Ruined.</strong>" in page
+    assert analyze(["--run-id", folder.name, "--results-root", str(market.results), "--plot"]) == 0
+    assert "RUINED: equity reached zero" in capsys.readouterr().out
+    assert (folder / "report.html").read_text(encoding="utf-8") == page
+    assert analyze(["--verify", folder.name, "--results-root", str(market.results)]) == 0
+    capsys.readouterr()
+    code, out, _ = stage_b(capsys, market)
+    assert (code, "ruined" in json.loads(out)) == (0, False)
+    assert context_of(latest(market))["ruined"] is False
+    assert analyze(["--list", "--results-root", str(market.results)]) == 0
+    head, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert head[-1] == "ruined"
+    assert {row[0]: row[-1] for row in rows} == {folder.name: "yes", latest(market).name: "no"}
+    index = json.loads((market.results / "index.json").read_text(encoding="utf-8"))
+    assert [entry["ruined"] for entry in index] == [True, False]
+
+
+def test_margin_rejections_point_to_scaling(fresh, capsys):
+    words = ("--param", "k=1", "--param", "invest=1.0")
+    hint = "; the setting on_rejected: scale shrinks opening buys to the cash instead"
+    _, _, err = stage_b(capsys, fresh, *words)
+    assert re.search(rf"rejected orders: \d+ margin.*{re.escape(hint)}", err)
+    fresh.config.write_text(fresh.config.read_text(encoding="utf-8") + "on_rejected: scale\n", encoding="utf-8")
+    assert hint not in stage_b(capsys, fresh, *words)[2]
+
+
+def test_limits_of_a_symbol_that_there_is_not_are_noted(fresh, capsys, monkeypatch):
+    path = fresh.root / "instruments.yaml"
+    path.write_text("BTCUSD: {lot_step: 0.001}\nETHUSDT: {lot_step: 0.001}\n", encoding="utf-8")
+    monkeypatch.setattr("Backtest.runs.request.INSTRUMENTS_YAML", path)
+    code, _, err = stage_b(capsys, fresh, "--symbols", "ADA,SOL")
+    assert code == 0
+    assert "config/instruments.yaml: 'BTCUSD' is no symbol of" in err
+    assert "its limits are not used; did you mean 'BTCUSDT'" in err
+    assert "'ETHUSDT' is no symbol" not in err
+
+
+def test_the_log_level_is_taken_in_any_case(fresh):
+    assert command(fresh.arguments("--log-level", "debug")) == 0
+    assert context_of(latest(fresh))["settings"]["log_level"] == "DEBUG"
+
+
 def test_a_missing_benchmark_leaves_an_empty_column_and_a_warning(fresh, capsys):
     with open(fresh.config, "a", encoding="utf-8") as stream:
         stream.write("benchmark: XRPUSDT\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from Backtest.analyze_run import command as analyze
 from Backtest.results import run_folders
 from Backtest.run_backtest import command
-from Backtest.tests.fake_market import Market, make_factor_set, make_market
+from Backtest.tests.fake_market import BARS, FIRST, SYMBOLS, TIMEFRAME, Market, make_factor_set, make_market
 from Backtest.verify import close, compare_csv, compare_json
 
 
@@ -161,6 +162,73 @@ def test_changed_prices_are_refused(tmp_path, capsys):
     code, found, _ = verify(market, capsys)
     assert code == 1
     assert any("bars of BTCUSDT are not those that the run read" in note for note in found["notes"])
+
+
+def touch(path: Path, bar: float) -> None:
+    """Set a file's time of writing to `bar` bars after FIRST."""
+    stamp = TIMEFRAME.open_ns(FIRST) + int(bar * TIMEFRAME.ns)
+    os.utime(path, ns=(stamp, stamp))
+
+
+@pytest.fixture
+def touched(tmp_path, monkeypatch) -> Market:
+    """A market whose last bars are decided by the files' times, as by default; all files were written late."""
+    monkeypatch.setattr("Backtest.simulate.draw_all", lambda *_: {})
+    market = make_market(tmp_path)
+    make_factor_set(market, changes={"settings": {"episode_gap": "3d"}})
+    market.config.write_text(market.config.read_text(encoding="utf-8").replace("keep", "auto"), encoding="utf-8")
+    for symbol in SYMBOLS:
+        touch(market.klines(symbol), BARS + 9)
+    return market
+
+
+def test_the_benchmark_s_last_bar_is_decided_once(touched, capsys):
+    path = touched.klines("BTCUSDT")
+    touch(path, BARS - 0.5)
+    assert command(touched.arguments("--symbols", "ADA,ETH")) == 0
+    folder = run_of(touched)
+    noted = json.loads((folder / "run_context.json").read_text(encoding="utf-8"))["inputs"]["klines"]["BTCUSDT"]
+    assert (noted["last_bar"], noted["end"]) == ("drop", "2023-02-13T00:00:00Z")
+    touch(path, BARS + 9)
+    capsys.readouterr()
+    code, found, _ = verify(touched, capsys)
+    assert (code, found["verdict"], found["notes"]) == (0, "identical", [])
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write(f"{TIMEFRAME.open_ns(FIRST + BARS) // 1_000_000},20,21,19,20,5\n")
+    code, found, _ = verify(touched, capsys)
+    assert (code, found["verdict"], found["notes"]) == (0, "identical", [])
+
+
+def test_a_benchmark_s_last_bar_that_was_kept_is_kept(touched, capsys):
+    assert command(touched.arguments("--symbols", "ADA,ETH")) == 0
+    touch(touched.klines("BTCUSDT"), BARS - 0.5)
+    capsys.readouterr()
+    code, found, _ = verify(touched, capsys)
+    assert (code, found["verdict"], found["notes"]) == (0, "identical", [])
+
+
+def test_a_member_s_last_bar_is_the_one_that_stage_a_decided(touched, capsys):
+    assert command(touched.arguments("--symbols", "BTC,ETH")) == 0
+    before = (run_of(touched) / "positions.csv").read_bytes()
+    touch(touched.klines("BTCUSDT"), BARS - 0.5)  # forming, had Stage A not decided to keep it
+    capsys.readouterr()
+    code, found, _ = verify(touched, capsys)
+    assert (code, found["verdict"], found["notes"]) == (0, "identical", [])
+    assert command(touched.arguments("--symbols", "BTC,ETH")) == 0
+    again = list(run_folders(touched.results).values())[-1]
+    assert (again / "positions.csv").read_bytes() == before
+    noted = json.loads((again / "run_context.json").read_text(encoding="utf-8"))["inputs"]["klines"]["BTCUSDT"]
+    assert (noted["last_bar"], noted["end"]) == ("keep", "2023-02-13T04:00:00Z")
+
+
+def test_a_factor_set_without_the_decision_takes_the_run_s(touched, capsys):
+    metadata = json.loads(touched.metadata_path.read_text(encoding="utf-8"))
+    del metadata["files"]["BTCUSDT"]["last_bar"]
+    touched.metadata_path.write_text(json.dumps(metadata), encoding="utf-8")
+    assert command(touched.arguments("--symbols", "BTC,ETH")) == 0
+    touch(touched.klines("BTCUSDT"), BARS - 0.5)
+    capsys.readouterr()
+    assert verify(touched, capsys)[1]["verdict"] == "identical"
 
 
 def test_a_context_that_lacks_something_is_refused(market, capsys):

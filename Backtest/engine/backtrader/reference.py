@@ -57,7 +57,8 @@ def run(panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initi
     cerebro.broker = broker_of(costs, initial_cash=initial_cash, forced=forced)
     cerebro.addstrategy(Rebalancer, journal=journal, decisions=decisions, forced=forced)
     cerebro.run()
-    return journal.record(decisions.ruined, decisions.shortage.lines(strategy.rebalance))
+    warnings = decisions.shortage.lines(strategy.rebalance)
+    return journal.record(decisions.ruined, warnings, scalable=costs.on_rejected == "count")
 
 
 def checked_episodes(panel: Panel, scores: Floats, *, costs: Costs, initial_cash: float) -> tuple[Episode, ...]:

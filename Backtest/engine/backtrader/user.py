@@ -13,7 +13,10 @@ What the strategy sees:
 
 What the engine does by itself: once an episode is known to be over it cancels the feed's orders and settles the
 holding at the next bar (reason ``delisting``); when equity reaches zero it cancels everything, closes what can be
-traded (reason ``ruin``) and calls the strategy no more. Cancelled and expired orders are not part of the record.
+traded (reason ``ruin``) and calls the strategy no more.
+
+What is recorded: orders that were filled and orders that were rejected for margin, in order of creation. Cancelled,
+expired and never filled orders are not part of the record.
 `slippage` is stated for market orders; that of a stop is inside its price.
 """
 
@@ -22,7 +25,8 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import backtrader as bt
@@ -47,9 +51,9 @@ def load_user_class(source: str, *, allow_modules: tuple[str, ...]) -> Any:
     """Return the bt.Strategy subclass that ``module:Class`` names; only an allow-listed module is imported."""
     module_name, _, name = source.partition(":")
     if module_name not in allow_modules:
-        near = did_you_mean(module_name, allow_modules)
-        allowed = ", ".join(allow_modules) or "none"
-        raise RunError(f"strategy {source!r}: module {module_name!r} is not allowed{near} allowed: {allowed}")
+        near = did_you_mean(module_name, allow_modules) or ";"
+        allowed = f"allowed: {', '.join(allow_modules) or 'none'} (add one with --allow-module)"
+        raise RunError(f"strategy {source!r}: module {module_name!r} is not allowed{near} {allowed}")
     if not name.isidentifier() or name.startswith("_"):
         raise RunError(f"strategy {source!r}: {name!r} is not the name of a public class; write module:Class")
     try:
@@ -61,7 +65,7 @@ def load_user_class(source: str, *, allow_modules: tuple[str, ...]) -> Any:
     here = {key: value for key, value in vars(module).items() if is_strategy(value) and value.__module__ == module_name}
     if name not in here:
         what = "is not defined there" if not is_strategy(found) else "is imported there, not defined"
-        near = did_you_mean(name, here)
+        near = did_you_mean(name, here) or ";"
         raise RunError(
             f"strategy {source!r}: a backtrader.Strategy {name!r} {what}{near} found: {', '.join(here) or 'none'}"
         )
@@ -119,24 +123,36 @@ def run_user_strategy(
     cerebro.broker = broker_of(costs, initial_cash=initial_cash, forced=forced)
     cerebro.addstrategy(kind, **given)
     cerebro.addanalyzer(Recorder, journal=journal, forced=forced, _name="factor_research_recorder")
-    strategies = run_theirs(cerebro, source)
+    strategies = run_theirs(cerebro, source, factors=factors)
     if not strategies:
         raise RunError(f"strategy {source!r} skipped itself (StrategySkipError); nothing was run")
     recorder = strategies[0].analyzers.factor_research_recorder
     return recorder.finished()
 
 
-def run_theirs(cerebro: Any, source: str) -> Any:
+def run_theirs(cerebro: Any, source: str, *, factors: Collection[str]) -> Any:
     """Run, and tell what the user's code raises with the place in it."""
     try:
         return cerebro.run()
     except FactorError:
         raise
     except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        if isinstance(error, AttributeError) and isinstance(error.obj, type(cerebro.datas[0].lines)):
+            what = no_such_line(str(error.name), factors)
         file = getattr(sys.modules[source.partition(":")[0]], "__file__", None)
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         place = f" at {file}:{lines[-1]}" if lines else ""
-        raise RunError(f"strategy {source!r} raised {type(error).__name__}: {error}{place}") from error
+        raise RunError(f"strategy {source!r} raised {what}{place}") from error
+
+
+def no_such_line(name: str, factors: Collection[str]) -> str:
+    """Return what is told of a line that no feed has: Backtrader's own words name a class that it made up."""
+    near = did_you_mean(name, [*FEED_LINES, *factors]) or ";"
+    return (
+        f"AttributeError: the feeds have no line {name!r}{near} factors are {', '.join(factors) or 'none'}, "
+        f"other lines {', '.join(FEED_LINES)}"
+    )
 
 
 def typed_params(source: str, kind: Any, params: Mapping[str, str]) -> dict[str, Any]:
@@ -146,7 +162,8 @@ def typed_params(source: str, kind: Any, params: Mapping[str, str]) -> dict[str,
     for key, text in params.items():
         if key not in defaults:
             allowed = ", ".join(defaults) or "none"
-            raise SettingsError(f"{source}: {key!r} is not a parameter{did_you_mean(key, defaults)} allowed: {allowed}")
+            near = did_you_mean(key, defaults) or ";"
+            raise SettingsError(f"{source}: {key!r} is not a parameter{near} allowed: {allowed}")
         default = defaults[key]
         try:
             typed[key] = WORDS[text.lower()] if isinstance(default, bool) else typed_like(default, text)
@@ -175,6 +192,7 @@ class Recorder(bt.Analyzer):
         self.own: dict[int, str] = {}
         self.sent_at: dict[int, int] = {}
         self.booked: set[int] = set()
+        self.refs: list[int] = []  # of each order in the journal
         self.places = {data: place for place, data in enumerate(self.strategy.datas)}
 
     def notify_order(self, order: Any) -> None:
@@ -205,6 +223,7 @@ class Recorder(bt.Analyzer):
             created=created,
             market=order.exectype == bt.Order.Market,
         )
+        self.refs += [order.ref] * (len(self.journal.orders) - len(self.refs))
         self.journal.hold(place, held + filled)
 
     def next(self) -> None:
@@ -248,6 +267,9 @@ class Recorder(bt.Analyzer):
     def finished(self) -> RunRecord:
         """Return the record; where the strategy stopped itself, what it held is valued to the end."""
         self.journal.rest(self.row + 1, cash=self.strategy.broker.getcash())
+        # They were booked as they ended; Backtrader counts its orders as they are created.
+        by_creation = sorted(zip(self.refs, self.journal.orders, strict=True), key=lambda pair: pair[0])
+        self.journal.orders = [replace(order, order_id=n) for n, (_, order) in enumerate(by_creation, 1)]
         return self.journal.record(self.ruined, (OWN_SIZES,))
 
 

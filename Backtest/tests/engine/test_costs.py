@@ -35,6 +35,8 @@ def test_unsound_costs_are_refused(wrong):
 def test_on_rejected_is_count_or_scale():
     with pytest.raises(SettingsError, match="on_rejected is 'scaled'; did you mean 'scale'"):
         costs(on_rejected="scaled")
+    with pytest.raises(SettingsError, match="on_rejected is 'qqq'; allowed: count, scale"):
+        costs(on_rejected="qqq")
 
 
 def test_instruments_file(tmp_path):

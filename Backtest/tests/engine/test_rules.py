@@ -128,7 +128,8 @@ def test_a_full_investment_with_a_fee_is_rejected_counted_and_said():
     assert record.orders[0].price == 100.0
     assert record.orders[0].commission == record.orders[0].slippage == 0
     assert record.equity.tolist() == [1000.0] * 3
-    assert record.warnings == ("rejected orders: 1 margin",)
+    hint = "the setting on_rejected: scale shrinks opening buys to the cash instead"
+    assert record.warnings == (f"rejected orders: 1 margin; {hint}",)
 
 
 def test_after_one_margin_rejection_all_later_buys_of_the_bar_fail():

@@ -102,6 +102,20 @@ def test_synthetic_runs_say_so(outcome, plots):
     assert "ynthetic" not in page_of(outcome, plots)
 
 
+def test_a_ruined_run_says_so_at_the_top(outcome, plots):
+    text = page_of(outcome, plots, ruined=True)
+    assert "<strong>Ruined.</strong> Equity reached zero" in text
+    assert text.index("Ruined.") < text.index('class="cards"')
+    assert "Ruined" not in page_of(outcome, plots, ruined=False)
+    assert "Ruined" not in page_of(outcome, plots)  # a run made before the context told
+
+
+def test_labels_of_metrics_break_between_words_only(outcome, plots):
+    rules = re.findall(r"\.metrics th \{([^}]*)\}", page_of(outcome, plots))
+    assert rules
+    assert not any("anywhere" in rule or "break-all" in rule for rule in rules)
+
+
 def test_a_run_without_trades_has_a_report(outcome, plots):
     text = page_of(outcome, plots, trades=[])
     assert "round trips" not in text

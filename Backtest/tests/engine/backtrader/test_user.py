@@ -114,6 +114,7 @@ def test_a_strategy_that_stops_before_the_first_bar_keeps_its_cash():
 def test_a_rejected_order_is_in_the_record():
     record = user_run(panel_of({"A": [100.0] * 4}), "Holder", params={"size": "11"})
     assert [(o.status, o.detail, o.size, o.price) for o in record.orders] == [("rejected", "margin", 11.0, 100.0)]
+    assert record.warnings[-1] == "rejected orders: 1 margin"  # no word of on_rejected, which does not apply
     assert record.equity.tolist() == [1000] * 4
 
 
@@ -121,6 +122,24 @@ def test_limit_orders_wait_for_their_price_and_cancelled_ones_are_not_recorded()
     panel = panel_of({"A": [100.0, 100, 100, 94, 100]}, opens=[[100.0], [100], [100], [100], [100]])
     record = user_run(panel, "Limits", slippage=0.01)
     assert [(o.created_bar, o.filled_bar, o.price, o.slippage) for o in record.orders] == [(0, 3, 95.0, 0.0)]
+
+
+def test_order_ids_are_in_order_of_creation_whenever_the_orders_filled():
+    panel = panel_of({"A": [100.0, 100, 100, 94, 100]}, opens=[[100.0]] * 5)
+    record = user_run(panel, "LimitFirst")
+    orders = [(o.order_id, o.created_bar, o.filled_bar, o.size) for o in record.orders]
+    assert orders == [(1, 0, 3, 1.0), (2, 1, 2, 2.0)]
+
+
+def test_a_factor_that_there_is_not_is_told_with_those_there_are():
+    edge = np.ones((4, 1))
+    with pytest.raises(RunError) as caught:
+        user_run(panel_of({"A": [100.0] * 4}), "Misspells", factors={"edge": edge, "mom": edge})
+    words = str(caught.value)
+    assert "the feeds have no line 'edgy'; did you mean 'edge'? factors are edge, mom, other lines close" in words
+    assert words.rpartition(":")[0].endswith("users.py")
+    with pytest.raises(RunError, match="stake_size"):
+        user_run(panel_of({"A": [100.0] * 4}), "MisspellsItself", factors={"edge": edge})
 
 
 def test_looking_ahead_is_an_error_that_names_the_user_s_line():
@@ -131,11 +150,11 @@ def test_looking_ahead_is_an_error_that_names_the_user_s_line():
 @pytest.mark.parametrize(
     "source, message",
     [
-        ("os:system", "module 'os' is not allowed"),
+        ("os:system", f"module 'os' is not allowed; allowed: {MODULE} (add one with --allow-module)"),
         ("Backtest.tests.engine.backtrader.user:Cross", "did you mean 'backtest.tests.engine.backtrader.users'"),
         (f"{MODULE}:_Hidden", "is not the name of a public class"),
         (f"{MODULE}:", "is not the name of a public class"),
-        (f"{MODULE}:NOT_A_STRATEGY", "is not defined there"),
+        (f"{MODULE}:NOT_A_STRATEGY", "is not defined there; found: Cross"),
         (f"{MODULE}:Strategy", "is imported there, not defined"),
         (f"{MODULE}:Crosss", "did you mean 'Cross'"),
     ],
@@ -190,6 +209,8 @@ def test_parameters_are_typed_and_checked():
     panel = panel_of({"A": [100.0] * 4})
     with pytest.raises(SettingsError, match="did you mean 'period'"):
         user_run(panel, "Cross", params={"periode": "3"})
+    with pytest.raises(SettingsError, match="'qqq' is not a parameter; allowed: period"):
+        user_run(panel, "Cross", params={"qqq": "3"})
     with pytest.raises(SettingsError, match="period is 'x'; a value like 3 is allowed"):
         user_run(panel, "Cross", params={"period": "x"})
     with pytest.raises(SettingsError, match=r"periods is '3'; a value like \(3, 5\) is allowed"):

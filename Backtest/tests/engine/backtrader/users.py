@@ -127,4 +127,28 @@ class Limits(bt.Strategy):
             self.cancel(self.order)
 
 
+class LimitFirst(bt.Strategy):
+    """A limit order that waits while a later market order fills."""
+
+    def next(self):
+        if len(self) == 1:
+            self.buy(size=1, exectype=bt.Order.Limit, price=95.0)
+        if len(self) == 2:
+            self.buy(size=2)
+
+
+class Misspells(bt.Strategy):
+    """Reads a factor that there is not."""
+
+    def next(self):
+        SEEN["misread"] = self.datas[0].edgy[0]
+
+
+class MisspellsItself(bt.Strategy):
+    """Reads an attribute of its own that there is not."""
+
+    def next(self):
+        SEEN["misread"] = self.stake_size
+
+
 NOT_A_STRATEGY = 7
