@@ -11,8 +11,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,19 +23,23 @@ from .data.demo_market import is_synthetic
 from .data.hub import Hub
 from .data.hub_write import Build, check_target, new_build, open_build, require_free
 from .data.recipe import load_recipe
-from .data.root import open_root
+from .data.root import KlineRoot, open_root
 from .data.timeframe import parse_timeframe
 from .data.universe import resolve_symbols
 from .errors import DataError, FactorError, SettingsError
 from .logs import LOGGER, log_path, run_log
+from .process import interrupts_held_back
 from .settings import CoreSettings, resolve
-from .stage_a.metadata import findings, manifest, metadata, shorter
+from .stage_a.metadata import dropped, findings, manifest, metadata, shorter
 from .stage_a.pool import Pool
 from .stage_a.run import Run, build_symbols
 from .stage_a.tasks import Inputs, Job
 
 KLINES_CACHE = "klines"
 WORK = "Backtest.stage_a.workers:work"
+
+OUTSIDE = re.compile(r"no bar inside the window; it has bars from (\S+) to (\S+)$")
+"""What `stage_a.workers` says of a symbol without bars in the window."""
 
 SHOWN = 5
 """Items of a list in a message; the log has all."""
@@ -77,10 +82,16 @@ class PrepareSettings:
     started: float | None = None
 
 
-def prepare(settings: PrepareSettings, *, on_stop: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+def prepare(
+    settings: PrepareSettings,
+    *,
+    on_stop: Callable[[dict[str, Any]], None] | None = None,
+    on_published: Callable[[], None] | None = None,
+) -> dict[str, Any]:
     """Make a factor set and return the summary that the command prints; see the steps at the top.
 
-    `on_stop` takes the summary of a run that Ctrl-C or SIGTERM ends; the exception goes on.
+    `on_stop` takes the summary of a run that Ctrl-C or SIGTERM ends; the exception goes on. `on_published` is called
+    when the factor set is in place.
 
     Raises
     ------
@@ -95,7 +106,7 @@ def prepare(settings: PrepareSettings, *, on_stop: Callable[[dict[str, Any]], No
     with run_log(log, settings.core.log_level):
         LOGGER.info("started: %s", settings)
         try:
-            return _prepare(settings, run, on_stop)
+            return _prepare(settings, run, on_stop, on_published)
         except FactorError as error:
             LOGGER.info("stopped: %s", error)  # the command prints it: only the file needs it here
             raise
@@ -104,9 +115,15 @@ def prepare(settings: PrepareSettings, *, on_stop: Callable[[dict[str, Any]], No
             raise
 
 
-def _prepare(settings: PrepareSettings, run: Run, on_stop: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
+def _prepare(
+    settings: PrepareSettings,
+    run: Run,
+    on_stop: Callable[[dict[str, Any]], None] | None,
+    on_published: Callable[[], None] | None,
+) -> dict[str, Any]:
     with Pool(WORK) as pool:  # its first process imports what it needs while this one reads the recipe
         inputs = open_inputs(settings)
+        tell_richer(inputs.root)
         with open_build(
             inputs.hub,
             inputs.timeframe,
@@ -120,17 +137,20 @@ def _prepare(settings: PrepareSettings, run: Run, on_stop: Callable[[dict[str, A
                 build_symbols(inputs, build, run, pool)
                 check_thresholds(inputs, build, settings.on_missing)
                 _publish(inputs, build, run)
+                if on_published:
+                    on_published()
             except KeyboardInterrupt:
                 if on_stop:
                     on_stop(summary(inputs, build, run, "interrupted"))
                 raise
-            dropped = any(record.dropped for record in build.records.values())
-            return summary(inputs, build, run, "incomplete" if run.refused or dropped else "ok")
+            done = summary(inputs, build, run, "ok")
+            return {**done, "status": "incomplete" if done["refused"] or done["dropped"] else "ok"}
 
 
 def open_inputs(settings: PrepareSettings) -> Inputs:
     """Find and check everything that a run needs, klines apart."""
-    from .data.factors import compile_recipe
+    with interrupts_held_back():
+        from .data.factors import compile_recipe
 
     core = settings.core
     timeframe = parse_timeframe(settings.timeframe)
@@ -151,6 +171,16 @@ def open_inputs(settings: PrepareSettings) -> Inputs:
         start_ns=start_ns, end_ns=end_ns, symbols=symbols, on_missing=settings.on_missing,
     )  # fmt: skip
     return Inputs(hub, root, timeframe, symbols, recipe, plan, decides, job)
+
+
+def tell_richer(root: KlineRoot) -> None:
+    """Warn when resampling from the finest folder leaves out symbols that another folder has."""
+    if root.richer:
+        name, count = root.richer
+        LOGGER.warning(
+            "%s is resampled from %s, the finest folder, with %d symbols; %s would do too and has %d",
+            root.wanted.label, root.folder.name, len(root.symbols), name, count,
+        )  # fmt: skip
 
 
 def _hub(settings: PrepareSettings) -> Hub:
@@ -188,9 +218,11 @@ def check_thresholds(inputs: Inputs, build: Build, on_missing: str) -> None:
 def _publish(inputs: Inputs, build: Build, run: Run) -> None:
     begin = time.monotonic()
     if not build.blocks:
-        reasons = [f"{symbol}: {reason}" for symbol, reason in sorted(run.refused.items())]
-        more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
-        raise DataError(f"no symbol can be used: {'; '.join(reasons[:SHOWN])}{more}")
+        for symbol, reason in sorted(run.refused.items()):
+            LOGGER.info("%s is refused: %s", symbol, reason)
+        raise DataError(no_symbol_words(run.refused))
+    for symbol, reason in sorted(run.refused.items()):
+        LOGGER.warning("%s is refused: %s", symbol, reason)
     content = metadata(
         hub=inputs.hub,
         factor_set=build.final.name,
@@ -201,6 +233,7 @@ def _publish(inputs: Inputs, build: Build, run: Run) -> None:
         blocks=build.blocks,
         refused=run.refused,
         synthetic=is_synthetic(inputs.root.data_root),
+        source_timeframe=inputs.root.timeframe.label,
     )
     for words in shorter(build.records, inputs.timeframe, start_ns=inputs.job.start_ns, end_ns=inputs.job.end_ns):
         LOGGER.warning("%s", words)
@@ -209,15 +242,33 @@ def _publish(inputs: Inputs, build: Build, run: Run) -> None:
     LOGGER.info("wrote %s", build.metadata_path)
 
 
+def no_symbol_words(refused: Mapping[str, str]) -> str:
+    """Return why nothing can be made, once: the log has every symbol's own reason."""
+    spans = [found.groups() for reason in refused.values() if (found := OUTSIDE.search(reason))]
+    if spans and len(spans) == len(refused):
+        first, last = min(span[0] for span in spans), max(span[1] for span in spans)
+        whose = f"any of {len(spans)} symbols" if len(spans) > 1 else next(iter(refused))
+        return f"no bar inside the window in {whose}; the data run from {first} to {last}"
+    symbol, reason = min(refused.items())
+    more = f"; and {len(refused) - 1} more, each with its reason in the log" if len(refused) > 1 else ""
+    return f"no symbol can be used: {symbol}: {reason}{more}"
+
+
 def summary(inputs: Inputs, build: Build, run: Run, status: str) -> dict[str, Any]:
     """Return what the command prints."""
     records = build.records
+    rest = len(inputs.symbols) - len(records) - len(run.refused)
+    resume = f"{len(records)} symbols are kept; the same command resumes with the other {rest}"
     return {
         "status": status,
+        **({"resume": resume} if status == "interrupted" else {}),
         "factor_set": build.final.name,
         "metadata_path": str(build.metadata_path),
-        "symbols": sorted(records),
+        "timeframe": inputs.timeframe.label,
+        "source_timeframe": inputs.root.timeframe.label,
+        "symbols": list(inputs.symbols) if status == "dry_run" else sorted(records),
         "refused": dict(sorted(run.refused.items())),
+        "dropped": dropped(records),
         "rows": sum(record.rows for record in records.values()),
         "factors": [factor.name for factor in inputs.plan.factors],
         "qc": {symbol: found for symbol in sorted(records) if (found := findings(records[symbol]))},

@@ -25,6 +25,29 @@ def seconds_alive() -> float:
 
 
 @contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C wait until the block ends: an import must not stop half-way; a child begins with it blocked."""
+    import signal
+
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_interrupts() -> None:
+    """Let Ctrl-C and SIGTERM pass from now on: what is left takes a moment, and the work is done and in place."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
 def clean_stdout() -> Iterator[Callable[[str], None]]:
     """Yield what writes to the real stdout; everything else that prints, C code and children too, goes to stderr."""
     real, screen = sys.stdout, sys.stderr

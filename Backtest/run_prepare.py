@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,12 +39,18 @@ def make_parser() -> argparse.ArgumentParser:
     add("--data-root", type=Path, metavar="DIR", help="folder that holds the klines folder")
     add("--datahub-root", type=Path, metavar="DIR", help="where factor sets are written")
     add("--workers", type=int, metavar="N", help="processes; 0: one per core")
-    add("--on-missing", choices=("fail", "drop"), default="fail", help="what a factor above its na_threshold does")
+    add(
+        "--on-missing",
+        choices=("fail", "drop"),
+        default="fail",
+        help="factor above its na_threshold: fail the run, or write it as missing for that symbol and list both under "
+        "'dropped'",
+    )
     add("--allow-module", action="append", metavar="MODULE", help="module whose functions the recipe may name")
     add("--config", type=Path, metavar="FILE", help="settings instead of config/core.yaml")
     add("--log-level", choices=LEVELS, help="how much the log file says")
     add("--overwrite", action="store_true", help="replace the factor set that is there")
-    add("--dry-run", action="store_true", help="check everything but the klines, write nothing")
+    add("--dry-run", action="store_true", help="check everything but the klines, list the symbols, write nothing")
     add("--explain", action="store_true", help="print what each factor needs, write nothing (needs --dsl-path only)")
     add(
         "--check-causality",
@@ -55,10 +62,10 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: argparse.Namespace) -> int:
+def main(arguments: argparse.Namespace, on_published: Callable[[], None] | None = None) -> int:
     """Make the settings, run Stage A, print its summary."""
     from Backtest.files import json_text
-    from Backtest.process import clean_stdout, seconds_alive
+    from Backtest.process import clean_stdout, interrupts_held_back, seconds_alive
 
     with clean_stdout() as write:
         if arguments.list_operators:
@@ -69,7 +76,8 @@ def main(arguments: argparse.Namespace) -> int:
         import time
 
         started = time.monotonic() - seconds_alive()
-        from Backtest.prepare import prepare
+        with interrupts_held_back():
+            from Backtest.prepare import prepare
 
         settings = settings_of(arguments, started)
         if arguments.explain:
@@ -79,7 +87,7 @@ def main(arguments: argparse.Namespace) -> int:
             return 0
         if arguments.check_causality is not None:
             return check(settings, arguments.check_causality, write)
-        summary = prepare(settings, on_stop=lambda stopped: write(json_text(stopped)))
+        summary = prepare(settings, on_stop=lambda stopped: write(json_text(stopped)), on_published=on_published)
         write(json_text(summary))
         return 1 if summary["status"] == "incomplete" else 0
 
@@ -141,5 +149,12 @@ def command(argv: Sequence[str] | None = None) -> int:
     return run_command(main, make_parser(), argv)
 
 
+def script() -> int:
+    """Run as a process of its own, which Ctrl-C no longer ends once the factor set is in place."""
+    from Backtest.process import ignore_interrupts
+
+    return run_command(partial(main, on_published=ignore_interrupts), make_parser())
+
+
 if __name__ == "__main__":
-    sys.exit(command())
+    sys.exit(script())

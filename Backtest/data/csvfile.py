@@ -32,8 +32,14 @@ MARKS = (
 )  # fmt: skip
 BARE_RETURN = re.compile(rb"\r(?!\n)")
 ARROW_WIDTH = re.compile(r"Row #(\d+): Expected \d+ columns, got (\d+)")
+CUT_NUMBER = re.compile(rb"[+-]?(?:\d+\.|(?:\d+\.?\d*|\.\d+)[eE][+-]?|\.|[+-])")
+"""A number that ends in its decimal point, or in an exponent without digits, or a bare sign: nobody writes it so."""
+LINE_FEED = ord("\n")
 FIRST_ROW = 2
 ROWS_FOR_DECIMALS = 100
+TAIL = 1 << 16
+PIECE = 1 << 22
+"""Bytes of text that are checked at once."""
 
 
 def gunzip(data: bytes) -> bytes:
@@ -51,22 +57,35 @@ def read_csv(data: bytes) -> RawRows:
     if len(data) > TEXT_LIMIT:
         raise DataError(f"holds more than {TEXT_LIMIT} bytes of text, the most that is read")
     _check_encoding(data)
-    text = data.rstrip(b"\r\n")
-    first, _, body = text.partition(b"\n")
+    end = len(data) - _blank_end(data)
+    text = memoryview(data)[:end]  # no copies: a minute file has a gigabyte
+    header_end = data.find(b"\n", 0, end)
+    first = data[: end if header_end < 0 else header_end]
     if not first.strip():
-        raise DataError("is empty" if not text else "row 1 is empty; it must be the header")
+        raise DataError("is empty" if not end else "row 1 is empty; it must be the header")
     header = _header(first)
-    if not body:
+    if header_end < 0:
         raise DataError("has a header and no rows")
-    buffer = np.frombuffer(text + b"\n", np.uint8)
-    _check_widths(buffer, header)
-    unterminated = len(text) == len(data)
+    _check_widths(np.frombuffer(text, np.uint8), header)
+    unterminated = end == len(data)
     if unterminated:
-        _check_last_cell(body)
-    columns = _read_cells(buffer, header)
+        _check_last_cell(data, header_end + 1)
+    columns = _read_cells(text, header)
+    del data, text  # from here on the cells are enough
+    opened = columns["open_time"]
     rows = parse_text_rows(columns, header, first_row=FIRST_ROW, unterminated=unterminated)
-    _check_repeated_header(rows, columns["open_time"])
+    _check_repeated_header(rows, opened)
     return rows
+
+
+def _blank_end(data: bytes) -> int:
+    """Return how many line break characters end the file."""
+    tail = min(len(data), 1 << 16)
+    while True:
+        blank = tail - len(data[len(data) - tail :].rstrip(b"\r\n"))
+        if blank < tail or tail == len(data):
+            return blank
+        tail = min(len(data), tail * 16)
 
 
 def _row_of(data: bytes, offset: int) -> int:
@@ -101,32 +120,55 @@ def _header(line: bytes) -> Header:
         raise DataError(f"row 1: {error}") from None
 
 
-def _check_widths(buffer: np.ndarray[Any, np.dtype[np.uint8]], header: Header) -> None:
-    ends = np.flatnonzero(buffer == ord("\n"))
-    counts = np.diff(np.searchsorted(np.flatnonzero(buffer == ord(",")), ends), prepend=0) + 1
+def _check_widths(text: np.ndarray[Any, np.dtype[np.uint8]], header: Header) -> None:
+    """Check every row's cells, some megabytes at a time: the places of all commas take as much memory as the text."""
+    row = begin = 0
+    while begin < len(text):
+        after = min(len(text), begin + PIECE)
+        if after < len(text):
+            breaks = np.flatnonzero(text[begin:after] == LINE_FEED)
+            # a row longer than a piece is no kline: it is looked at together with all that follows
+            after = begin + int(breaks[-1]) + 1 if len(breaks) else len(text)
+        row += _check_piece(text[begin:after], header, row)
+        begin = after
+
+
+def _check_piece(piece: np.ndarray[Any, np.dtype[np.uint8]], header: Header, row: int) -> int:
+    """Check whole rows of which `row` come before, and return how many they are."""
+    ends = np.flatnonzero(piece == LINE_FEED)
+    if piece[-1] != LINE_FEED:
+        ends = np.append(ends, len(piece))
+    counts = np.diff(np.searchsorted(np.flatnonzero(piece == ord(",")), ends), prepend=0) + 1
     wrong = np.flatnonzero(counts != header.width)
     if len(wrong):
-        row = int(wrong[0])
-        content = bytes(buffer[ends[row - 1] + 1 : ends[row]]).strip()
-        found = f"has {counts[row]} columns" if content else "is empty"
-        raise DataError(f"row {row + 1} {found}; the header has {header.width} columns, one comma between two")
-    quotes = np.flatnonzero(buffer == ord('"'))
+        place = int(wrong[0])
+        begin = ends[place - 1] + 1 if place else 0
+        content = bytes(piece[begin : ends[place]]).strip()
+        found = f"has {counts[place]} columns" if content else "is empty"
+        raise DataError(f"row {row + place + 1} {found}; the header has {header.width} columns, one comma between two")
+    quotes = np.flatnonzero(piece == ord('"'))
     odd = np.flatnonzero(np.diff(np.searchsorted(quotes, ends), prepend=0) % 2)
     if len(odd):
-        raise DataError(f"row {int(odd[0]) + 1} holds a quotation mark that is not closed")
+        raise DataError(f"row {row + int(odd[0]) + 1} holds a quotation mark that is not closed")
+    return len(ends)
 
 
-def _check_last_cell(body: bytes) -> None:
-    """Refuse a last line that was cut inside its last cell, as far as the number of decimals shows it."""
-    lines = body.rsplit(b"\n", ROWS_FOR_DECIMALS)
-    decimals = [len(line.rstrip(b"\r").rpartition(b",")[2].partition(b".")[2]) for line in lines[-ROWS_FOR_DECIMALS:]]
-    usual = set(decimals[:-1])
+def _check_last_cell(data: bytes, body: int) -> None:
+    """Refuse a last line, without line break, that was cut inside its last cell, as far as the cell shows it."""
+    begin = max(body, len(data) - TAIL)
+    lines = data[begin:].split(b"\n")[-ROWS_FOR_DECIMALS:]
+    cells = [line.rstrip(b"\r").rpartition(b",")[2].strip(b'" ') for line in lines]
+    row = data.count(b"\n") + 1
+    if CUT_NUMBER.fullmatch(cells[-1]):
+        shown = cells[-1].decode("utf-8", "replace")
+        raise DataError(f"row {row} is cut: no line break after it, and its last cell {shown!r} is half a number")
+    decimals = [len(cell.partition(b".")[2]) for cell in cells]
+    usual = set(decimals[1 if begin > body else 0 : -1])  # the first line may begin before the tail
     if len(usual) == 1 and len(decimals) > 2 and decimals[-1] < usual.pop():
-        row = body.count(b"\n") + FIRST_ROW
         raise DataError(f"row {row} is cut: no line break after it, fewer decimals in its last cell than in all others")
 
 
-def _read_cells(buffer: np.ndarray[Any, np.dtype[np.uint8]], header: Header) -> dict[str, Any]:
+def _read_cells(text: memoryview, header: Header) -> dict[str, Any]:
     import pyarrow as pa
     from pyarrow import csv
 
@@ -134,7 +176,7 @@ def _read_cells(buffer: np.ndarray[Any, np.dtype[np.uint8]], header: Header) -> 
     wanted = {name: str(place) for name, place in header.positions.items()}
     try:
         table = csv.read_csv(
-            pa.BufferReader(pa.py_buffer(buffer)),
+            pa.BufferReader(pa.py_buffer(text)),
             read_options=csv.ReadOptions(use_threads=False, skip_rows=1, column_names=names, block_size=1 << 24),
             parse_options=csv.ParseOptions(quote_char='"', newlines_in_values=False, ignore_empty_lines=False),
             convert_options=csv.ConvertOptions(
@@ -150,11 +192,7 @@ def _read_cells(buffer: np.ndarray[Any, np.dtype[np.uint8]], header: Header) -> 
             raise DataError(str(error).splitlines()[0][:120]) from None
         words = f"row {found[1]} has {found[2]} columns, a comma between quotation marks being text"
         raise DataError(f"{words}; the header has {header.width}") from None
-    return {name: _one_array(table.column(place)) for name, place in wanted.items()}
-
-
-def _one_array(chunked: Any) -> Any:
-    return chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
+    return {name: table.column(place) for name, place in wanted.items()}
 
 
 def _check_repeated_header(rows: RawRows, cells: Any) -> None:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,9 @@ RETRY_SECONDS = 5.0
 """Putting a thousand files in place takes about a second; a reader waits this long for it."""
 
 AGAIN = "run Stage A again with --overwrite"
+
+SEAL = "metadata_sha256"
+"""Key of the metadata's own hash: over their JSON without this key, keys sorted, no blanks, ASCII."""
 
 METADATA_KEYS: dict[str, type | tuple[type, ...]] = {
     "factor_set": str, "timeframe": str, "data_root": str, "start": str, "end": str, "symbols": list, "rows": int,
@@ -86,7 +90,7 @@ class Hub:
         """Return the folder name that this hub has for the timeframe's length, else the timeframe's own label."""
         for kind in ("metadata", "factors"):
             for folder in _folders(self.root / kind):
-                if _length(folder.name) == timeframe.seconds:
+                if _length(folder.name) == timeframe.seconds and _holds_set(folder):
                     return folder.name
         return timeframe.label
 
@@ -190,6 +194,8 @@ def check_metadata(text: str, path: Path) -> dict[str, Any]:
         raise HubError(f"{path}: is not JSON; {AGAIN}") from None
     if not isinstance(metadata, dict):
         raise HubError(f"{path}: holds no mapping; {AGAIN}")
+    if SEAL in metadata or "generation" in metadata:  # what Stage A writes has both
+        _check_seal(metadata, path)
     _check_keys(metadata, METADATA_KEYS, path, "")
     for symbol, facts in metadata["files"].items():
         if not isinstance(facts, dict):
@@ -198,6 +204,18 @@ def check_metadata(text: str, path: Path) -> dict[str, Any]:
     if sorted(metadata["files"]) != metadata["symbols"]:
         raise HubError(f"{path}: 'symbols' and 'files' name different symbols; {AGAIN}")
     return metadata
+
+
+def sealed(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata with the hash of all that they say, so that an edited file is known."""
+    content = {key: value for key, value in metadata.items() if key != SEAL}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return {**content, SEAL: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _check_seal(metadata: Mapping[str, Any], path: Path) -> None:
+    if metadata.get(SEAL) != sealed(metadata)[SEAL]:
+        raise HubError(f"{path}: was changed after Stage A wrote it ({SEAL} differs); {AGAIN}")
 
 
 def _check_keys(found: Mapping[str, Any], keys: Mapping[str, Any], path: Path, prefix: str) -> None:
@@ -264,6 +282,11 @@ def require_recipe(metadata: Mapping[str, Any], dsl_path: Path) -> None:
 
 def _folders(parent: Path) -> list[Path]:
     return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+
+
+def _holds_set(folder: Path) -> bool:
+    """Tell whether anything of a factor set is there: a run that failed leaves its lock, which begins with a dot."""
+    return any(not path.name.startswith(".") and not path.name.endswith(files.TEMPORARY) for path in folder.iterdir())
 
 
 def _length(label: str) -> int | None:

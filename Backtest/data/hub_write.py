@@ -23,7 +23,7 @@ from typing import Any
 from .. import files
 from ..errors import HubError, NameRefused
 from ..names import check_case, check_name
-from .hub import PARTIAL, Hub
+from .hub import PARTIAL, Hub, sealed
 from .hub_journal import JOURNAL, Block, Journal, Record, journal_line, read_journal
 from .timeframe import Timeframe
 
@@ -91,7 +91,7 @@ class Build:
         for leftover in self.metadata_path.parent.glob(f"{self.metadata_path.name}.*{files.TEMPORARY}"):
             leftover.unlink(missing_ok=True)
         with files.atomic_writer(self.metadata_path) as stream:
-            stream.write(files.json_text(metadata).encode("utf-8"))
+            stream.write(files.json_text(sealed(metadata)).encode("utf-8"))
             stream.flush()
             os.fsync(stream.fileno())
             for symbol in sorted(self.records):
@@ -165,7 +165,7 @@ def check_target(hub: Hub, timeframe: Timeframe, factor_set: str) -> None:
     if hub.label(timeframe) != timeframe.label:
         raise HubError(
             f"{hub.root} keeps this timeframe as {hub.label(timeframe)!r}; {timeframe.label!r} would be a second label "
-            f"of it; write --timeframe {hub.label(timeframe)}"
+            f"of it; type --timeframe {hub.label(timeframe)} in place of --timeframe {timeframe.label}"
         )
     for kind, ending in (("metadata", ".json"), ("factors", "")):
         folder = hub.root / kind / timeframe.label

@@ -66,6 +66,7 @@ FIRST_COIN_NS = 1_231_006_505 * SECOND_NS
 """2009-01-03, Bitcoin's first block. A bar before it is a zero or a cut number read as a time, and would make the clock
 of the whole run begin there."""
 NEIGHBOURS = 5
+MEDIAN_ROWS = 1 << 16
 ODD_STRETCH = 20
 """Equal distances in a row, other than the timeframe, that no run of outages makes: the file changes its timeframe."""
 
@@ -112,7 +113,7 @@ def clean(raw: RawRows, *, timeframe: Timeframe, now_ns: int) -> CleanBars:
     findings += _bad_findings(raw, order, bad, np.flatnonzero(unreadable))
     kept = order[bad < 0]
     index = (raw.times["open_time"].ns[kept] - timeframe.origin_ns) // timeframe.ns
-    columns = {name: np.ascontiguousarray(cells.values[kept]) for name, cells in raw.numbers.items()}
+    columns = {name: np.ascontiguousarray(_at(cells.values, kept)) for name, cells in raw.numbers.items()}
     findings += _notes(raw, kept, columns)
     return CleanBars(index, columns, in_order(findings), len(raw), tuple(columns))
 
@@ -133,6 +134,12 @@ def duration_words(ns: int) -> str:
 
 def _row(raw: RawRows, position: int) -> str:
     return f"row {position + raw.first_row}"
+
+
+def _at(values: Floats, order: Integers) -> Floats:
+    """Return ``values[order]``; `values` themselves where that is all of them in order, as in most files."""
+    whole = len(order) == len(values) and bool((np.diff(order) == 1).all())
+    return values if whole else values[order]
 
 
 def _times_of(raw: RawRows) -> tuple[Bools, list[Finding]]:
@@ -260,7 +267,7 @@ def _check_spacing(opened: Integers, timeframe: Timeframe) -> None:
 
 def _judge(raw: RawRows, order: Integers, timeframe: Timeframe) -> Integers:
     """Return for each row its place in BAD_KINDS, -1 for a good one."""
-    numbers = {name: cells.values[order] for name, cells in raw.numbers.items()}
+    numbers = {name: _at(cells.values, order) for name, cells in raw.numbers.items()}
     required = [name for name in numbers if BY_NAME[name].required]
     amounts = [name for name in numbers if BY_NAME[name].kind == "amount"]
     unread = [~times.valid[order] & ~times.empty[order] for times in raw.times.values()]
@@ -320,7 +327,9 @@ def price_outliers(columns: Mapping[str, Floats]) -> Bools:
     if not len(close):
         return np.zeros(0, np.bool_)
     padded = np.pad(close, NEIGHBOURS // 2, mode="reflect" if len(close) > NEIGHBOURS // 2 else "edge")
-    reference = np.median(np.lib.stride_tricks.sliding_window_view(padded, NEIGHBOURS), axis=1)
+    around = np.lib.stride_tricks.sliding_window_view(padded, NEIGHBOURS)
+    pieces = range(0, len(around), MEDIAN_ROWS)  # the median copies its windows
+    reference = np.concatenate([np.median(around[row : row + MEDIAN_ROWS], axis=1) for row in pieces])
     with np.errstate(over="ignore"):  # nothing lies beyond an infinite limit
         high, low = PRICE_OUTLIER * reference, reference / PRICE_OUTLIER
     return np.asarray(np.logical_or.reduce([(columns[name] > high) | (columns[name] < low) for name in PRICES]))

@@ -36,6 +36,8 @@ class KlineRoot:
         File names that cannot be a symbol's.
     quote
         Quote currency that completes short names.
+    richer
+        When bars are resampled: name and symbols of a folder that would do too and has more symbols, or None.
     """
 
     data_root: Path
@@ -46,6 +48,7 @@ class KlineRoot:
     clashes: Mapping[str, tuple[Path, ...]]
     skipped: tuple[str, ...]
     quote: str
+    richer: tuple[str, int] | None = None
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -90,7 +93,8 @@ def open_root(data_root: Path, timeframe: Timeframe, settings: CoreSettings) -> 
     files, clashes, skipped = _files(folder, of_files, settings.file_pattern)
     if not files:
         raise DataError(f"{folder} holds no klines: no {', '.join('*' + suffix for suffix in SUFFIXES)}")
-    return KlineRoot(data_root, folder, of_files, timeframe, files, clashes, skipped, settings.quote)
+    richer = None if of_files == timeframe else _richer(folders, timeframe, len(files), settings.file_pattern)
+    return KlineRoot(data_root, folder, of_files, timeframe, files, clashes, skipped, settings.quote, richer)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -118,13 +122,26 @@ def _timeframe_folders(klines: Path) -> dict[Timeframe, tuple[Path, Timeframe]]:
 
 
 def _finest(folders: Mapping[Timeframe, tuple[Path, Timeframe]], wanted: Timeframe) -> tuple[Path, Timeframe] | None:
+    dividing = _dividing(folders, wanted)
+    return folders[min(dividing, key=lambda timeframe: timeframe.seconds)] if dividing else None
+
+
+def _richer(
+    folders: Mapping[Timeframe, tuple[Path, Timeframe]], wanted: Timeframe, count: int, pattern: str
+) -> tuple[str, int] | None:
+    """Return the dividing folder with most symbols, if they are more than `count`."""
+    sizes = [(len(_files(*folders[one], pattern)[0]), folders[one][0].name) for one in _dividing(folders, wanted)]
+    most, name = max(sizes)
+    return (name, most) if most > count else None
+
+
+def _dividing(folders: Mapping[Timeframe, tuple[Path, Timeframe]], wanted: Timeframe) -> list[Timeframe]:
     # weeks begin on a Monday, which bars of, say, seven hours straddle
-    dividing = [
+    return [
         timeframe
         for timeframe in folders
         if wanted.seconds % timeframe.seconds == 0 and (wanted.origin_ns - timeframe.origin_ns) % timeframe.ns == 0
     ]
-    return folders[min(dividing, key=lambda timeframe: timeframe.seconds)] if dividing else None
 
 
 def _files(

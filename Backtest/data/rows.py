@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .cells import Numbers, Times, parse_numbers, parse_times
 from .schema import BY_NAME, Header
 
@@ -36,12 +38,28 @@ class RawRows:
         return len(self.times["open_time"].ns)
 
 
-def parse_text_rows(columns: Mapping[str, Any], header: Header, *, first_row: int, unterminated: bool) -> RawRows:
-    """Read Arrow string arrays, one per known column."""
-    return RawRows(
-        {name: parse_times(cells) for name, cells in columns.items() if BY_NAME[name].kind == "time"},
-        {name: parse_numbers(cells) for name, cells in columns.items() if BY_NAME[name].kind != "time"},
-        header.ignored,
-        first_row,
-        unterminated,
+def parse_text_rows(columns: dict[str, Any], header: Header, *, first_row: int, unterminated: bool) -> RawRows:
+    """Read chunked Arrow string arrays, one per known column; each is taken out of `columns` and its text let go."""
+    import pyarrow as pa
+
+    pool = pa.default_memory_pool()
+    times: dict[str, Times] = {}
+    numbers: dict[str, Numbers] = {}
+    for name in list(columns):
+        cells = columns.pop(name)
+        if BY_NAME[name].kind == "time":
+            times[name] = parse_times(cells.combine_chunks())
+        else:
+            numbers[name] = _numbers(cells)
+        del cells
+        pool.release_unused()  # Arrow would keep the memory of the text, beside all that follows
+    return RawRows(times, numbers, header.ignored, first_row, unterminated)
+
+
+def _numbers(cells: Any) -> Numbers:
+    """Read a column chunk by chunk: what is read of a cell does not depend on the others."""
+    parts = [parse_numbers(chunk) for chunk in cells.chunks]
+    return Numbers(
+        np.concatenate([part.values for part in parts]) if parts else np.empty(0),
+        np.concatenate([part.text for part in parts]) if parts else np.empty(0, np.bool_),
     )

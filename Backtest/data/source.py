@@ -1,9 +1,9 @@
 """One symbol's klines, from its file to clean closed bars.
 
 1. `root.KlineRoot.path`: which file, inside the data root.
-2. `_read`: its bytes and their fingerprint; a CHECKSUM file beside it must agree.
-3. `klines_cache.read_cached`: bars parsed before from the very same bytes, else
-   `csvfile` or `parquetfile` -> `rows.RawRows` -> `quality.clean`, and into the cache.
+2. `_fingerprint`: the hash of its bytes; a CHECKSUM file beside it must agree.
+3. `klines_cache.read_cached`: bars parsed before from the very same bytes, else `_content` (the bytes, which must
+   still have that hash), `csvfile` or `parquetfile` -> `rows.RawRows` -> `quality.clean`, and into the cache.
 4. `quality.check_bad_share`: too many bad rows refuse the symbol.
 5. `resample.resample`: coarser bars, where the folder is of a finer timeframe.
 6. `_decide_last_bar`: the bar that may still have been forming when the file was written.
@@ -34,6 +34,7 @@ from .parquetfile import read_parquet
 from .quality import CleanBars, check_bad_share, clean, in_order
 from .resample import resample
 from .root import KlineRoot, open_root
+from .rows import RawRows
 from .timeframe import SECOND_NS, Timeframe, parse_duration
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
 ]  # fmt: skip
 
 GZIP_MAGIC = b"\x1f\x8b"
+PIECE = 1 << 20
 CHECKSUM_SUFFIX = ".CHECKSUM"
 """Binance's archive puts ``<file>.CHECKSUM`` beside a file: its SHA-256 in hex, blanks and its name."""
 
@@ -102,7 +104,7 @@ def _load(
     end: int | None,
     fields: Iterable[str] | None,
 ) -> SymbolBars:
-    file = _read(path)
+    file = _fingerprint(path)
     wanted = None if fields is None else frozenset(fields)
     read = None if wanted is None else wanted | {"volume"}
     bars = _clean_bars(root, symbol, file, cache_root=cache_root, fields=read)
@@ -142,30 +144,44 @@ def _gaps(bars: CleanBars, timeframe: Timeframe, settings: CoreSettings) -> list
 
 @dataclass(frozen=True)
 class _File:
-    """A file's bytes, where they are from, and the earliest times it may have been written, ns."""
+    """A file, the fingerprint of its bytes, and the earliest times it may have been written, ns."""
 
     path: Path
-    data: bytes
     fingerprint: Fingerprint
     stamps: tuple[int, ...]
 
 
-def _read(path: Path) -> _File:
+def _fingerprint(path: Path) -> _File:
+    """Hash the file piece by piece: with a cache nobody needs its bytes."""
     if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for its writer
         raise DataError("is not a file but a folder, a pipe or a device")
+    digest, size = hashlib.sha256(), 0
     with open(path, "rb") as stream:
         facts = os.fstat(stream.fileno())
         if facts.st_size > TEXT_LIMIT:
             raise DataError(f"has {facts.st_size} bytes; at most {TEXT_LIMIT} are read")
-        data = stream.read()
-    digest = hashlib.sha256(data).hexdigest()
-    _check_checksum(path, digest)
+        head = stream.read(8)
+        piece = head
+        while piece:
+            digest.update(piece)
+            size += len(piece)
+            piece = stream.read(PIECE)
+    _check_checksum(path, digest.hexdigest())
     stamps = [facts.st_mtime_ns]
-    if data[:2] == GZIP_MAGIC and len(data) >= 8:
-        (packed,) = struct.unpack("<I", data[4:8])
+    if head[:2] == GZIP_MAGIC and len(head) >= 8:
+        (packed,) = struct.unpack("<I", head[4:8])
         # the time inside survives copying, which the file system's does not; 0 means not recorded
         stamps += [packed * SECOND_NS] if packed else []
-    return _File(path, data, Fingerprint(str(path), len(data), facts.st_mtime_ns, digest), tuple(stamps))
+    return _File(path, Fingerprint(str(path), size, facts.st_mtime_ns, digest.hexdigest()), tuple(stamps))
+
+
+def _content(file: _File) -> bytes:
+    """Return the bytes that were hashed: what is parsed must be what the fingerprint says."""
+    with open(file.path, "rb") as stream:
+        data = stream.read(TEXT_LIMIT + 1)
+    if hashlib.sha256(data).hexdigest() != file.fingerprint.sha256:
+        raise DataError("changed while it was read; run again when nobody writes it")
+    return data
 
 
 def _check_checksum(path: Path, digest: str) -> None:
@@ -186,17 +202,19 @@ def _clean_bars(
         bars = read_cached(cached, source=file.fingerprint, timeframe=root.timeframe, fields=fields)
         if bars is not None:
             return bars
-    name = file.path.name.lower()
-    if name.endswith(".parquet"):
-        raw = read_parquet(file.data)
-    else:
-        raw = read_csv(gunzip(file.data) if name.endswith(".gz") else file.data)
-    bars = clean(raw, timeframe=root.timeframe, now_ns=time.time_ns())
+    bars = clean(_parse(file), timeframe=root.timeframe, now_ns=time.time_ns())
     if cached is not None:
         write_cached(cached, bars, source=file.fingerprint, timeframe=root.timeframe)
     if fields is None:
         return bars
     return replace(bars, columns={name: values for name, values in bars.columns.items() if name in fields})
+
+
+def _parse(file: _File) -> RawRows:
+    name = file.path.name.lower()
+    if name.endswith(".parquet"):
+        return read_parquet(_content(file))
+    return read_csv(gunzip(_content(file)) if name.endswith(".gz") else _content(file))
 
 
 def _forming(file: _File, timeframe: Timeframe, *, index: int, last_open: int, complete: bool) -> str | None:

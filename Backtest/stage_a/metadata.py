@@ -103,6 +103,7 @@ def metadata(
     blocks: Sequence[Block],
     refused: Mapping[str, str],
     synthetic: bool,
+    source_timeframe: str,
 ) -> dict[str, Any]:
     """Return the metadata JSON of a finished factor set; `created_at` alone comes from a clock."""
     records = {record.symbol: record for block in blocks for record in block.records}
@@ -124,6 +125,8 @@ def metadata(
         "files": {symbol: _file_facts(records[symbol], folder) for symbol in symbols},
         "qc": {symbol: found for symbol in symbols if (found := findings(records[symbol]))},
         "refused": dict(sorted(refused.items())),
+        "dropped": dropped(records),
+        "source_timeframe": source_timeframe,
         "synthetic": synthetic,
         "on_missing": manifest["on_missing"],
         "settings": manifest["settings"],
@@ -131,6 +134,11 @@ def metadata(
         "generation": generation,
         "created_at": files.utc_now(),
     }
+
+
+def dropped(records: Mapping[str, Record]) -> dict[str, list[str]]:
+    """Return symbol -> factors that ``--on-missing drop`` wrote as missing."""
+    return {symbol: list(record.dropped) for symbol, record in sorted(records.items()) if record.dropped}
 
 
 def covered(records: Mapping[str, Record], timeframe: Timeframe) -> tuple[str, str]:
@@ -165,6 +173,7 @@ def _factor_facts(factor: PlannedFactor, records: Mapping[str, Record], blocks: 
         "na_threshold": factor.na_threshold,
         "missing_ratio": sum(missing.values()) / sum(bars.values()),
         "missing_ratio_by_symbol": {symbol: count / bars[symbol] for symbol, count in missing.items()},
+        "dropped": [symbol for symbol, names in dropped(records).items() if factor.name in names],
         "dtype": "float64",
         **{
             f"{kind}_values": sum(block.counts.get(factor.name, {}).get(kind, 0) for block in blocks)
@@ -203,9 +212,9 @@ def _file_facts(record: Record, folder: str) -> dict[str, Any]:
 
 def findings(record: Record) -> list[dict[str, Any]]:
     """Return the QC findings of a symbol: in its klines, and factors that were dropped."""
-    dropped = [
+    told = [
         {"kind": "factor_dropped", "count": record.missing[name], "first": record.start, "detail": words}
         for name in record.dropped
         for words in [f"{name} is missing on {record.missing[name]} of {record.bars} bars, above its na_threshold"]
     ]
-    return [dict(finding) for finding in record.findings] + dropped
+    return [dict(finding) for finding in record.findings] + told

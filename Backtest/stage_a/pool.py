@@ -16,13 +16,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from ..errors import FactorError
+from ..process import interrupts_held_back
 
 JOIN_SECONDS = 10.0
 """A killed process is gone within milliseconds unless the system is stuck; never wait for it for ever."""
@@ -131,7 +133,10 @@ class _Worker:
         self.task: Any = None
         self.doing, self.limit = "", 0.0
         self.deadline: float | None = None
-        with _interrupts_held_back():
+        if os.name == "posix":
+            # starting its tracker, multiprocessing unblocks SIGINT: it must run before, not between block and child
+            resource_tracker.ensure_running()
+        with interrupts_held_back():  # a terminal sends Ctrl-C to all, and only the parent shall answer it
             self.process.start()
         theirs.close()  # else the pipe would never end when the worker dies
 
@@ -185,19 +190,6 @@ class _Worker:
             return f"ended with exit code {code}"
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         return f"was killed by {name}" + (" (the system does so when memory runs out)" if name == "SIGKILL" else "")
-
-
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Start a child that never sees Ctrl-C: a terminal sends it to all, and only the parent shall answer it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(connection: Connection, function: str) -> None:

@@ -54,8 +54,6 @@ class Run:
     def note(self, report: Report) -> None:
         """Take what a task reports besides its results."""
         self.refused.update(report.refused)
-        for symbol, reason in report.refused.items():
-            LOGGER.warning("%s is refused: %s", symbol, reason)
         for level, text in report.log:
             LOGGER.log(level, "%s", text)
         for part, seconds in report.seconds.items():
@@ -146,7 +144,6 @@ def _refuse(build: Build, run: Run, outcome: Outcome) -> None:
     (symbol,) = outcome.task.symbols
     run.refused[symbol] = _words(outcome)
     run.unlucky.add(symbol)
-    LOGGER.warning("%s is refused: %s", symbol, run.refused[symbol])
     if isinstance(outcome.error, RecipeError) and not build.blocks and len(run.unlucky) >= FAILURES:
         raise outcome.error
 

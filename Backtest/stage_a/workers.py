@@ -64,6 +64,7 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
     for one in _load(job, task.symbols, task.last_bars, report):
         facts[one.symbol] = _facts_of(job, one)
         bars.append(_only(one, plan.fields))
+        del one  # its other fields were for the digest: they need not wait for the next symbol
     if not bars:
         return
     benchmarks = {}
@@ -72,6 +73,7 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
             one = _load_one(job, symbol, task.last_bars)
         benchmarks[symbol] = source_of(one)
         bars.append(_only(one, plan.fields))
+        del one
     with report.timed("read"):
         panel = build_panel(
             bars,
@@ -176,6 +178,7 @@ def _load(job: Job, symbols: Iterable[str], last_bars: Mapping[str, LastBar], re
             report.refused[symbol] = refused.reason
         else:
             yield bars
+            del bars
 
 
 def _load_one(job: Job, symbol: str, last_bars: Mapping[str, LastBar]) -> SymbolBars:

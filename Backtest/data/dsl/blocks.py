@@ -31,8 +31,8 @@ PANEL_CELL = 8
 BAR_CELL = 9
 """Bytes of a symbol's bar besides its fields, before it goes into the panel: index 8, tradable 1."""
 
-BASELINE = 240_000_000
-"""Resident bytes before any data: Python, NumPy, PyArrow, Numba and the loaded kernels, measured in a worker."""
+BASELINE = 275_000_000
+"""Resident bytes without data: Python, NumPy, PyArrow, Numba and the loaded kernels, measured in a worker."""
 
 
 @dataclass(frozen=True)
@@ -153,14 +153,25 @@ def held_bytes(plan: Plan, rows: int, symbols: int) -> int:
     return rows * symbols * (FLOAT * arrays + PANEL_CELL)
 
 
-def estimate_memory(plan: Plan, rows: int, symbols: int, *, memory_limit: float | None = None) -> int:
-    """Return the peak memory in bytes of a process that computes the plan: baseline, held and working arrays."""
+def writing_bytes(plan: Plan, rows: int) -> int:
+    """Return the bytes that writing one symbol takes: its factors cut out, and encoded; its times twice."""
+    return rows * (2 * FLOAT * (len(plan.factors) + 1) + 2)
+
+
+def estimate_memory(plan: Plan, rows: int, symbols: int, *, memory_limit: float | None = None, reading: int = 0) -> int:
+    """Return the peak memory in bytes of a process that reads klines, computes the plan and writes the factors.
+
+    The stages follow each other, so the largest counts: parsing the last symbol's file (`reading` bytes) beside the
+    bars of the others, filling the panel from the bars, computing, writing. It is the first run's: later ones find
+    parsed klines in the cache and do not parse.
+    """
     held = held_bytes(plan, rows, symbols)
     budget = None if memory_limit is None else memory_limit - held
     blocks = choose_blocks(plan, rows, symbols, budget=budget)
-    # while the panel is filled, the bars that it is filled from are there as well
-    filling = rows * symbols * (2 * FLOAT * len(plan.fields) + BAR_CELL + PANEL_CELL)
-    return BASELINE + max(filling, held + working_bytes(plan, blocks, rows, symbols))
+    bars = rows * (FLOAT * len(plan.fields) + BAR_CELL)
+    filling = rows * symbols * (FLOAT * len(plan.fields) + PANEL_CELL) + bars * symbols
+    working = max(working_bytes(plan, blocks, rows, symbols), writing_bytes(plan, rows))
+    return BASELINE + max(bars * (symbols - 1) + reading, filling, held + working)
 
 
 def spans(begin: int, end: int, size: int) -> Iterator[tuple[int, int]]:

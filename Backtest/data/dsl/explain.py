@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ..timeframe import Timeframe
 from .bind import length_words
@@ -21,12 +22,21 @@ FAMILIES = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class PanelSize:
+    """Bars (look-back included) and symbols of a process, bytes for parsing a file, and what they were taken from."""
+
+    rows: int
+    symbols: int
+    reading: int
+    source: str
+
+
 def explain(
     plan: Plan,
     *,
-    rows: int | None = None,
-    symbols: int | None = None,
     timeframe: Timeframe | None = None,
+    panel: PanelSize | None = None,
     memory_limit: float | None = None,
 ) -> str:
     """Return what a plan demands, factor by factor.
@@ -35,10 +45,10 @@ def explain(
     ----------
     plan
         From `compile_recipe`.
-    rows, symbols
-        Size of the panel, look-back included; None: memory is left out.
     timeframe
         For telling how long a look-back is.
+    panel
+        What one process holds; None: memory is left out.
     memory_limit
         Bytes, as in `compute`.
     """
@@ -52,17 +62,17 @@ def explain(
     ]
     if plan.extra_symbols:
         lines.append(f"symbols    {', '.join(plan.extra_symbols)} besides the run's own")
-    if rows is not None and symbols is not None:
-        size = f"for {rows:,} bars x {symbols} symbols in one process"
-        lines.append(f"memory     {_megabytes(plan, rows, symbols, memory_limit)} at the peak, {size}")
+    if panel is not None:
+        size = f"for {panel.rows:,} bars x {panel.symbols} symbols in one process, bars by {panel.source}"
+        lines.append(f"memory     {_megabytes(plan, panel, memory_limit)} at the peak of a first run, {size}")
     for definition in plan.definitions:
         used = definition.step in plan.needed
         head = f"{definition.name}  (definition, not stored{'' if used else ', and no factor uses it'})"
         lines += ["", head, *_factor_lines(plan, definition, texts, timeframe)]
     for factor in plan.factors:
         lines += ["", factor.name, *_factor_lines(plan, factor, texts, timeframe)]
-        if rows is not None and symbols is not None:
-            lines.append(f"  memory     {_megabytes(plan.only(factor), rows, symbols, memory_limit)} on its own")
+        if panel is not None:
+            lines.append(f"  memory     {_megabytes(plan.only(factor), panel, memory_limit)} on its own")
     return "\n".join(lines) + "\n"
 
 
@@ -90,8 +100,9 @@ def _lookback_words(lookback: int | None, timeframe: Timeframe | None) -> str:
     return length_words(lookback, timeframe) if lookback else "none"
 
 
-def _megabytes(plan: Plan, rows: int, symbols: int, memory_limit: float | None) -> str:
-    return f"{plan.estimate_memory(rows, symbols, memory_limit=memory_limit) / 1e6:,.0f} MB"
+def _megabytes(plan: Plan, panel: PanelSize, memory_limit: float | None) -> str:
+    needed = plan.estimate_memory(panel.rows, panel.symbols, memory_limit=memory_limit, reading=panel.reading)
+    return f"{needed / 1e6:,.0f} MB"
 
 
 def step_texts(plan: Plan) -> dict[int, str]:

@@ -478,6 +478,15 @@ def test_a_truncated_line_is_refused(tmp_path):
     refused(tmp_path, "\n".join(middle) + "\n", "row 701 has 2 columns")
 
 
+@pytest.mark.parametrize("last", ["1432505.", "1432505e", "1.5E-", "-", "."])
+def test_a_file_that_ends_inside_a_number_is_refused(tmp_path, last):
+    """As in the archive's files, whose last cells have any number of decimals, so that decimals tell nothing."""
+    body = [[*row[:5], f"{float(row[5]):.{number % 5}f}"] for number, row in enumerate(rows())]
+    body[-1][5] = last
+    words = rf"row 1201 is cut: no line break after it, and its last cell '{re.escape(last)}'"
+    refused(tmp_path, text(body)[:-1], words)
+
+
 def test_a_line_cut_inside_its_last_cell_is_refused_or_reported(tmp_path, clean):
     whole = text(rows())
     refused(tmp_path, whole[:-3], "row 1201 is cut")

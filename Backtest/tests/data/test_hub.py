@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -16,7 +17,7 @@ import pytest
 
 from Backtest import files
 from Backtest.data import hub as hub_module
-from Backtest.data.hub import Hub, require_recipe
+from Backtest.data.hub import Hub, require_recipe, sealed
 from Backtest.data.hub_file import FileDamaged, FileFacts, SymbolValues, read_symbol_file, write_symbol_file
 from Backtest.data.hub_journal import Block, Record, Source
 from Backtest.data.hub_write import check_target, open_build
@@ -212,7 +213,7 @@ def edit(hub: Hub, change) -> None:
     path = hub.metadata_path(HOUR, "one")
     metadata = json.loads(path.read_text(encoding="utf-8"))
     change(metadata)
-    path.write_text(json.dumps(metadata), encoding="utf-8")
+    path.write_text(json.dumps(sealed(metadata)), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -241,6 +242,37 @@ def test_23_metadata_that_is_no_metadata(hub, text):
     hub.metadata_path(HOUR, "one").write_text(text, encoding="utf-8")
     with pytest.raises(HubError, match="--overwrite"):
         hub.read(HOUR, "one")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda m: m.update(data_root="/else"), lambda m: m["factors"]["mom"].update(lookback_bars=3)]
+)
+def test_23_metadata_that_were_edited(hub, change):
+    """Nothing else in the hub says what these were: the metadata's own hash does."""
+    path = hub.metadata_path(HOUR, "one")
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    assert metadata["metadata_sha256"] == reference_seal(metadata)
+    change(metadata)
+    path.write_text(json.dumps(metadata), encoding="utf-8")
+    with pytest.raises(HubError, match=r"one\.json: was changed after Stage A wrote it .*--overwrite"):
+        hub.read_metadata(HOUR, "one")
+
+
+def reference_seal(metadata: dict) -> str:
+    rest = {key: metadata[key] for key in sorted(metadata) if key != "metadata_sha256"}
+    return hashlib.sha256(json.dumps(rest, separators=(",", ":"), sort_keys=True).encode("ascii")).hexdigest()
+
+
+def test_a_folder_that_holds_a_lock_only_keeps_no_label(tmp_path):
+    """What a failed run with ``--timeframe 2H`` leaves must not decide how later runs spell two hours."""
+    hub, long, short = Hub(tmp_path), parse_timeframe("2H"), parse_timeframe("2h")
+    lock = hub.lock_path(long, "one")
+    lock.parent.mkdir(parents=True)
+    lock.write_bytes(b"")
+    check_target(hub, short, "one")
+    (lock.parent / "one.partial").mkdir()
+    with pytest.raises(HubError, match="type --timeframe 2H in place of --timeframe 2h"):
+        check_target(hub, short, "one")
 
 
 def test_23_another_recipe(hub, tmp_path):

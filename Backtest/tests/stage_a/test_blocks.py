@@ -6,11 +6,12 @@ import os
 
 import pytest
 
+from Backtest.data.file_size import FileSize
 from Backtest.prepare import open_inputs
 from Backtest.stage_a import blocks
-from Backtest.stage_a.blocks import cut_blocks, largest_block, most_bars, worker_count
+from Backtest.stage_a.blocks import cut_blocks, largest_block, largest_file, panel_rows, worker_count
 
-from .market import BARS, SYMBOLS, settings
+from .market import BARS, FIRST_MS, SYMBOLS, settings
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 16, 17, 40, 333])
@@ -36,14 +37,32 @@ def test_workers():
     assert 1 <= worker_count(0, 1000) <= (os.cpu_count() or 1)
 
 
-def test_a_file_never_holds_more_bars_than_its_size_says(market, tmp_path):
+@pytest.mark.parametrize("count, least", [(3, 3), (13, 4), (40, 5), (300, 38)])
+def test_an_interrupt_loses_few_symbols(market, tmp_path, count, least):
+    """One process, no limit in the way: at least four tasks, none above eight symbols."""
     job = open_inputs(settings(market, tmp_path)).job
-    assert all(BARS <= most_bars(job.root, symbol) for symbol in SYMBOLS if symbol != "EEEUSDT")
-    assert most_bars(job.root, "NOSUCH") == 1
+    blocks = cut_blocks([str(number) for number in range(count)], workers=1, largest=largest_block(job, SYMBOLS))
+    assert len(blocks) == least
+    assert max(map(len, blocks)) <= 8
+
+
+def test_bars_by_the_size_of_the_largest_file(market, tmp_path):
+    momentum = "factors:\n  - {name: mom, type: expression, expression: 'close / shift(close, 24)'}\n"
+    job = open_inputs(settings(market, tmp_path, recipe=momentum)).job
+    assert largest_file(job.root, ["NOSUCH"]) is None
+    size = largest_file(job.root, SYMBOLS)
+    assert size is not None
+    assert size.bars == pytest.approx(BARS, rel=0.05)
+    assert size.first_ns == FIRST_MS * 1_000_000
+    begin = size.first_ns + 1000 * job.timeframe.ns
+    until = panel_rows(size, job.root, job.plan, start_ns=None, end_ns=begin)
+    inside = panel_rows(size, job.root, job.plan, start_ns=begin, end_ns=begin + 50 * job.timeframe.ns)
+    assert (until, inside) == (1000, 24 + 50)
 
 
 def test_a_memory_limit_makes_smaller_blocks(market, tmp_path, monkeypatch):
-    monkeypatch.setattr(blocks, "most_bars", lambda root, symbol: 2_000_000)
-    for limit, least, most in ((100.0, 16, 16), (2.0, 2, 8), (0.3, 1, 1)):
+    long = FileSize("long.csv", 2_000_000, 6, None, 200_000_000)
+    monkeypatch.setattr(blocks, "largest_file", lambda root, symbols: long)
+    for limit, least, most in ((100.0, 8, 8), (1.0, 2, 4), (0.3, 1, 1)):
         job = open_inputs(settings(market, tmp_path, memory_limit_gb=limit)).job
         assert least <= largest_block(job, SYMBOLS) <= most

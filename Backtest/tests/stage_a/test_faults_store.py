@@ -222,6 +222,25 @@ def test_26_stopped_by_a_signal(market, tmp_path, user_module, number, code):
     assert not (tmp_path / "metadata").exists()
 
 
+@posix
+def test_26_ctrl_c_once_the_factor_set_is_in_place(market, tmp_path):
+    for turn in range(4):
+        process = subprocess.Popen(
+            arguments(market, tmp_path / str(turn)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        metadata = tmp_path / str(turn) / "metadata" / "1h" / "one.json"
+        while not metadata.exists() and process.poll() is None:
+            time.sleep(0.0005)
+        time.sleep(0.02 * turn)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, json.loads(out)["status"]) in ((0, "ok"), (130, "interrupted")), err
+        assert "Traceback" not in err
+        Hub(tmp_path / str(turn)).read(HOUR, "one")
+
+
 def computing(pid: int) -> list[psutil.Process]:
     """Return the worker processes once one of them has been in its task for a moment."""
     children = [child for child in psutil.Process(pid).children() if "spawn_main" in " ".join(child.cmdline())]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ import psutil
 import pytest
 
 from Backtest.errors import FactorError
+from Backtest.settings import PROJECT_ROOT
 from Backtest.stage_a.pool import Outcome, Pool
 
 WORK = "Backtest.tests.stage_a.pool_tasks:work"
@@ -103,3 +106,21 @@ def test_leaving_the_block_ends_the_processes():
     assert not multiprocessing.active_children() or all(
         child.pid not in pids for child in multiprocessing.active_children()
     )
+
+
+@posix
+def test_ctrl_c_never_reaches_a_process_that_starts():
+    """In a fresh process: there the first worker starts multiprocessing's tracker, which lets SIGINT through again."""
+    code = (
+        "import signal, sys, time\n"
+        "from Backtest.stage_a.pool import Pool\n"
+        "if __name__ == '__main__':\n"
+        "    with Pool('Backtest.tests.stage_a.pool_tasks:work') as pool:\n"
+        "        pid = pool.workers[0].process.pid\n"
+        "        words = open(f'/proc/{pid}/status').read().split('SigBlk:')[1].split()[0]\n"
+        "        print(bool(int(words, 16) & 1 << signal.SIGINT - 1))\n"
+    )
+    if not os.path.exists("/proc/self/status"):
+        pytest.skip("no /proc")
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n", done.stderr

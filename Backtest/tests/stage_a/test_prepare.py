@@ -258,6 +258,14 @@ def test_on_missing_drop_writes_the_factor_as_missing_for_that_symbol(market, tm
     assert metadata_of(tmp_path)["factors"]["mom"]["missing_ratio_by_symbol"]["EEEUSDT"] == 24 / 600
 
 
+def test_on_missing_drop_names_symbol_and_factor_in_summary_and_metadata(market, tmp_path, inline):
+    summary = prepare(settings(market, tmp_path, recipe=STRICT, on_missing="drop"))
+    metadata = metadata_of(tmp_path)
+    assert summary["dropped"] == metadata["dropped"] == {"EEEUSDT": ["mom"]}
+    assert metadata["factors"]["mom"]["dropped"] == ["EEEUSDT"]
+    assert metadata["factors"]["smooth"]["dropped"] == []
+
+
 def test_on_missing_drop_exits_1(market, tmp_path):
     finished = run(arguments(market, tmp_path, "one", "--on-missing", "drop", "--symbols", "EEE", recipe=STRICT))
     assert finished.returncode == 1, finished.stderr
@@ -291,6 +299,38 @@ def test_a_symbol_without_bars_in_the_window(market, tmp_path, inline):
     summary = prepare(settings(market, tmp_path, end="2023-01-10"))
     assert list(summary["refused"]) == ["EEEUSDT"]
     assert "no bar inside the window" in summary["refused"]["EEEUSDT"]
+
+
+def test_no_symbol_inside_the_window_is_said_once(market, tmp_path, inline, caplog):
+    with pytest.raises(DataError) as caught:
+        prepare(settings(market, tmp_path, start="2030-01-01"))
+    assert str(caught.value) == (
+        "no bar inside the window in any of 6 symbols; the data run from 2023-01-01T00:00:00Z to 2023-03-04T11:00:00Z"
+    )
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    prepare(settings(market, tmp_path, timeframe="2H", start="2023-01-20"))  # nothing of the failed run is in the way
+
+
+def test_a_failed_run_does_not_decide_the_label(market, tmp_path, inline):
+    with pytest.raises(DataError, match="no bar inside"):
+        prepare(settings(market, tmp_path, timeframe="2H", start="2030-01-01"))
+    assert prepare(settings(market, tmp_path, timeframe="2h"))["status"] == "ok"
+
+
+def test_resampling_names_its_source_and_a_folder_with_more_symbols(tmp_path, inline):
+    root = write_market(tmp_path / "m", SYMBOLS[:2])
+    finer = root / "6.Binance Data Resampled" / "30m"
+    finer.mkdir()
+    rows = [[str(int(row[0]) + shift), *row[1:]] for row in klines("AAAUSDT", 300) for shift in (0, 1_800_000)]
+    rows = [[str(1_672_531_200_000 + 1_800_000 * number), *row[1:]] for number, row in enumerate(rows)]
+    write_klines(finer / "AAAUSDT.csv", rows)
+    summary = prepare(settings(root, tmp_path, timeframe="2h"))
+    assert summary["source_timeframe"] == "30m"
+    metadata = json.loads(Path(summary["metadata_path"]).read_text(encoding="utf-8"))
+    assert (metadata["timeframe"], metadata["source_timeframe"]) == ("2h", "30m")
+    (log,) = (tmp_path / "logs").glob("prepare_*.log")
+    words = "WARNING 2h is resampled from 30m, the finest folder, with 1 symbols; 1h would do too and has 2"
+    assert words in log.read_text(encoding="utf-8")
 
 
 def test_20_a_missing_column_refuses_only_where_a_factor_needs_it(market, tmp_path, inline):
@@ -361,6 +401,30 @@ def count_work(monkeypatch) -> list[str]:
 
     monkeypatch.setattr("Backtest.prepare.Pool", Counting)
     return seen
+
+
+def test_26_an_interrupt_tells_what_is_kept(market, tmp_path, monkeypatch, inline):
+    class Stopped(InlinePool):
+        def run(self, tasks: deque):
+            for number, outcome in enumerate(super().run(tasks)):
+                if number == 1:
+                    raise KeyboardInterrupt
+                yield outcome
+
+    told: list[dict] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("Backtest.prepare.Pool", Stopped)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(settings(market, tmp_path, workers=1), on_stop=told.append)
+    (summary,) = told
+    assert summary["status"] == "interrupted"
+    kept = len(summary["symbols"])
+    assert 1 <= kept <= 2  # six symbols and one process: four tasks
+    assert summary["resume"] == f"{kept} symbols are kept; the same command resumes with the other {6 - kept}"
+    seen = count_work(monkeypatch)
+    prepare(settings(market, tmp_path, workers=1))
+    assert sorted({*seen, *summary["symbols"]}) == list(SYMBOLS)
+    assert len(seen) == 6 - kept
 
 
 def test_32_resume_computes_only_what_is_not_finished(market, tmp_path, monkeypatch, inline):
@@ -462,6 +526,8 @@ def test_dry_run_writes_nothing(market, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     summary = prepare(made)
     assert summary["status"] == "dry_run"
+    assert summary["symbols"] == list(SYMBOLS)
+    assert summary["source_timeframe"] == "1h"
     assert sorted(tmp_path.rglob("*")) == before
 
 

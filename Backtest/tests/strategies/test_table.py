@@ -66,6 +66,8 @@ def test_texts_become_the_parameter_s_type():
             RunError,
             "strategy 'top_k' is not known; did you mean 'topk'? allowed: topk, longshort, signal",
         ),
+        ("qqq", {}, {}, RunError, "strategy 'qqq' is not known; allowed: topk, longshort, signal"),
+        ("topk", {"factor": "x", "qqq": "5"}, {}, SettingsError, "'qqq' is not a parameter; allowed: factor, k"),
         ("topk", {}, {}, RunError, "strategy topk needs factor: --param factor=NAME"),
         ("topk", {"factor": "x", "kk": "5"}, {}, SettingsError, "'kk' is not a parameter; did you mean 'k'"),
         (

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from Backtest.data.dsl.explain import explain, operator_page
+from Backtest.data.dsl.explain import PanelSize, explain, operator_page
 from Backtest.data.dsl.operators import ALIASES, OPERATORS
 from Backtest.data.factors import compile_recipe
 from Backtest.data.timeframe import parse_timeframe
@@ -40,9 +40,12 @@ def test_explain_by_hand(tmp_path: Path) -> None:
 
 def test_explain_memory(tmp_path: Path) -> None:
     plan = compile_recipe(recipe_of(tmp_path, a="close", b="ema(close, 3)"), allow_modules=(), max_window=1000)
-    text = explain(plan, rows=1000, symbols=10)
+    text = explain(plan, panel=PanelSize(1000, 10, 0, "the size of BTCUSDT.csv"))
     assert text.count(" MB") == 3
     assert "for 1,000 bars x 10 symbols" in text
+    assert "bars by the size of BTCUSDT.csv" in text
+    more = explain(plan, panel=PanelSize(1000, 10, 900_000_000, "the size of BTCUSDT.csv"))
+    assert "memory     1,175 MB at the peak of a first run" in more  # parsing the file takes most
     assert "from the listing episode's first bar" in text
 
 
