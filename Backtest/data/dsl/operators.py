@@ -269,7 +269,7 @@ _ALONG_TIME = (
             data=(SERIES, OTHER), ddof="none: it cancels",
             missing=PAIRS + ", and where the std of either is below 1e-12 of its largest |value| in W",
             example="ts_corr(close, volume, 14)", aliases=("correlation",)),
-    _window("decay_linear", "rolling:decay_linear", "sum w x / sum w over valid rows, w = 1 (oldest) .. d (now)",
+    _window("decay_linear", "weighted:decay_linear", "sum w x / sum w over valid rows, w = 1 (oldest) .. d (now)",
             "Linearly weighted mean, newest heaviest; missing rows drop out and the other weights are rescaled to 1.",
             aliases=("wma",)),
 )  # fmt: skip

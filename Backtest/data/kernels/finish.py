@@ -7,15 +7,31 @@ import numpy as np
 
 from .context import Context, Floats
 
+PIECE = 1024
+
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _blank(out: Floats, own: int) -> int:
+def _blank_piece(out: Floats, own: int) -> int:
+    """Make one piece finite or the one NaN; most have nothing to do, and finding that out takes one vector loop."""
+    strange = 0
+    for i in range(out.size):
+        strange += 0 if out[i] - out[i] == 0.0 else 1
+    if strange == 0:
+        return 0
     overflowed = 0
     for i in range(out.size):
         r = out[i]
         overflowed += (i >= own) & (abs(r) == np.inf)
         # Also makes every missing value the same NaN: inf - inf carries a sign bit on some processors.
         out[i] = r if r - r == 0.0 else np.nan
+    return overflowed
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _blank(out: Floats, own: int) -> int:
+    overflowed = 0
+    for begin in range(0, out.size, PIECE):
+        overflowed += _blank_piece(out[begin : begin + PIECE], own - begin)
     return overflowed
 
 
