@@ -74,7 +74,6 @@ def _prefixes(x, y, out, first, last, have, d, mode, ddof, p, s, c, count):
         nb = float(t - first + 1)
         na = d - nb
         per_a, per_b, both = 1.0 / max(na, 1.0), 1.0 / nb, na / d * nb
-        linked = 1.0 if na > 0.0 else 0.0
         v, w, q, r = x[t], y[t], s[max(t - d + 1, 0) - (first - have)], out[t]
         for b in range(v.size):
             u, z = v[b] - c[b + SHIFTS], w[b] - c[b + SHIFTS + WIDTH]
@@ -82,8 +81,8 @@ def _prefixes(x, y, out, first, last, have, d, mode, ddof, p, s, c, count):
             b11, b22, b12 = p[b + XX] + u * u, p[b + YY] + z * z, p[b + XY] + u * z
             p[b + X], p[b + Y], p[b + XX], p[b + YY], p[b + XY] = b1, b2, b11, b22, b12
             a1, a2 = q[b + X], q[b + Y]
-            apart_x = linked * c[b + GAP] + (a1 * per_a - b1 * per_b)
-            apart_y = linked * c[b + GAP + WIDTH] + (a2 * per_a - b2 * per_b)
+            apart_x = (c[b + GAP] if na > 0.0 else 0.0) + (a1 * per_a - b1 * per_b)
+            apart_y = (c[b + GAP + WIDTH] if na > 0.0 else 0.0) + (a2 * per_a - b2 * per_b)
             xx = (q[b + XX] - a1 * (a1 * per_a)) + (b11 - b1 * (b1 * per_b)) + apart_x * apart_x * both
             yy = (q[b + YY] - a2 * (a2 * per_a)) + (b22 - b2 * (b2 * per_b)) + apart_y * apart_y * both
             p[b + OUT_XY] = (q[b + XY] - a1 * (a2 * per_a)) + (b12 - b1 * (b2 * per_b)) + apart_x * apart_y * both
