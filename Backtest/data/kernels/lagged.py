@@ -16,6 +16,7 @@ from .context import Context, Floats, Operand
 
 SHIFT, DELTA, RETURNS, LOGRET = range(4)
 NO_LIMIT = 2**31 - 1
+PIECE = 1024
 NEAR = 0.1
 """Up to this |(v - w) / (v + w)|, a change of about 22 %, the logarithm of v / w comes from its series (`_near_log`)."""
 
@@ -73,12 +74,18 @@ def _changes(v, w, r, code):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _settle(v, w, a, r, d):
-    """Make what is undefined or out of the episode missing; return how many are undefined though both are there."""
+def _settle(v, w, a, r, d, own):
+    """Make what is undefined or out of the episode missing; return how many from `own` on are undefined though
+    both values are there."""
+    strange = 0
+    for b in range(r.size):
+        strange += 0 if (r[b] - r[b] == 0.0) & (a[b] > d) else 1
+    if strange == 0:
+        return 0
     undefined = 0
-    for b in range(v.size):
+    for b in range(r.size):
         finite, inside = r[b] - r[b] == 0.0, a[b] > d
-        undefined += 1 if inside & (not finite) & (v[b] == v[b]) & (w[b] == w[b]) else 0
+        undefined += 1 if inside & (not finite) & (v[b] == v[b]) & (w[b] == w[b]) & (b >= own) else 0
         r[b] = r[b] if finite & inside else np.nan
     return undefined
 
@@ -86,14 +93,17 @@ def _settle(v, w, a, r, d):
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def lags(x, age, out, d, code, own):
     """x[t-d] or the change since; return the values from row `own` on that are undefined though both are there."""
-    rows = x.shape[0]
-    undefined = 0
+    columns = x.shape[1]
+    skip = min(d, x.shape[0]) * columns
     out[:d] = np.nan
-    for t in range(d, rows):
-        v, w, r = x[t], x[t - d], out[t]
+    now, old = x.reshape(-1)[skip:], x.reshape(-1)[: x.size - skip]
+    ages, result = age.reshape(-1)[skip:], out.reshape(-1)[skip:]
+    undefined = 0
+    for begin in range(0, result.size, PIECE):
+        piece = slice(begin, begin + PIECE)
+        v, w, r = now[piece], old[piece], result[piece]
         _changes(v, w, r, code)
-        found = _settle(w if code == SHIFT else v, w, age[t], r, d)
-        undefined += found if t >= own else 0
+        undefined += _settle(v, w, ages[piece], r, d, own * columns - skip - begin)
     return undefined
 
 
