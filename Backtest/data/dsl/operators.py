@@ -248,7 +248,7 @@ _ALONG_TIME = (
     _window("ts_median", "ordered:ts_median", "middle of the sorted W, mean of the middle two", "Median."),
     _window("ts_quantile", "ordered:ts_quantile", "value at position q (n - 1) of the sorted W, linear in between",
             "Quantile.", literals=(Argument("q", "number", low=0, high=1),), example="ts_quantile(close, 14, 0.8)"),
-    _window("ts_rank", "ordered:ts_rank", "r / n; (r - 1) / (n - 1) with norm n-1; r with norm abs; r = rank of x in W",
+    _window("ts_rank", "ranked:ts_rank", "r / n; (r - 1) / (n - 1) with norm n-1; r with norm abs; r = rank of x in W",
             "Rank of the present value among the valid values of W, smallest first.",
             literals=(Argument("norm", "choice", required=False, default="n", choices=("n", "n-1", "abs"),
                                keyword_only=True),),
