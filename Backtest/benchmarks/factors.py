@@ -33,7 +33,7 @@ from Backtest.data.dsl.operators import OPERATORS, Context, apply
 from Backtest.data.dsl.parser import parse
 from Backtest.data.dsl.plan import Plan, PlannedFactor
 from Backtest.data.dsl.steps import StepTable
-from Backtest.data.panel import Floats, Panel
+from Backtest.data.panel import Panel
 from Backtest.data.timeframe import parse_timeframe
 
 Call = Callable[[], Any]
@@ -147,7 +147,9 @@ def with_pandas(pandas: ModuleType, panel: Panel) -> dict[str, Callable[[int], C
 
 def pandas_mfi(pandas: ModuleType, panel: Panel) -> Any:
     """Return mfi14 as one would write it."""
-    high, low, close, volume = (pandas.DataFrame(panel.fields[n], copy=False) for n in ("high", "low", "close", "volume"))
+    high, low, close, volume = (
+        pandas.DataFrame(panel.fields[n], copy=False) for n in ("high", "low", "close", "volume")
+    )
     ratio = ((high + low + close) / 3 * volume).rolling(14).sum() / volume.rolling(14).sum()
     return ratio.where(volume > 0, 0)
 
@@ -165,9 +167,11 @@ def with_bottleneck(bn: ModuleType, panel: Panel) -> dict[str, Callable[[int], C
     x = np.ascontiguousarray(panel.fields["close"].T)
     names = {"ts_sum": "move_sum", "ts_mean": "move_mean", "ts_max": "move_max", "ts_argmax": "move_argmax",
              "ts_rank": "move_rank", "ts_median": "move_median"}  # fmt: skip
-    calls: dict[str, Callable[[int], Call]] = {
-        name: (lambda d, move=getattr(bn, move): lambda: move(x, d)) for name, move in names.items()
-    }
+
+    def along(move: Callable[..., Any]) -> Callable[[int], Call]:
+        return lambda d: lambda: move(x, d)
+
+    calls = {name: along(getattr(bn, move)) for name, move in names.items()}
     calls["ts_std"] = lambda d: lambda: bn.move_std(x, d, ddof=1)
     high, low, volume = (np.ascontiguousarray(panel.fields[name].T) for name in ("high", "low", "volume"))
 
@@ -201,8 +205,19 @@ def with_kunquant(kunquant: ModuleType, panel: Panel) -> dict[str, Callable[[int
     from KunQuant.jit import cfake
     from KunQuant.Op import Builder, Input, Output
     from KunQuant.ops import (
-        Abs, AddConst, BackRef, Div, DivConst, ExpMovingAvg, GreaterThanConst, Log, Mul, Select, WindowedAvg,
-        WindowedStddev, WindowedSum,
+        Abs,
+        AddConst,
+        BackRef,
+        Div,
+        DivConst,
+        ExpMovingAvg,
+        GreaterThanConst,
+        Log,
+        Mul,
+        Select,
+        WindowedAvg,
+        WindowedStddev,
+        WindowedSum,
     )  # fmt: skip
     from KunQuant.ops import ConstantOp as Constant
     from KunQuant.runner import KunRunner

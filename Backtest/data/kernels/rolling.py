@@ -274,9 +274,7 @@ def moments(x, age, out, d, min_valid, min_age, phase, mode, ddof):
         else:
             if before != MIXED:
                 full_counts(s, have, columns, 2)
-            _moment_prefixes_mixed(
-                x, age, out, first, last, have, d, mode, ddof, p, s, shift, far, min_valid, min_age
-            )
+            _moment_prefixes_mixed(x, age, out, first, last, have, d, mode, ddof, p, s, shift, far, min_valid, min_age)
         have, before = last - first, now
         s[have] = 0.0
         if now == MIXED:
