@@ -8,7 +8,8 @@ in the cache; "engine" is the same as a one-factor recipe over the whole panel, 
 them. Peers get the whole panel in the layout that suits them: pandas and polars a column per symbol, bottleneck a row
 per symbol, KunQuant its TS layout with outputs preallocated. Their windows do not follow our rules for gaps (the
 market has none). Peers that are not installed are left out (requirements.txt beside this file; KunQuant needs a C++
-compiler). Times are CPU time of the thread, so that a busy machine disturbs less; the middle of several repeats.
+compiler). Times are CPU time of the process, all threads together: a busy machine disturbs less, and a peer's threads
+are not free. The middle of several repeats.
 """
 
 from __future__ import annotations
@@ -71,13 +72,13 @@ def market(bars: int, symbols: int) -> Panel:
 
 
 def nanoseconds(call: Call, values: int, repeats: int) -> float:
-    """Return the middle CPU time per value of some calls, after one that warms everything up."""
+    """Return the middle CPU time per value of some calls (all threads), after one that warms everything up."""
     call()
     taken = []
     for _ in range(repeats):
-        begin = time.thread_time()
+        begin = time.process_time()
         call()
-        taken.append(time.thread_time() - begin)
+        taken.append(time.process_time() - begin)
     return statistics.median(taken) / values * 1e9
 
 

@@ -16,7 +16,8 @@ from .plan import Plan
 
 FLOAT = 8
 BLOCK_SYMBOLS, LEAST_SYMBOLS = 64, 16
-"""Columns side by side in a kernel's inner loop, at most and at least: vector code is at full speed from 32 on, below 16 it loses to rows."""
+"""Columns side by side in a kernel's inner loop, at most and at least: vector code is at full speed from 32 on, and
+below 16 its gain is gone."""
 
 BLOCK_ROWS = 1024
 """Rows of a block: 48 columns of them are 0.4 MB, so the few live arrays of a step stay in a core's L2 and L3 cache."""

@@ -18,7 +18,7 @@ SHIFT, DELTA, RETURNS, LOGRET = range(4)
 NO_LIMIT = 2**31 - 1
 PIECE = 1024
 NEAR = 0.1
-"""Up to this |(v - w) / (v + w)|, a change of about 22 %, the logarithm of v / w comes from its series (`_near_log`)."""
+"""Up to this |(v - w) / (v + w)|, a change of some 22 %, the logarithm of v / w comes from its series (`_near_log`)."""
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

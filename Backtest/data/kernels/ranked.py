@@ -38,7 +38,7 @@ def valid_counts(x, age, out, d):
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _places_by_row(x, age, place, d):
-    """Leave in `place` half the number of window values below x plus half the number up to x: the average rank - 1/2."""
+    """Leave in `place` half the number of window values below x plus half of those up to x: the average rank - 1/2."""
     for t in range(x.shape[0]):
         v, a, r = x[t], age[t], place[t]
         r[:] = 0.0

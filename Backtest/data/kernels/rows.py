@@ -11,7 +11,7 @@ for whoever writes the next kernel:
   all rows, takes the negative step for an overlap, and runs the scalar loop: half the speed.
 
 A block without missing values and without a listing episode that begins in it has known counts: its loops are a few
-additions (`PLAIN` below). The general loops give the same bits, operation by operation; they only find the counts too.
+additions (see `is_plain`). The general loops give the same bits, operation by operation; they only find the counts too.
 """
 
 # Numba infers the types of compiled functions from their arguments.
