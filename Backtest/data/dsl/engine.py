@@ -77,14 +77,14 @@ class _RowBlock:
             return self.library[number][self.begin : self.end]
         return self.full.get(number)
 
-    def context(self, columns: slice) -> Context:
-        """Return what kernels need to know about these rows and columns."""
+    def context(self, columns: slice, *, across: bool = False) -> Context:
+        """Return what kernels need to know about these rows and columns, the population only `across` symbols."""
         rows = slice(self.begin, self.end)
         return Context(
             # writable also where the panel is read-only: to numba those are two types, and it would compile anew
             age=np.require(self.panel.age[rows, columns], requirements=["C", "W"]),
             first_bar=self.panel.first_bar + self.begin,
-            population=np.ascontiguousarray(self.population[rows, columns]),
+            population=np.ascontiguousarray(self.population[rows, columns]) if across else None,
             gap_tolerance=self.gap_tolerance,
             own_row=self.own,
         )
@@ -158,13 +158,20 @@ def _along_time(
     context = block.context(columns)
     shape = (context.age.shape[0], context.age.shape[1])
     local: dict[int, Floats] = {}
+    lent: set[int] = set()
 
     def load(number: int) -> Floats:
         if number not in local:
             values = block.source(number)
             assert values is not None, "a step is computed before its readers"
-            local[number] = pool.take(shape)
-            np.copyto(local[number], values[:, columns])
+            part = values[:, columns]
+            if part.flags.c_contiguous and part.flags.writeable:
+                # as kernels want it already: a copy would cost as much as many an operator
+                local[number] = part
+                lent.add(number)
+            else:
+                local[number] = pool.take(shape)
+                np.copyto(local[number], part)
         return local[number]
 
     for number, frees in zip(segment.steps, segment.frees, strict=True):
@@ -178,7 +185,9 @@ def _along_time(
                 block.full[number] = block.wide.take((shape[0], block.panel.shape[1]))
             block.full[number][:, columns] = values
         for used in frees:
-            pool.give(local.pop(used))
+            values = local.pop(used)
+            if used not in lent:
+                pool.give(values)
 
 
 def _across_symbols(
@@ -186,7 +195,7 @@ def _across_symbols(
 ) -> None:
     """Compute a segment for all symbols at once."""
     everyone = slice(None)
-    context = block.context(everyone)
+    context = block.context(everyone, across=True)
     shape = (context.age.shape[0], context.age.shape[1])
     for number, frees in zip(segment.steps, segment.frees, strict=True):
         inputs: dict[int, Floats] = {}
@@ -216,13 +225,15 @@ def _compute(block: _RowBlock, number: int, inputs: Mapping[int, Floats], contex
 
 def _publish(block: _RowBlock, number: int, values: Floats, columns: slice, out: Mapping[str, Floats]) -> None:
     """Copy a step's own rows to the factors that it is; NaN where there is no bar and for anything not finite."""
-    rows = slice(block.begin + block.own, block.end)
-    asked = slice(rows.start - block.panel.warmup, rows.stop - block.panel.warmup)
-    for name in block.plan.names.get(number, ()):
-        target = out[name][asked, columns]
-        np.copyto(target, values[block.own :])
-        # One canonical NaN also where a kernel's NaN has another sign or payload: files are compared by bytes.
-        target[~(np.isfinite(target) & block.panel.exists[rows, columns])] = np.nan
+    if number not in block.plan.names:
+        return
+    from ..kernels.finish import publish  # compiled code: only where something is computed
+
+    first = block.begin + block.own
+    exists = np.require(block.panel.exists[first : block.end, columns], requirements=["C", "W"])
+    own = np.require(values[block.own :], dtype=np.float64, requirements=["C", "W"])
+    for name in block.plan.names[number]:
+        publish(own, exists, out[name], first - block.panel.warmup, columns.start or 0)
 
 
 def _publish_plain(block: _RowBlock, out: Mapping[str, Floats]) -> None:

@@ -14,11 +14,9 @@ from .context import Context, Floats, Kernel, Operand
 Literals = Mapping[str, Any]
 
 
-def _flat(value: Operand) -> tuple[Floats, int]:
-    """Return the operand as a flat array and its step: 0 for a number, which stays the same at every place."""
-    if isinstance(value, np.ndarray):
-        return value.reshape(-1), 1
-    return np.array([value]), 0
+def _flat(value: Operand) -> Floats:
+    """Return the operand as a flat array: of one value for a number."""
+    return value.reshape(-1) if isinstance(value, np.ndarray) else np.array([value])
 
 
 def _first_own(context: Context) -> int:
@@ -33,10 +31,10 @@ def _unary(code: int) -> Kernel:
     return kernel
 
 
-def _binary(code: int) -> Kernel:
+def _binary(code: int, *, swapped: bool = False) -> Kernel:
     def kernel(operands: Sequence[Operand], literals: Literals, context: Context, out: Floats) -> int:
-        x, y = operands
-        return int(loops.binary(code, *_flat(x), *_flat(y), out.reshape(-1), _first_own(context)))
+        x, y = reversed(operands) if swapped else operands
+        return int(loops.binary(code, _flat(x), _flat(y), out.reshape(-1), _first_own(context)))
 
     return kernel
 
@@ -44,22 +42,7 @@ def _binary(code: int) -> Kernel:
 def _ternary(code: int) -> Kernel:
     def kernel(operands: Sequence[Operand], literals: Literals, context: Context, out: Floats) -> int:
         x, y, z = operands
-        return int(loops.ternary(code, *_flat(x), *_flat(y), *_flat(z), out.reshape(-1), _first_own(context)))
-
-    return kernel
-
-
-def _arithmetic(function: np.ufunc) -> Kernel:
-    # The four basic operations are correctly rounded (IEEE 754), so NumPy's vector code gives the same bits anywhere.
-    def kernel(operands: Sequence[Operand], literals: Literals, context: Context, out: Floats) -> int:
-        x, y = operands
-        with np.errstate(all="ignore"):
-            function(x, y, out=out)
-        if np.isfinite(out).all():
-            return 0
-        # A number is never missing, so the other operand can stand for it.
-        there = [value.reshape(-1) for value in (x, y) if isinstance(value, np.ndarray)]
-        return int(loops.settle(there[0], there[-1], out.reshape(-1), _first_own(context)))
+        return int(loops.ternary(code, _flat(x), _flat(y), _flat(z), out.reshape(-1), _first_own(context)))
 
     return kernel
 
@@ -67,17 +50,18 @@ def _arithmetic(function: np.ufunc) -> Kernel:
 def _fold(code: int) -> Kernel:
     def kernel(operands: Sequence[Operand], literals: Literals, context: Context, out: Floats) -> int:
         flat = out.reshape(-1)
-        loops.binary(code, *_flat(operands[0]), *_flat(operands[1]), flat, 0)
+        loops.binary(code, _flat(operands[0]), _flat(operands[1]), flat, 0)
         for other in operands[2:]:
-            loops.binary(code, flat, 1, *_flat(other), flat, 0)
+            loops.binary(code, flat, _flat(other), flat, 0)
         return 0
 
     return kernel
 
 
-add, sub, mul, div = _arithmetic(np.add), _arithmetic(np.subtract), _arithmetic(np.multiply), _arithmetic(np.divide)
+add, sub, mul, div = (_binary(c) for c in (loops.ADD, loops.SUB, loops.MUL, loops.DIV))
 mod, pow, atan2, signed_power = (_binary(c) for c in (loops.MOD, loops.POW, loops.ATAN2, loops.SIGNED_POWER))
-lt, le, gt, ge, eq, ne = (_binary(c) for c in (loops.LT, loops.LE, loops.GT, loops.GE, loops.EQ, loops.NE))
+lt, le, eq, ne = (_binary(c) for c in (loops.LT, loops.LE, loops.EQ, loops.NE))
+gt, ge = _binary(loops.LT, swapped=True), _binary(loops.LE, swapped=True)
 max2, min2 = _fold(loops.MAX2), _fold(loops.MIN2)
 abs, sign, neg, inverse = (_unary(c) for c in (loops.ABS, loops.SIGN, loops.NEG, loops.INVERSE))
 sqrt, cbrt, square = (_unary(c) for c in (loops.SQRT, loops.CBRT, loops.SQUARE))

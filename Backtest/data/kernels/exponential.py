@@ -21,18 +21,16 @@ def exponential_mean(x, age, out, alpha, needed):
     rows, columns = x.shape
     seen, state = np.zeros(columns), np.zeros(columns)
     for t in range(rows):
-        for b in range(columns):
-            v, a = x[t, b], age[t, b]
-            n = seen[b] if a > 1 else 0.0
-            r = np.nan
-            if a > 0 and v == v:
-                # The difference keeps a flat series exactly flat.
-                state[b] = state[b] + alpha * (v - state[b]) if n > 0.0 else v
-                n += 1.0
-                if n >= needed:
-                    r = state[b]
-            seen[b] = n
-            out[t, b] = r
+        v, a, r = x[t], age[t], out[t]
+        for b in range(v.size):
+            ok = (a[b] > 0) & (v[b] == v[b])
+            n = seen[b] if a[b] > 1 else 0.0
+            # The difference keeps a flat series exactly flat.
+            y = state[b] + alpha * (v[b] - state[b]) if n > 0.0 else v[b]
+            y = y if ok else state[b]
+            n += 1.0 if ok else 0.0
+            state[b], seen[b] = y, n
+            r[b] = y if ok & (n >= needed) else np.nan
 
 
 def ema(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:

@@ -1,4 +1,7 @@
-"""Largest and smallest value of a window and the bars since: `rolling`'s blocks with a maximum for a sum."""
+"""Largest and smallest value of a window and the bars since: `rolling`'s blocks with a maximum for a sum.
+
+Planes: count, best, row of the best; values are multiplied by `sign` (-1 turns the smallest into the largest).
+"""
 
 # Numba infers the types of compiled functions from their arguments.
 # mypy: disable-error-code="no-untyped-def"
@@ -12,70 +15,146 @@ import numba
 import numpy as np
 
 from .context import Context, Floats, Operand, window_of
-
-NO_LIMIT = 2**31 - 1
+from .rows import MIXED, NO_LIMIT, WIDTH, blank_idle, block_state, descending, full_counts, is_plain, over_columns
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _suffixes(x, age, first, last, sign, count, best, where, alive):
-    """Leave in row i the largest sign * x of rows first+i..last-1 and its row; the later one wins a tie."""
-    rows, columns = last - first, x.shape[1]
-    count[rows] = 0.0
-    best[rows] = -np.inf
-    where[rows] = 0.0
-    alive[:] = 1.0
-    for i in range(rows - 1, -1, -1):
+def _prefixes(x, out, first, last, have, d, sign, p, s):
+    """Plain block: p becomes the running maximum, `out` its merge with the suffixes s."""
+    for t in range(first, last):
+        v, q, r = x[t], s[max(t - d + 1, 0) - (first - have)], out[t]
+        for b in range(v.size):
+            u = sign * v[b]
+            best = u if u >= p[b + WIDTH] else p[b + WIDTH]
+            p[b + WIDTH] = best
+            r[b] = sign * (q[b + WIDTH] if q[b + WIDTH] > best else best)
+        if t < d - 1:
+            r[:] = np.nan
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _prefixes_since(x, out, first, last, have, d, sign, p, s):
+    """Plain block: the same, `out` becomes the bars since."""
+    for t in range(first, last):
+        row = float(t)
+        v, q, r = x[t], s[max(t - d + 1, 0) - (first - have)], out[t]
+        for b in range(v.size):
+            u = sign * v[b]
+            better = u >= p[b + WIDTH]
+            best, where = u if better else p[b + WIDTH], row if better else p[b + 2 * WIDTH]
+            p[b + WIDTH], p[b + 2 * WIDTH] = best, where
+            r[b] = row - (q[b + 2 * WIDTH] if q[b + WIDTH] > best else where)
+        if t < d - 1:
+            r[:] = np.nan
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _prefixes_mixed(x, age, out, first, last, have, d, sign, since, p, s, min_valid, min_age):
+    """The values or the bars since for any block."""
+    for t in range(first, last):
+        row = float(t)
+        v, a, q, r = x[t], age[t], s[max(t - d + 1, 0) - (first - have)], out[t]
+        oldest = t + 1 if t < d - 1 else NO_LIMIT
+        for b in range(v.size):
+            u = sign * v[b]
+            ok, keep = (u == u) & (a[b] > 0), a[b] != 1
+            n = (p[b] if keep else 0.0) + (1.0 if ok else 0.0)
+            old = p[b + WIDTH] if keep else -np.inf
+            better = ok & (u >= old)
+            best, where = u if better else old, row if better else p[b + 2 * WIDTH]
+            p[b], p[b + WIDTH], p[b + 2 * WIDTH] = n, best, where
+            linked = a[b] > t - first + 1
+            n += q[b] if linked else 0.0
+            older = linked & (q[b + WIDTH] > best)
+            value = sign * (q[b + WIDTH] if older else best)
+            bars = row - (q[b + 2 * WIDTH] if older else where)
+            enough = (a[b] >= min_age) & (a[b] <= oldest) & (n >= min_valid)
+            r[b] = (bars if since else value) if enough else np.nan
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _suffixes(x, s, down, sign):
+    """Plain block: leave in s[i] the largest sign * x of rows i.. of the block."""
+    for k in range(x.shape[0]):
+        i = down[k]
+        v, q, r = x[i], s[i + 1], s[i]
+        for b in range(v.size):
+            u = sign * v[b]
+            r[b + WIDTH] = u if u > q[b + WIDTH] else q[b + WIDTH]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _suffixes_since(x, first, s, down, sign):
+    """Plain block: the same with its row; the later one wins a tie."""
+    for k in range(x.shape[0]):
+        i = down[k]
         row = float(first + i)
-        for b in range(columns):
-            v, a = sign * x[first + i, b], age[first + i, b]
-            ok = (v == v) & (a > 0) & (alive[b] > 0.0)
-            better = ok & (v > best[i + 1, b])
-            count[i, b] = count[i + 1, b] + (1.0 if ok else 0.0)
-            best[i, b] = v if better else best[i + 1, b]
-            where[i, b] = row if better else where[i + 1, b]
-            alive[b] = alive[b] if a > 1 else 0.0
+        v, q, r = x[i], s[i + 1], s[i]
+        for b in range(v.size):
+            u = sign * v[b]
+            better = u > q[b + WIDTH]
+            r[b + WIDTH] = u if better else q[b + WIDTH]
+            r[b + 2 * WIDTH] = row if better else q[b + 2 * WIDTH]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def extremes(x, age, out, d, min_valid, min_age, phase, sign, bars):
-    """Largest sign * x of each window, times sign, or the bars since it (`bars`)."""
+def _suffixes_mixed(x, age, first, s, down, sign, alive):
+    """The same for any block, with the counts."""
+    alive[:] = 1.0
+    for k in range(x.shape[0]):
+        i = down[k]
+        row = float(first + i)
+        v, a, q, r = x[i], age[i], s[i + 1], s[i]
+        for b in range(v.size):
+            u = sign * v[b]
+            ok = (u == u) & (a[b] > 0) & (alive[b] > 0.0)
+            better = ok & (u > q[b + WIDTH])
+            r[b] = q[b] + (1.0 if ok else 0.0)
+            r[b + WIDTH] = u if better else q[b + WIDTH]
+            r[b + 2 * WIDTH] = row if better else q[b + 2 * WIDTH]
+            alive[b] = alive[b] if a[b] > 1 else 0.0
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def extremes(x, age, out, d, min_valid, min_age, phase, sign, since):
+    """Largest sign * x of each window, times sign, or the bars since it (`since`)."""
     rows, columns = x.shape
-    size = min(d, rows) + 1
-    sn, s, sw = np.zeros((size, columns)), np.full((size, columns), -np.inf), np.zeros((size, columns))
-    n, best, where, alive = np.empty(columns), np.empty(columns), np.zeros(columns), np.empty(columns)
-    have = 0
+    down = descending(min(d, rows))
+    s, p = np.zeros((min(d, rows) + 1, 3 * WIDTH)), np.zeros(3 * WIDTH)
+    gaps, idle = np.empty(columns), np.empty(columns)
+    have, before = 0, MIXED
+    s[0, WIDTH : 2 * WIDTH] = -np.inf
     for begin in range(-phase, rows, d):
         first, last = max(begin, 0), min(begin + d, rows)
-        n[:] = 0.0
-        best[:] = -np.inf
-        for t in range(first, last):
-            i = max(t - d + 1, 0) - (first - have)
-            oldest = t + 1 if t < d - 1 else NO_LIMIT
-            row = float(t)
-            for b in range(columns):
-                v, a = sign * x[t, b], age[t, b]
-                ok, keep = (v == v) & (a > 0), a != 1
-                n[b] = (n[b] if keep else 0.0) + (1.0 if ok else 0.0)
-                old = best[b] if keep else -np.inf
-                better = ok & (v >= old)
-                best[b] = v if better else old
-                where[b] = row if better else where[b]
-                linked = a > t - first + 1
-                count = n[b] + (sn[i, b] if linked else 0.0)
-                other = s[i, b] if linked else -np.inf
-                r = other if other > best[b] else best[b]
-                since = row - (sw[i, b] if other > best[b] else where[b])
-                enough = (a >= min_age) & (a <= oldest) & (count >= min_valid)
-                out[t, b] = (since if bars else sign * r) if enough else np.nan
-        have = last - first
-        _suffixes(x, age, first, last, sign, sn, s, sw, alive)
+        now = block_state(x[first:last], age[first:last], gaps, idle)
+        p[:WIDTH] = 0.0
+        p[WIDTH : 2 * WIDTH] = -np.inf
+        if is_plain(now, before, first, have, d):
+            if since:
+                _prefixes_since(x, out, first, last, have, d, sign, p, s)
+            else:
+                _prefixes(x, out, first, last, have, d, sign, p, s)
+            blank_idle(out[first:last], idle)
+        else:
+            if before != MIXED:
+                full_counts(s, have, columns, 0)
+            _prefixes_mixed(x, age, out, first, last, have, d, sign, since, p, s, min_valid, min_age)
+        have, before = last - first, now
+        s[have] = 0.0
+        s[have, WIDTH : 2 * WIDTH] = -np.inf
+        if now == MIXED:
+            _suffixes_mixed(x[first:last], age[first:last], first, s, down[-have:], sign, idle)
+        elif since:
+            _suffixes_since(x[first:last], first, s, down[-have:], sign)
+        else:
+            _suffixes(x[first:last], s, down[-have:], sign)
 
 
 def _extremes(
-    sign: float, bars: bool, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats
+    sign: float, since: bool, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats
 ) -> int:
     w = window_of(literals, context)
-    extremes(operands[0], context.age, out, w.bars, w.min_valid, w.min_age, w.phase, sign, bars)
+    over_columns(extremes, operands, context, out, w.bars, w.min_valid, w.min_age, w.phase, sign, since)
     return 0
 
 

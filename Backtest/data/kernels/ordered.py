@@ -18,35 +18,41 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 
-QUANTILE, RANK, RANK_OVER_N, RANK_UNIT = range(4)
 CS_RANK, CS_WINSORIZE, CS_TOP_BOTTOM = range(3)
 NO_LIMIT = 2**31 - 1
+COUNTED = 32
+"""So many sorted values are compared one and all: that has no branch to guess wrong, as a binary search does at every
+second step."""
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _below(held, n, v):
-    """Return how many of the first n values are < v."""
-    low, high = 0, n
-    while low < high:
-        middle = (low + high) // 2
-        if held[middle] < v:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    """Return how many of the first n values are < v: by halves down to a few cache lines, which are counted."""
+    low = 0
+    while n > COUNTED:
+        half = n >> 1
+        low += half if held[low + half - 1] < v else 0
+        n -= half
+    part = held[low : low + n]
+    count = 0
+    for i in range(part.size):
+        count += part[i] < v
+    return low + count
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _through(held, n, v):
     """Return how many of the first n values are <= v."""
-    low, high = 0, n
-    while low < high:
-        middle = (low + high) // 2
-        if held[middle] <= v:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    low = 0
+    while n > COUNTED:
+        half = n >> 1
+        low += half if held[low + half - 1] <= v else 0
+        n -= half
+    part = held[low : low + n]
+    count = 0
+    for i in range(part.size):
+        count += part[i] <= v
+    return low + count
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -70,15 +76,16 @@ def _remove(held, n, v):
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _replace(held, n, old, new):
     """Put `new` in the place of one `old` among the first n sorted values: only what lies between them moves."""
-    at = _below(held, n, old)
+    at, to = _below(held, n, old), _below(held, n, new)
     if new > old:
-        to = _below(held, n, new) - 1
-        for i in range(at, to):
-            held[i] = held[i + 1]
+        to -= 1
+        into, out = held[at:to], held[at + 1 : to + 1]
+        for i in range(into.size):
+            into[i] = out[i]
     else:
-        to = _below(held, n, new)
-        for i in range(at, to, -1):
-            held[i] = held[i - 1]
+        into, out = held[to + 1 : at + 1], held[to:at]
+        for i in range(into.size - 1, -1, -1):
+            into[i] = out[i]
     held[to] = new
 
 
@@ -92,32 +99,19 @@ def _quantile(held, n, q):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _statistic(mode, held, n, q, v):
-    if mode == QUANTILE:
-        return _quantile(held, n, q)
-    if not (v == v):
-        return np.nan
-    rank = (_below(held, n, v) + 1 + _through(held, n, v)) / 2.0
-    if mode == RANK:
-        return rank
-    if mode == RANK_OVER_N:
-        return rank / n
-    return (rank - 1.0) / (n - 1.0) if n > 1 else np.nan
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def windows(x, age, out, d, min_valid, min_age, mode, q):
-    """Quantile q of each window, or the rank of its last value."""
+def windows(x, age, out, d, min_valid, min_age, q):
+    """Quantile q of each window."""
     rows, columns = x.shape
-    held = np.empty(min(d, rows) + 1)
+    held, column = np.empty(min(d, rows) + 1), np.empty(rows)
     for b in range(columns):
         n = 0
+        column[:] = x[:, b]
         for t in range(rows):
-            v, a, gone = x[t, b] + 0.0, age[t, b], np.nan
+            v, a, gone = column[t] + 0.0, age[t, b], np.nan
             if a <= 1:
                 n = 0
             elif t >= d and a > d:
-                gone = x[t - d, b] + 0.0
+                gone = column[t - d] + 0.0
             comes = a > 0 and v == v
             if comes and gone == gone:
                 _replace(held, n, gone, v)
@@ -127,7 +121,7 @@ def windows(x, age, out, d, min_valid, min_age, mode, q):
                 n = _insert(held, n, v)
             oldest = t + 1 if t < d - 1 else NO_LIMIT
             enough = a >= min_age and a <= oldest and n >= min_valid
-            out[t, b] = _statistic(mode, held, n, q, v) if enough else np.nan
+            out[t, b] = _quantile(held, n, q) if enough else np.nan
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -173,25 +167,17 @@ def cross_sections(x, population, out, mode, parameter):
             out[t, s] = r
 
 
-def _windows(
-    mode: int, q: float, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats
-) -> int:
+def _windows(q: float, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     w = window_of(literals, context)
-    windows(operands[0], context.age, out, w.bars, w.min_valid, w.min_age, mode, q)
+    windows(operands[0], context.age, out, w.bars, w.min_valid, w.min_age, q)
     return 0
 
 
 def ts_median(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Median of the valid values."""
-    return _windows(QUANTILE, 0.5, operands, literals, context, out)
+    return _windows(0.5, operands, literals, context, out)
 
 
 def ts_quantile(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Quantile q of the valid values, linear interpolation."""
-    return _windows(QUANTILE, float(literals["q"]), operands, literals, context, out)
-
-
-def ts_rank(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Average rank of the present value, scaled as ``norm`` says."""
-    mode = {"n": RANK_OVER_N, "n-1": RANK_UNIT, "abs": RANK}[literals["norm"]]
-    return _windows(mode, 0.0, operands, literals, context, out)
+    return _windows(float(literals["q"]), operands, literals, context, out)

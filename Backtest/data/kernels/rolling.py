@@ -10,7 +10,9 @@ Deviations are taken from a value that always lies inside the window: the block'
 last valid value for the suffix. A price of 6e4 with a noise of 1e-3 keeps its digits; a flat window gives exactly 0.
 
 A suffix belongs to the episode that is alive at the block's end; its pass ignores the rows before that episode, and a
-prefix restarts at an episode's first row. Arrays are [rows, symbols]; symbols run in the inner loop.
+prefix restarts at an episode's first row. `rows` tells how the loops are laid out and when the plain ones run. In all
+of them na, nb are the numbers of values in suffix and prefix, n their sum, gap what the suffix's shift lies above the
+prefix's (0 where one is empty), base the shift that the result is counted from.
 """
 
 # Numba infers the types of compiled functions from their arguments.
@@ -27,235 +29,289 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
+from .rows import (
+    MIXED,
+    NO_LIMIT,
+    WIDTH,
+    blank_idle,
+    block_state,
+    descending,
+    full_counts,
+    is_plain,
+    over_columns,
+)
 
-MEAN, VARIANCE, DEVIATION, ZSCORE = range(4)
-NO_LIMIT = 2**31 - 1
+SUM, MEAN, COUNT = range(3)
+VARIANCE, DEVIATION, ZSCORE = range(3)
+
+
+# ---- sums and means: planes total, count ----------------------------------------------------------------------------
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _sum_suffixes(x, age, first, last, count, total, alive):
-    """Leave in row i of `count` and `total` the sums of rows first+i..last-1; row last-first is empty."""
-    rows, columns = last - first, x.shape[1]
-    count[rows] = 0.0
-    total[rows] = 0.0
+def _sum_prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, no_gap):
+    """Plain block: p becomes the running sum, `out` its merge with the suffixes s."""
+    for t in range(first, last):
+        nb = float(t - first + 1)
+        na = d - nb
+        share = 1.0 / d
+        v, q, r, e = x[t], s[max(t - d + 1, 0) - (first - have)], out[t], gap if na > 0.0 else no_gap
+        if mode == MEAN:
+            for b in range(v.size):
+                total = p[b] + (v[b] - shift[b])
+                p[b] = total
+                r[b] = shift[b] + (total + (q[b] + na * e[b])) * share
+        else:
+            for b in range(v.size):
+                total = p[b] + v[b]
+                p[b] = total
+                r[b] = total + q[b]
+        if mode == COUNT:
+            r[:] = d
+        if t < d - 1:
+            r[:] = np.nan
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _sum_prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, far, min_valid, min_age):
+    """The same for any block; `shift` and `far` are the shifts of prefix and suffix."""
+    for t in range(first, last):
+        v, a, q, r = x[t], age[t], s[max(t - d + 1, 0) - (first - have)], out[t]
+        oldest = t + 1 if t < d - 1 else NO_LIMIT
+        for b in range(v.size):
+            ok, keep = (v[b] == v[b]) & (a[b] > 0), a[b] != 1
+            nb = p[b + WIDTH] if keep else 0.0
+            shift[b] = v[b] if (mode == MEAN) & ok & (nb == 0.0) else shift[b]
+            nb += 1.0 if ok else 0.0
+            total = (p[b] if keep else 0.0) + (v[b] - shift[b] if ok else 0.0)
+            p[b], p[b + WIDTH] = total, nb
+            na = q[b + WIDTH] if a[b] > t - first + 1 else 0.0
+            n = na + nb
+            rest = q[b] if na > 0.0 else 0.0
+            e = far[b] - shift[b] if (na > 0.0) & (nb > 0.0) else 0.0
+            base = shift[b] if nb > 0.0 else far[b]
+            mean = base + (total + (rest + na * e)) * (1.0 / n)
+            value = mean if mode == MEAN else (total + rest if mode == SUM else n)
+            r[b] = value if (a[b] >= min_age) & (a[b] <= oldest) & (n >= min_valid) else np.nan
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _sum_suffixes(x, s, down, shift):
+    """Plain block: leave in s[i] the sum of x - shift over rows i.. of the block; the row past the end is 0."""
+    for k in range(x.shape[0]):
+        i = down[k]
+        v, q, r = x[i], s[i + 1], s[i]
+        for b in range(v.size):
+            r[b] = q[b] + (v[b] - shift[b])
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _sum_suffixes_mixed(x, age, s, down, mode, shift, alive):
+    """The same for any block, with the counts; sets `shift` to the last valid value."""
     alive[:] = 1.0
-    for i in range(rows - 1, -1, -1):
-        for b in range(columns):
-            v, a = x[first + i, b], age[first + i, b]
-            ok = (v == v) & (a > 0) & (alive[b] > 0.0)
-            count[i, b] = count[i + 1, b] + (1.0 if ok else 0.0)
-            total[i, b] = total[i + 1, b] + (v if ok else 0.0)
-            alive[b] = alive[b] if a > 1 else 0.0
+    for k in range(x.shape[0]):
+        i = down[k]
+        v, a, q, r = x[i], age[i], s[i + 1], s[i]
+        for b in range(v.size):
+            ok = (v[b] == v[b]) & (a[b] > 0) & (alive[b] > 0.0)
+            shift[b] = v[b] if (mode == MEAN) & ok & (q[b + WIDTH] == 0.0) else shift[b]
+            r[b] = q[b] + (v[b] - shift[b] if ok else 0.0)
+            r[b + WIDTH] = q[b + WIDTH] + (1.0 if ok else 0.0)
+            alive[b] = alive[b] if a[b] > 1 else 0.0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def sums(x, age, out, d, min_valid, min_age, phase, counting):
-    """Sum of the valid values of each window, or their number."""
+def sums(x, age, out, d, min_valid, min_age, phase, mode):
+    """Sum, mean or number of the valid values of each window."""
     rows, columns = x.shape
-    suffix_n, suffix = np.empty((min(d, rows) + 1, columns)), np.empty((min(d, rows) + 1, columns))
-    n, total, alive = np.empty(columns), np.empty(columns), np.empty(columns)
-    have = 0
-    suffix_n[0] = 0.0
-    suffix[0] = 0.0
+    down = descending(min(d, rows))
+    s, p = np.empty((min(d, rows) + 1, 2 * WIDTH)), np.empty(2 * WIDTH)
+    shift, far, gap, none = np.zeros(columns), np.zeros(columns), np.zeros(columns), np.zeros(columns)
+    gaps, idle = np.empty(columns), np.empty(columns)
+    have, before = 0, MIXED
+    s[0] = 0.0
     for begin in range(-phase, rows, d):
         first, last = max(begin, 0), min(begin + d, rows)
-        n[:] = 0.0
-        total[:] = 0.0
-        for t in range(first, last):
-            i = max(t - d + 1, 0) - (first - have)
-            oldest = t + 1 if t < d - 1 else NO_LIMIT
-            for b in range(columns):
-                v, a = x[t, b], age[t, b]
-                ok = (v == v) & (a > 0)
-                n[b] = (n[b] if a != 1 else 0.0) + (1.0 if ok else 0.0)
-                total[b] = (total[b] if a != 1 else 0.0) + (v if ok else 0.0)
-                linked = a > t - first + 1
-                count = n[b] + (suffix_n[i, b] if linked else 0.0)
-                r = total[b] + (suffix[i, b] if linked else 0.0)
-                enough = (a >= min_age) & (a <= oldest) & (count >= min_valid)
-                out[t, b] = (count if counting else r) if enough else np.nan
-        have = last - first
-        _sum_suffixes(x, age, first, last, suffix_n, suffix, alive)
+        now = block_state(x[first:last], age[first:last], gaps, idle)
+        p[:] = 0.0
+        if is_plain(now, before, first, have, d):
+            if mode == MEAN:
+                shift[:] = x[first]
+                gap[:] = far - shift
+            _sum_prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, none)
+            blank_idle(out[first:last], idle)
+        else:
+            if before != MIXED:
+                full_counts(s, have, columns, 1)
+            _sum_prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, far, min_valid, min_age)
+        have, before = last - first, now
+        s[have] = 0.0
+        if now == MIXED:
+            _sum_suffixes_mixed(x[first:last], age[first:last], s, down[-have:], mode, far, idle)
+        else:
+            if mode == MEAN:
+                far[:] = x[last - 1]
+            _sum_suffixes(x[first:last], s, down[-have:], far)
+
+
+# ---- second moments: planes sum of u, sum of u^2, count, with u = x - shift -----------------------------------------
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _moment_suffixes(x, age, first, last, count, s1, s2, shift, alive):
-    """Like `_sum_suffixes`, with the sums of u and u^2, u = x - shift, shift = the last valid value."""
-    rows, columns = last - first, x.shape[1]
-    count[rows] = 0.0
-    s1[rows] = 0.0
-    s2[rows] = 0.0
-    shift[:] = 0.0
-    alive[:] = 1.0
-    for i in range(rows - 1, -1, -1):
-        for b in range(columns):
-            v, a = x[first + i, b], age[first + i, b]
-            ok = (v == v) & (a > 0) & (alive[b] > 0.0)
-            shift[b] = v if ok & (count[i + 1, b] == 0.0) else shift[b]
-            u = v - shift[b] if ok else 0.0
-            count[i, b] = count[i + 1, b] + (1.0 if ok else 0.0)
-            s1[i, b] = s1[i + 1, b] + u
-            s2[i, b] = s2[i + 1, b] + u * u
-            alive[b] = alive[b] if a > 1 else 0.0
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _moment(mode, n, ref, rel, m2, ddof, v):
-    """Return the statistic of n values with mean ref + rel and squared deviations m2; v is the present value."""
-    if mode == MEAN:
-        return ref + rel
-    if n <= ddof:
-        return np.nan
-    if mode == VARIANCE:
-        return m2 / (n - ddof)
-    deviation = math.sqrt(m2 / (n - ddof))
+def _finish(mode, r, p):
+    """Turn a row of variances into what was asked for; plane 3 of p holds the distances from the mean."""
     if mode == DEVIATION:
-        return deviation
-    return (v - ref - rel) / deviation if deviation > 0.0 else np.nan
+        for b in range(r.size):
+            r[b] = math.sqrt(r[b])
+    elif mode == ZSCORE:
+        for b in range(r.size):
+            deviation = math.sqrt(r[b])
+            r[b] = p[b + 3 * WIDTH] / deviation if deviation > 0.0 else np.nan
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _merge(na, a1, a2, ca, nb, b1, b2, cb):
-    """Merge the suffix (a) and the prefix (b): return a reference, mean - reference, sum of squared deviations."""
-    ma, mb = a1 / max(na, 1.0), b1 / max(nb, 1.0)
-    qa, qb = max(a2 - a1 * ma, 0.0), max(b2 - b1 * mb, 0.0)
-    if nb == 0.0:
-        return ca, ma, qa
-    if na == 0.0:
-        return cb, mb, qb
-    n = na + nb
-    delta = (ca - cb) + (ma - mb)
-    return cb, mb + delta * (na / n), qa + qb + delta * delta * (na * nb / n)
+def _moment_prefixes(x, out, first, last, have, d, mode, ddof, p, s, shift, gap, no_gap):
+    """Plain block: p becomes the running sums, `out` the statistic of their merge with the suffixes s."""
+    for t in range(first, last):
+        nb = float(t - first + 1)
+        na = d - nb
+        per_a, per_b, per_n, part = 1.0 / max(na, 1.0), 1.0 / nb, 1.0 / (d - ddof), na / d
+        both = part * nb
+        v, q, r, e = x[t], s[max(t - d + 1, 0) - (first - have)], out[t], gap if na > 0.0 else no_gap
+        for b in range(v.size):
+            u = v[b] - shift[b]
+            b1, b2 = p[b] + u, p[b + WIDTH] + u * u
+            p[b], p[b + WIDTH] = b1, b2
+            mean_a, mean_b = q[b] * per_a, b1 * per_b
+            square_a, square_b = q[b + WIDTH] - q[b] * mean_a, b2 - b1 * mean_b
+            square_a = 0.0 if square_a < 0.0 else square_a
+            square_b = 0.0 if square_b < 0.0 else square_b
+            apart = e[b] + (mean_a - mean_b)
+            p[b + 3 * WIDTH] = u - (mean_b + apart * part)
+            r[b] = (square_a + square_b + apart * apart * both) * per_n
+        _finish(mode, r, p)
+        if t < d - 1:
+            r[:] = np.nan
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _moment_prefixes_mixed(x, age, out, first, last, have, d, mode, ddof, p, s, shift, far, min_valid, min_age):
+    """The same for any block; `shift` and `far` are the shifts of prefix and suffix."""
+    for t in range(first, last):
+        v, a, q, r = x[t], age[t], s[max(t - d + 1, 0) - (first - have)], out[t]
+        oldest = t + 1 if t < d - 1 else NO_LIMIT
+        for b in range(v.size):
+            ok, keep = (v[b] == v[b]) & (a[b] > 0), a[b] != 1
+            nb = p[b + 2 * WIDTH] if keep else 0.0
+            shift[b] = v[b] if ok & (nb == 0.0) else shift[b]
+            u = v[b] - shift[b] if ok else 0.0
+            nb += 1.0 if ok else 0.0
+            b1, b2 = (p[b] if keep else 0.0) + u, (p[b + WIDTH] if keep else 0.0) + u * u
+            p[b], p[b + WIDTH], p[b + 2 * WIDTH] = b1, b2, nb
+            na = q[b + 2 * WIDTH] if a[b] > t - first + 1 else 0.0
+            a1, a2 = q[b] if na > 0.0 else 0.0, q[b + WIDTH] if na > 0.0 else 0.0
+            n = na + nb
+            part = na / n
+            mean_a, mean_b = a1 * (1.0 / max(na, 1.0)), b1 * (1.0 / max(nb, 1.0))
+            square_a, square_b = a2 - a1 * mean_a, b2 - b1 * mean_b
+            square_a = 0.0 if square_a < 0.0 else square_a
+            square_b = 0.0 if square_b < 0.0 else square_b
+            apart = (far[b] - shift[b] if (na > 0.0) & (nb > 0.0) else 0.0) + (mean_a - mean_b)
+            p[b + 3 * WIDTH] = u - (mean_b + apart * part) if ok else np.nan
+            value = (square_a + square_b + apart * apart * (part * nb)) * (1.0 / (n - ddof))
+            enough = (a[b] >= min_age) & (a[b] <= oldest) & (n >= min_valid) & (n > ddof)
+            r[b] = value if enough else np.nan
+        _finish(mode, r, p)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _moment_suffixes(x, s, down, shift):
+    """Plain block: leave in s[i] the sums over rows i.. of the block; the row past the end is 0."""
+    for k in range(x.shape[0]):
+        i = down[k]
+        v, q, r = x[i], s[i + 1], s[i]
+        for b in range(v.size):
+            u = v[b] - shift[b]
+            r[b] = q[b] + u
+            r[b + WIDTH] = q[b + WIDTH] + u * u
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _moment_suffixes_mixed(x, age, s, down, shift, alive):
+    """The same for any block, with the counts; sets `shift` to the last valid value."""
+    alive[:] = 1.0
+    for k in range(x.shape[0]):
+        i = down[k]
+        v, a, q, r = x[i], age[i], s[i + 1], s[i]
+        for b in range(v.size):
+            ok = (v[b] == v[b]) & (a[b] > 0) & (alive[b] > 0.0)
+            shift[b] = v[b] if ok & (q[b + 2 * WIDTH] == 0.0) else shift[b]
+            u = v[b] - shift[b] if ok else 0.0
+            r[b] = q[b] + u
+            r[b + WIDTH] = q[b + WIDTH] + u * u
+            r[b + 2 * WIDTH] = q[b + 2 * WIDTH] + (1.0 if ok else 0.0)
+            alive[b] = alive[b] if a[b] > 1 else 0.0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def moments(x, age, out, d, min_valid, min_age, phase, mode, ddof):
-    """Mean, variance, standard deviation or z-score of each window."""
+    """Variance, standard deviation or z-score of each window."""
     rows, columns = x.shape
-    size = min(d, rows) + 1
-    sn, s1, s2 = np.zeros((size, columns)), np.zeros((size, columns)), np.zeros((size, columns))
-    n, p1, p2, alive = np.empty(columns), np.empty(columns), np.empty(columns), np.empty(columns)
-    shift, suffix_shift = np.zeros(columns), np.zeros(columns)
-    have = 0
+    down = descending(min(d, rows))
+    s, p = np.zeros((min(d, rows) + 1, 3 * WIDTH)), np.empty(4 * WIDTH)
+    shift, far, gap, none = np.zeros(columns), np.zeros(columns), np.zeros(columns), np.zeros(columns)
+    gaps, idle = np.empty(columns), np.empty(columns)
+    have, before = 0, MIXED
     for begin in range(-phase, rows, d):
         first, last = max(begin, 0), min(begin + d, rows)
-        n[:] = 0.0
-        p1[:] = 0.0
-        p2[:] = 0.0
-        for t in range(first, last):
-            i = max(t - d + 1, 0) - (first - have)
-            oldest = t + 1 if t < d - 1 else NO_LIMIT
-            for b in range(columns):
-                v, a = x[t, b], age[t, b]
-                ok, keep = (v == v) & (a > 0), a != 1
-                before = n[b] if keep else 0.0
-                shift[b] = v if ok & (before == 0.0) else shift[b]
-                u = v - shift[b] if ok else 0.0
-                n[b] = before + (1.0 if ok else 0.0)
-                p1[b] = (p1[b] if keep else 0.0) + u
-                p2[b] = (p2[b] if keep else 0.0) + u * u
-                na = sn[i, b] if a > t - first + 1 else 0.0
-                count = na + n[b]
-                r = np.nan
-                if (a >= min_age) & (a <= oldest) & (count >= min_valid):
-                    a1, a2 = (s1[i, b], s2[i, b]) if na > 0.0 else (0.0, 0.0)
-                    ref, rel, m2 = _merge(na, a1, a2, suffix_shift[b], n[b], p1[b], p2[b], shift[b])
-                    r = _moment(mode, count, ref, rel, m2, ddof, v)
-                out[t, b] = r
-        have = last - first
-        _moment_suffixes(x, age, first, last, sn, s1, s2, suffix_shift, alive)
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _weight_suffixes(x, age, first, last, s, shift, alive):
-    """Leave in s[:, i] the sums of 1, w, u and w u over rows first+i..last-1, where w is 1 at row first+i."""
-    rows, columns = last - first, x.shape[1]
-    s[:, rows] = 0.0
-    shift[:] = 0.0
-    alive[:] = 1.0
-    for i in range(rows - 1, -1, -1):
-        for b in range(columns):
-            v, a = x[first + i, b], age[first + i, b]
-            ok = (v == v) & (a > 0) & (alive[b] > 0.0)
-            shift[b] = v if ok & (s[0, i + 1, b] == 0.0) else shift[b]
-            s[0, i, b] = s[0, i + 1, b] + (1.0 if ok else 0.0)
-            s[2, i, b] = s[2, i + 1, b] + (v - shift[b] if ok else 0.0)
-            # One row further back every weight grows by one, the new row included.
-            s[1, i, b] = s[1, i + 1, b] + s[0, i, b]
-            s[3, i, b] = s[3, i + 1, b] + s[2, i, b]
-            alive[b] = alive[b] if a > 1 else 0.0
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def linear_weights(x, age, out, d, min_valid, min_age, phase):
-    """Mean of each window with weights 1 (oldest row) to d (present row) over the valid rows."""
-    rows, columns = x.shape
-    s = np.zeros((4, min(d, rows) + 1, columns))
-    p, shift, suffix_shift = np.empty((4, columns)), np.zeros(columns), np.zeros(columns)
-    alive = np.empty(columns)
-    have = 0
-    for begin in range(-phase, rows, d):
-        first, last = max(begin, 0), min(begin + d, rows)
+        now = block_state(x[first:last], age[first:last], gaps, idle)
         p[:] = 0.0
-        for t in range(first, last):
-            i = max(t - d + 1, 0) - (first - have)
-            oldest = t + 1 if t < d - 1 else NO_LIMIT
-            w = t - begin + 1.0
-            # What the weights of the prefix (counted from its block) and of the suffix (from its first row) lack.
-            lack, suffix_lack = float(d - w), float(max(d - 1 - t, 0))
-            for b in range(columns):
-                v, a = x[t, b], age[t, b]
-                ok = (v == v) & (a > 0)
-                if a == 1:
-                    p[:, b] = 0.0
-                shift[b] = v if ok and p[0, b] == 0.0 else shift[b]
-                if ok:
-                    u = v - shift[b]
-                    p[0, b] += 1.0
-                    p[1, b] += w
-                    p[2, b] += u
-                    p[3, b] += w * u
-                na = s[0, i, b] if a > t - first + 1 else 0.0
-                r = np.nan
-                if a >= min_age and a <= oldest and na + p[0, b] >= min_valid:
-                    wb, tb = p[1, b] + lack * p[0, b], p[3, b] + lack * p[2, b]
-                    wa, ta = (s[1, i, b] + suffix_lack * na, s[3, i, b] + suffix_lack * s[2, i, b])
-                    if na == 0.0:
-                        r = shift[b] + tb / wb
-                    elif p[0, b] == 0.0:
-                        r = suffix_shift[b] + ta / wa
-                    else:
-                        r = shift[b] + (tb + ta + wa * (suffix_shift[b] - shift[b])) / (wa + wb)
-                out[t, b] = r
-        have = last - first
-        _weight_suffixes(x, age, first, last, s, suffix_shift, alive)
+        if is_plain(now, before, first, have, d):
+            shift[:] = x[first]
+            gap[:] = far - shift
+            _moment_prefixes(x, out, first, last, have, d, mode, ddof, p, s, shift, gap, none)
+            blank_idle(out[first:last], idle)
+        else:
+            if before != MIXED:
+                full_counts(s, have, columns, 2)
+            _moment_prefixes_mixed(x, age, out, first, last, have, d, mode, ddof, p, s, shift, far, min_valid, min_age)
+        have, before = last - first, now
+        s[have] = 0.0
+        if now == MIXED:
+            _moment_suffixes_mixed(x[first:last], age[first:last], s, down[-have:], far, idle)
+        else:
+            far[:] = x[last - 1]
+            _moment_suffixes(x[first:last], s, down[-have:], far)
+
+
+def _sums(mode: int, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    w = window_of(literals, context)
+    # The count of valid values is always known: without ``min_periods`` any number will do.
+    min_valid = 0 if mode == COUNT and literals["min_periods"] is None else w.min_valid
+    over_columns(sums, operands, context, out, w.bars, min_valid, w.min_age, w.phase, mode)
+    return 0 if mode == COUNT else blank_infinite(out, context)
 
 
 def ts_sum(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Sum of the valid values."""
-    w = window_of(literals, context)
-    sums(operands[0], context.age, out, w.bars, w.min_valid, w.min_age, w.phase, False)
-    return blank_infinite(out, context)
+    return _sums(SUM, operands, literals, context, out)
+
+
+def ts_mean(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Mean of the valid values."""
+    return _sums(MEAN, operands, literals, context, out)
 
 
 def ts_count(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Number of valid values; without ``min_periods`` any number will do."""
-    w = window_of(literals, context)
-    min_valid = 0 if literals["min_periods"] is None else w.min_valid
-    sums(operands[0], context.age, out, w.bars, min_valid, w.min_age, w.phase, True)
-    return 0
+    """Number of valid values."""
+    return _sums(COUNT, operands, literals, context, out)
 
 
 def _moments(mode: int, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     w = window_of(literals, context)
     ddof = int(literals.get("ddof", 1))
-    moments(operands[0], context.age, out, w.bars, w.min_valid, w.min_age, w.phase, mode, ddof)
+    over_columns(moments, operands, context, out, w.bars, w.min_valid, w.min_age, w.phase, mode, ddof)
     return blank_infinite(out, context)
-
-
-def ts_mean(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Mean of the valid values."""
-    return _moments(MEAN, operands, literals, context, out)
 
 
 def ts_var(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
@@ -271,10 +327,3 @@ def ts_std(operands: Sequence[Operand], literals: Mapping[str, Any], context: Co
 def ts_zscore(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Distance of the present value from the mean in standard deviations (ddof 1)."""
     return _moments(ZSCORE, operands, literals, context, out)
-
-
-def decay_linear(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Linearly weighted mean of the valid values."""
-    w = window_of(literals, context)
-    linear_weights(operands[0], context.age, out, w.bars, w.min_valid, w.min_age, w.phase)
-    return blank_infinite(out, context)

@@ -2,7 +2,10 @@
 
 Transcendental functions run here and not in NumPy: NumPy picks vector or scalar code by alignment and position, and the
 two differ in the last bit. One loop with a switch compiles in a second, where one kernel per function takes a minute.
-Operands are flat; a number is an array of one with step 0. Bits depend on the operands alone.
+What a processor does for eight values at once has a loop of its own (`_plain_one`, `_plain_two`, `_plain_three`): these
+operations are exact or correctly rounded (IEEE 754), so bits do not depend on how many are done together.
+
+Operands are flat and go through in pieces that stay in the first cache, where a number is a piece filled with it.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ ABS, SIGN, SQRT, CBRT, SQUARE, EXP, EXPM1, LOG, LOG10, LOG2, LOG1P = range(11)
 SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, TANH, SIGMOID = range(11, 21)
 LOGIT, SOFTSIGN, FLOOR, CEIL, FRACTION, INVERSE, S_LOG_1P, NEG = range(21, 29)
 
-MOD, POW, LT, LE, GT, GE, EQ, NE, ATAN2, SIGNED_POWER, MAX2, MIN2, ROUND = range(13)
+MOD, POW, LT, LE, EQ, NE, ATAN2, SIGNED_POWER, MAX2, MIN2, ROUND, ADD, SUB, MUL, DIV = range(15)
 
 CLIP, BETWEEN, NAN_OUT, DIV_SAFE, WHERE = range(5)
+
+PIECE = 1024
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -80,25 +85,13 @@ def _algebra(code: int, v: float) -> float:
         return np.ceil(v)
     if code == FRACTION:
         return v - np.trunc(v)
-    if code == INVERSE:
-        return 1.0 / v
-    if code == S_LOG_1P:
-        return math.copysign(math.log1p(abs(v)), v)
-    return -v
+    return math.copysign(math.log1p(abs(v)), v)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _one(code: int, v: float) -> float:
-    if code == ABS:
-        return abs(v)
-    if code == SIGN:
-        return 1.0 if v > 0.0 else (-1.0 if v < 0.0 else 0.0)
-    if code == SQRT:
-        return math.sqrt(v) if v >= 0.0 else np.nan
     if code == CBRT:
         return np.cbrt(v)
-    if code == SQUARE:
-        return v * v
     if code == EXP:
         return math.exp(v)
     if code == EXPM1:
@@ -111,34 +104,60 @@ def _one(code: int, v: float) -> float:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def unary(code: int, x: Floats, out: Floats, own: int) -> int:
-    """out = f(x), flat arrays; return the values from `own` on that are undefined though x is there."""
+def _plain_one(code: int, x: Floats, out: Floats) -> bool:
+    """The functions that a processor has for eight values at once, each its own loop; False for all others."""
+    if code == ABS:
+        for i in range(x.size):
+            out[i] = abs(x[i])
+    elif code == NEG:
+        for i in range(x.size):
+            out[i] = -x[i]
+    elif code == SIGN:
+        for i in range(x.size):
+            # 0 + 0 v: 0 for both zeros, missing for missing
+            out[i] = 1.0 if x[i] > 0.0 else (-1.0 if x[i] < 0.0 else 0.0 + x[i] * 0.0)
+    elif code == SQUARE:
+        for i in range(x.size):
+            out[i] = x[i] * x[i]
+    elif code == SQRT:
+        for i in range(x.size):
+            out[i] = math.sqrt(x[i])
+    elif code == INVERSE:
+        for i in range(x.size):
+            out[i] = 1.0 / x[i]
+    else:
+        return False
+    return True
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _settle(x: Floats, y: Floats, z: Floats, out: Floats, own: int) -> int:
+    """Make what is not finite the one NaN; return how many from `own` on are undefined though x, y and z are there."""
+    strange = 0
+    for i in range(out.size):
+        strange += 0 if out[i] - out[i] == 0.0 else 1
+    if strange == 0:
+        return 0
     undefined = 0
-    for i in range(x.size):
-        v = x[i]
-        r = np.nan
-        if v == v:
-            r = _one(code, v)
-            if not (r - r == 0.0):
-                r = np.nan
-                undefined += i >= own
-        out[i] = r
+    for i in range(out.size):
+        finite = out[i] - out[i] == 0.0
+        there = (x[i] == x[i]) & (y[i] == y[i]) & (z[i] == z[i])
+        undefined += 1 if (not finite) & there & (i >= own) else 0
+        out[i] = out[i] if finite else np.nan
     return undefined
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _compare(code: int, a: float, b: float) -> float:
-    if code == LT:
-        return 1.0 if a < b else 0.0
-    if code == LE:
-        return 1.0 if a <= b else 0.0
-    if code == GT:
-        return 1.0 if a > b else 0.0
-    if code == GE:
-        return 1.0 if a >= b else 0.0
-    if code == EQ:
-        return 1.0 if a == b else 0.0
-    return 1.0 if a != b else 0.0
+def unary(code: int, x: Floats, out: Floats, own: int) -> int:
+    """out = f(x), flat arrays; return the values from `own` on that are undefined though x is there."""
+    undefined = 0
+    for begin in range(0, out.size, PIECE):
+        v, r = x[begin : begin + PIECE], out[begin : begin + PIECE]
+        if not _plain_one(code, v, r):
+            for i in range(v.size):
+                r[i] = _one(code, v[i]) if v[i] == v[i] else np.nan
+        undefined += _settle(v, v, v, r, own - begin)
+    return undefined
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -154,12 +173,6 @@ def _modulo(a: float, b: float) -> float:
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _two(code: int, a: float, b: float) -> float:
-    if LT <= code <= NE:
-        return _compare(code, a, b)
-    if code == MAX2:
-        return a if a >= b else b
-    if code == MIN2:
-        return a if a <= b else b
     if code == MOD:
         return _modulo(a, b)
     if code == POW:
@@ -175,66 +188,111 @@ def _two(code: int, a: float, b: float) -> float:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def binary(code: int, x: Floats, step_x: int, y: Floats, step_y: int, out: Floats, own: int) -> int:
-    """out = f(x, y), missing where either is; return the values from `own` on that are undefined."""
+def _arithmetic(code: int, x: Floats, y: Floats, out: Floats) -> None:
+    if code == ADD:
+        for i in range(x.size):
+            out[i] = x[i] + y[i]
+    elif code == SUB:
+        for i in range(x.size):
+            out[i] = x[i] - y[i]
+    elif code == MUL:
+        for i in range(x.size):
+            out[i] = x[i] * y[i]
+    else:
+        for i in range(x.size):
+            out[i] = x[i] / y[i]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _comparison(code: int, x: Floats, y: Floats, out: Floats) -> None:
+    if code == LT:
+        for i in range(x.size):
+            out[i] = 1.0 if x[i] < y[i] else 0.0
+    elif code == LE:
+        for i in range(x.size):
+            out[i] = 1.0 if x[i] <= y[i] else 0.0
+    elif code == EQ:
+        for i in range(x.size):
+            out[i] = 1.0 if x[i] == y[i] else 0.0
+    else:
+        for i in range(x.size):
+            out[i] = 1.0 if x[i] != y[i] else 0.0
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _plain_two(code: int, x: Floats, y: Floats, out: Floats) -> bool:
+    """See `_plain_one`."""
+    if code >= ADD:
+        _arithmetic(code, x, y, out)
+        return True
+    if code == MAX2:
+        for i in range(x.size):
+            out[i] = x[i] if x[i] >= y[i] else y[i]
+    elif code == MIN2:
+        for i in range(x.size):
+            out[i] = x[i] if x[i] <= y[i] else y[i]
+    elif LT <= code <= NE:
+        _comparison(code, x, y, out)
+    else:
+        return False
+    for i in range(x.size):
+        out[i] = out[i] if (x[i] == x[i]) & (y[i] == y[i]) else np.nan
+    return True
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def binary(code: int, x: Floats, y: Floats, out: Floats, own: int) -> int:
+    """out = f(x, y), missing where either is; return the values from `own` on that are undefined.
+
+    An operand of one value is a number.
+    """
+    same_x, same_y = np.full(PIECE, x[0]), np.full(PIECE, y[0])
     undefined = 0
-    for i in range(out.size):
-        a, b = x[i * step_x], y[i * step_y]
-        r = np.nan
-        if a == a and b == b:
-            r = _two(code, a, b)
-            if not (r - r == 0.0):
-                r = np.nan
-                undefined += i >= own
-        out[i] = r
+    for begin in range(0, out.size, PIECE):
+        r = out[begin : begin + PIECE]
+        v = x[begin : begin + PIECE] if x.size == out.size else same_x[: r.size]
+        w = y[begin : begin + PIECE] if y.size == out.size else same_y[: r.size]
+        if not _plain_two(code, v, w, r):
+            for i in range(r.size):
+                r[i] = _two(code, v[i], w[i]) if v[i] == v[i] and w[i] == w[i] else np.nan
+        undefined += _settle(v, w, v, r, own - begin)
     return undefined
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def settle(x: Floats, y: Floats, out: Floats, own: int) -> int:
-    """Make infinite values of out = f(x, y) missing; return the undefined ones from `own` on."""
-    for i in range(own):
-        r = out[i]
-        out[i] = r if r - r == 0.0 else np.nan
-    undefined = 0
-    for i in range(own, out.size):
-        r = out[i]
-        finite = r - r == 0.0
-        # x and y are both there exactly where their difference from themselves is 0: one test, no branch.
-        there = (x[i] - x[i]) + (y[i] - y[i]) == 0.0
-        undefined += 0 if finite else (1 if there else 0)
-        out[i] = r if finite else np.nan
-    return undefined
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _three(code: int, a: float, b: float, c: float) -> float:
+def _three(code: int, x: Floats, y: Floats, z: Floats, out: Floats) -> None:
+    if code == WHERE:
+        for i in range(x.size):
+            out[i] = y[i] if x[i] == 1.0 else (z[i] if x[i] == 0.0 else np.nan)
+        return
     if code == CLIP:
-        if b > c:
-            return np.nan
-        return b if a < b else (c if a > c else a)
-    if code == BETWEEN:
-        return 1.0 if b <= a <= c else 0.0
-    if code == NAN_OUT:
-        return a if b <= a <= c else np.nan
-    return a / b if abs(b) > c else np.nan
+        for i in range(x.size):
+            inside = y[i] if x[i] < y[i] else (z[i] if x[i] > z[i] else x[i])
+            out[i] = inside if y[i] <= z[i] else np.nan
+    elif code == BETWEEN:
+        for i in range(x.size):
+            out[i] = 1.0 if (y[i] <= x[i]) & (x[i] <= z[i]) else 0.0
+    elif code == NAN_OUT:
+        for i in range(x.size):
+            out[i] = x[i] if (y[i] <= x[i]) & (x[i] <= z[i]) else np.nan
+    else:
+        for i in range(x.size):
+            out[i] = x[i] / y[i] if abs(y[i]) > z[i] else np.nan
+    for i in range(x.size):
+        out[i] = out[i] if (x[i] == x[i]) & (y[i] == y[i]) & (z[i] == z[i]) else np.nan
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def ternary(
-    code: int, x: Floats, step_x: int, y: Floats, step_y: int, z: Floats, step_z: int, out: Floats, own: int
-) -> int:
+def ternary(code: int, x: Floats, y: Floats, z: Floats, out: Floats, own: int) -> int:
     """out = f(x, y, z); blanks that ``nan_out`` and ``div_safe`` were asked for are not undefined."""
+    same_x, same_y, same_z = np.full(PIECE, x[0]), np.full(PIECE, y[0]), np.full(PIECE, z[0])
     undefined = 0
-    for i in range(out.size):
-        a, b, c = x[i * step_x], y[i * step_y], z[i * step_z]
-        r = np.nan
-        if code == WHERE:
-            r = b if a == 1.0 else (c if a == 0.0 else np.nan)
-        elif a == a and b == b and c == c:
-            r = _three(code, a, b, c)
-            if not (r - r == 0.0):
-                undefined += i >= own and code == CLIP
-                r = np.nan
-        out[i] = r
+    for begin in range(0, out.size, PIECE):
+        r = out[begin : begin + PIECE]
+        v = x[begin : begin + PIECE] if x.size == out.size else same_x[: r.size]
+        w = y[begin : begin + PIECE] if y.size == out.size else same_y[: r.size]
+        u = z[begin : begin + PIECE] if z.size == out.size else same_z[: r.size]
+        _three(code, v, w, u, r)
+        found = _settle(v, w, u, r, own - begin)
+        undefined += found if code == CLIP else 0
     return undefined

@@ -182,7 +182,7 @@ def test_segments_of_a_cross_symbol_plan(tmp_path: Path) -> None:
 
 def test_block_choice_keeps_to_the_memory_limit(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, ALONG_TIME)
-    assert choose_blocks(plan, 100_000, 40) == Blocks(4096, 16)
+    assert choose_blocks(plan, 100_000, 40) == Blocks(1024, 40)
     for budget in (5e6, 1e6, 3e5):
         assert working_bytes(plan, choose_blocks(plan, 100_000, 40, budget=budget), 100_000, 40) <= budget
     with pytest.raises(SettingsError, match="GB more than memory_limit_gb allows for 100,000 bars of 40 symbols"):

@@ -1,0 +1,115 @@
+"""What the block kernels share: the layout of their scratch rows and the test for a block without surprises.
+
+Arrays are [rows, symbols], C-ordered. Every kernel is a loop over rows around a loop over the symbols of one row, on
+row views (``v = x[t]``): only then does LLVM see unit steps from 0 and use vector instructions. Three measured rules,
+for whoever writes the next kernel:
+
+* The inner loop has no branch; what depends on the values is chosen (``a if c else b``), which becomes a mask.
+* Scratch of one row lies in one array, quantity q of symbol b at ``q * WIDTH + b``. LLVM gives up vector code when more
+  than eight pairs of arrays would have to be checked for overlap.
+* Rows are walked backwards through a table (`descending`). Under a counter that falls LLVM tests for overlap once for
+  all rows, takes the negative step for an overlap, and runs the scalar loop: half the speed.
+
+A block without missing values and without a listing episode that begins in it has known counts: its loops are a few
+additions (see `is_plain`). The general loops give the same bits, operation by operation; they only find the counts too.
+"""
+
+# Numba infers the types of compiled functions from their arguments.
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+
+from .context import Context, Floats, Operand
+
+WIDTH = 64
+"""Symbols side by side, at most. Loops are full speed from about 32 on; 64 keep a window of 200 rows in a core's L2."""
+
+MIXED, FULL, JOINED = range(3)
+"""A block of rows: something is missing in it or an episode begins inside; neither; nor at its first row either."""
+
+NO_LIMIT = 2**31 - 1
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def descending(n):
+    """Return n-1 .. 0."""
+    return np.arange(n - 1, -1, -1)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def block_state(x, age, gaps, idle):
+    """Return MIXED, FULL or JOINED for the rows of one block.
+
+    Symbols outside every episode in all rows do not count: they are marked in `idle` (1.0), and whatever a plain loop
+    leaves for them is overwritten by `blank_idle`.
+    """
+    rows = x.shape[0]
+    gaps[:] = 0.0
+    for t in range(rows):
+        v = x[t]
+        for b in range(v.size):
+            gaps[b] += 0.0 if v[b] == v[b] else 1.0
+    state = JOINED
+    for b in range(x.shape[1]):
+        a = age[rows - 1, b]
+        idle[b] = 1.0 if a == 0 and _never_alive(age, b) else 0.0
+        if idle[b] == 0.0:
+            whole = gaps[b] == 0.0 and a >= rows
+            state = min(state, (JOINED if a > rows else FULL) if whole else MIXED)
+    return state
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _never_alive(age, b):
+    for t in range(age.shape[0]):
+        if age[t, b] > 0:
+            return False
+    return True
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def is_plain(now, before, first, have, d):
+    """Return whether every window that ends in this block holds d valid values or begins before row 0.
+
+    now, before: states of this block and of the one before, which has `have` rows and ends at `first`.
+    """
+    if first == 0:
+        return now == JOINED
+    return now == JOINED and (before == JOINED or (before == FULL and have == d))
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def blank_idle(out, idle):
+    """Make the symbols of `idle` missing."""
+    for b in range(out.shape[1]):
+        if idle[b] > 0.0:
+            out[:, b] = np.nan
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def full_counts(s, have, columns, plane):
+    """Fill in the counts that the suffixes of a full block go without: row i holds have - i values."""
+    for i in range(have + 1):
+        s[i, plane * WIDTH : plane * WIDTH + columns] = have - i
+
+
+def over_columns(
+    kernel: Callable[..., Any], operands: Sequence[Operand], context: Context, out: Floats, *numbers: float
+) -> None:
+    """Call ``kernel(*operands, age, out, *numbers)``, `WIDTH` columns at a time where there are more."""
+    columns = out.shape[1]
+    if columns <= WIDTH:
+        kernel(*operands, context.age, out, *numbers)
+        return
+    for begin in range(0, columns, WIDTH):
+        part = (slice(None), slice(begin, begin + WIDTH))
+        arrays = [np.ascontiguousarray(x[part]) for x in (*operands, context.age) if isinstance(x, np.ndarray)]
+        result = np.empty((len(out), arrays[0].shape[1]))
+        kernel(*arrays, result, *numbers)
+        out[part] = result

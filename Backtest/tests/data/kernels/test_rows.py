@@ -1,0 +1,54 @@
+"""The plain loops of a block and its general ones give the same bits, and so do any number of columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from Backtest.data.dsl.operators import OPERATORS, Context
+from Backtest.data.kernels.rows import WIDTH
+
+from .series import run, same_bits
+
+ROWS = 200
+KERNELS = {
+    "ts_sum": {}, "ts_mean": {}, "ts_count": {}, "ts_var": {}, "ts_std": {}, "ts_zscore": {}, "decay_linear": {},
+    "ts_max": {}, "ts_argmin": {}, "ts_cov": {}, "ts_corr": {}, "ts_slope": {}, "ts_rank": {"norm": "n"},
+}  # fmt: skip
+every_kernel = pytest.mark.parametrize("name", KERNELS)
+
+
+def market(columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return two gap-free series and the age of symbols that were listed before, at and after row 0."""
+    rng = np.random.default_rng(9)
+    x, y = 100 * np.exp(0.01 * rng.standard_normal((2, ROWS, columns)).cumsum(axis=1))
+    first = np.resize([-500, 0, -3, -500, 71], columns)
+    age = np.maximum(np.arange(ROWS)[:, None] - first + 1, 0).astype(np.int32)
+    return x, y, age
+
+
+def computed(name: str, d: int, arrays: tuple[np.ndarray, ...], columns: slice) -> np.ndarray:
+    x, y, age = (np.ascontiguousarray(array[:, columns]) for array in arrays)
+    operands = [x, y][: len(OPERATORS[name].array_arguments)]
+    return run(OPERATORS[name], operands, {"d": d, **KERNELS[name]}, Context(age=age, first_bar=1_000_003))
+
+
+@every_kernel
+@pytest.mark.parametrize("d", [2, 7, 30, 150])
+def test_a_gap_elsewhere_changes_no_bit(name: str, d: int) -> None:
+    x, y, age = market(6)
+    clean = [computed(name, d, (x, y, age), slice(b, b + 1)) for b in range(6)]
+    assert np.isfinite(clean[0][d:]).all()
+    # The gaps of the last column make the whole block take the general loops.
+    x[np.random.default_rng(1).random(ROWS) < 0.2, 5] = np.nan
+    together = computed(name, d, (x, y, age), slice(None))
+    for b in range(5):
+        assert same_bits(together[:, b : b + 1], clean[b])
+
+
+@every_kernel
+def test_any_number_of_columns(name: str) -> None:
+    arrays = market(2 * WIDTH + 5)
+    wide = computed(name, 21, arrays, slice(None))
+    for b in (0, 1, WIDTH - 1, WIDTH, 2 * WIDTH + 4):
+        assert same_bits(wide[:, b : b + 1], computed(name, 21, arrays, slice(b, b + 1)))
