@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -88,6 +88,13 @@ def json_text(value: Any) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` with `value` as JSON atomically."""
     write_text(path, json_text(value))
+
+
+def sweep_of(folder: Path, pids: Iterable[int]) -> None:
+    """Remove temporary files that these processes, now gone, left under `folder`; others may go on writing there."""
+    for pid in pids:
+        for leftover in folder.rglob(f"*.{pid}{TEMPORARY}"):
+            leftover.unlink(missing_ok=True)
 
 
 def sweep(folder: Path, write: Callable[[str], None] | None = None) -> None:

@@ -80,11 +80,13 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def stop(self) -> None:
-        """Kill the workers at once: whatever they were writing has a temporary name."""
+    def stop(self) -> list[int]:
+        """Kill the workers at once and return their process ids: what they were writing has a temporary name."""
+        stopped = [worker.process.pid for worker in self.workers]
         for worker in self.workers:
             worker.kill()
         self.workers = []
+        return [pid for pid in stopped if pid is not None]
 
     def wait_ready(self) -> None:
         """Wait until the first worker has imported what it needs."""

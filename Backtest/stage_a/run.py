@@ -18,6 +18,7 @@ from typing import Any
 from ..data.hub_journal import Source
 from ..data.hub_write import Build
 from ..errors import DataError, FactorError, HubError, RecipeError, SettingsError
+from ..files import sweep_of
 from ..logs import LOGGER
 from .blocks import cut_blocks, largest_block, worker_count
 from .pool import Outcome, Pool
@@ -91,7 +92,7 @@ def build_symbols(inputs: Inputs, build: Build, run: Run, pool: Pool) -> None:
                 tasks = deque(BuildTask(inputs.job, block) for block in blocks)
             build_blocks(inputs, build, run, pool, tasks)
     finally:
-        pool.stop()  # before the caller sweeps what they were writing
+        sweep_of(inputs.job.klines, pool.stop())  # the caller sweeps the factor set, when nobody writes there any more
 
 
 def _population_tasks(inputs: Inputs, build: Build, run: Run, pool: Pool, workers: int) -> deque[BuildTask]:

@@ -126,8 +126,8 @@ class InlinePool:
     def wait_ready(self) -> None:
         return None
 
-    def stop(self) -> None:
-        return None
+    def stop(self) -> list[int]:
+        return []
 
     def run(self, tasks: deque[Any]) -> Iterator[Outcome]:
         while tasks:
