@@ -194,8 +194,8 @@ def check_metadata(text: str, path: Path) -> dict[str, Any]:
         raise HubError(f"{path}: is not JSON; {AGAIN}") from None
     if not isinstance(metadata, dict):
         raise HubError(f"{path}: holds no mapping; {AGAIN}")
-    if SEAL in metadata or "generation" in metadata:  # what Stage A writes has both
-        _check_seal(metadata, path)
+    if metadata.get(SEAL) != sealed(metadata)[SEAL]:
+        raise HubError(f"{path}: was changed after Stage A wrote it ({SEAL} differs); {AGAIN}")
     _check_keys(metadata, METADATA_KEYS, path, "")
     for symbol, facts in metadata["files"].items():
         if not isinstance(facts, dict):
@@ -211,11 +211,6 @@ def sealed(metadata: Mapping[str, Any]) -> dict[str, Any]:
     content = {key: value for key, value in metadata.items() if key != SEAL}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return {**content, SEAL: hashlib.sha256(text.encode()).hexdigest()}
-
-
-def _check_seal(metadata: Mapping[str, Any], path: Path) -> None:
-    if metadata.get(SEAL) != sealed(metadata)[SEAL]:
-        raise HubError(f"{path}: was changed after Stage A wrote it ({SEAL} differs); {AGAIN}")
 
 
 def _check_keys(found: Mapping[str, Any], keys: Mapping[str, Any], path: Path, prefix: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from Backtest.data.bars_digest import bars_sha256
 from Backtest.data.clock import time_words
-from Backtest.data.hub import Hub
+from Backtest.data.hub import Hub, sealed
 from Backtest.data.hub_file import SymbolValues, write_symbol_file
 from Backtest.data.root import open_root
 from Backtest.data.source import load_symbol
@@ -130,4 +130,4 @@ def make_factor_set(market: Market, *, changes: dict | None = None) -> None:
     }  # fmt: skip
     path = market.metadata_path
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(metadata | (changes or {})), encoding="utf-8")
+    path.write_text(json.dumps(sealed(metadata | (changes or {}))), encoding="utf-8")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from Backtest.data.hub import sealed
 from Backtest.data.hub_file import SymbolValues, read_symbol_file, write_symbol_file
 from Backtest.names import check_name
 from Backtest.results import run_folders
@@ -49,7 +50,16 @@ def factor_file(market, symbol="ETHUSDT") -> Path:
 def change_metadata(market, change) -> None:
     metadata = json.loads(market.metadata_path.read_text(encoding="utf-8"))
     change(metadata)
-    market.metadata_path.write_text(json.dumps(metadata), encoding="utf-8")
+    market.metadata_path.write_text(json.dumps(sealed(metadata)), encoding="utf-8")
+
+
+def test_23_metadata_edited_by_hand(market, capsys):
+    """Without a seal, and with the seal of what stood there before."""
+    metadata = json.loads(market.metadata_path.read_text(encoding="utf-8"))
+    metadata["data_root"] = "elsewhere"
+    for edited in (metadata, {key: metadata[key] for key in metadata if key != "metadata_sha256"}):
+        market.metadata_path.write_text(json.dumps(edited), encoding="utf-8")
+        assert "was changed after Stage A wrote it" in refused(market, capsys)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +154,7 @@ def test_30_a_reader_during_an_overwrite_sees_one_generation(market, capsys):
     metadata["dsl_sha1"] = hashlib.sha1((recipe + "#").encode()).hexdigest()
 
     def finish():
-        market.metadata_path.write_text(json.dumps(metadata), encoding="utf-8")
+        market.metadata_path.write_text(json.dumps(sealed(metadata)), encoding="utf-8")
         partial.rmdir()
 
     timer = threading.Timer(0.8, finish)
@@ -153,7 +163,7 @@ def test_30_a_reader_during_an_overwrite_sees_one_generation(market, capsys):
     timer.join()
     assert code == 0
     (folder,) = run_folders(market.results).values()
-    assert json.loads((folder / "factor_metadata.json").read_text(encoding="utf-8")) == metadata
+    assert json.loads((folder / "factor_metadata.json").read_text(encoding="utf-8")) == sealed(metadata)
 
 
 def test_31_and_34_runs_started_in_the_same_second_are_all_kept(shared):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from Backtest.analyze_run import command as analyze
+from Backtest.data.hub import sealed
 from Backtest.results import run_folders
 from Backtest.run_backtest import command
 from Backtest.tests.fake_market import BARS, FIRST, SYMBOLS, TIMEFRAME, Market, make_factor_set, make_market
@@ -133,7 +134,7 @@ def test_other_factors_diverge_and_the_cause_is_named(market, made, capsys):
     metadata["files"]["BTCUSDT"] |= {
         key: metadata["files"]["ETHUSDT"][key] for key in ("sha256", "rows", "start", "end")
     }
-    market.metadata_path.write_text(json.dumps(metadata), encoding="utf-8")
+    market.metadata_path.write_text(json.dumps(sealed(metadata)), encoding="utf-8")
     code, found, _ = verify(market, capsys)
     assert code == 1
     assert found["divergence"].startswith("equity_curve.csv") or found["divergence"].startswith("orders.csv")
@@ -224,7 +225,7 @@ def test_a_member_s_last_bar_is_the_one_that_stage_a_decided(touched, capsys):
 def test_a_factor_set_without_the_decision_takes_the_run_s(touched, capsys):
     metadata = json.loads(touched.metadata_path.read_text(encoding="utf-8"))
     del metadata["files"]["BTCUSDT"]["last_bar"]
-    touched.metadata_path.write_text(json.dumps(metadata), encoding="utf-8")
+    touched.metadata_path.write_text(json.dumps(sealed(metadata)), encoding="utf-8")
     assert command(touched.arguments("--symbols", "BTC,ETH")) == 0
     touch(touched.klines("BTCUSDT"), BARS - 0.5)
     capsys.readouterr()
