@@ -165,7 +165,7 @@ def compute(
         From `compile_recipe`.
     panel
         The plan's fields with ``panel.warmup`` rows of look-back. For a plan with ``cross_symbol`` all symbols of the
-        run and ``plan.extra_symbols``; for any other plan any of them.
+        run and ``plan.extra_symbols``; for any other plan any of them, and ``plan.extra_symbols``.
     gap_tolerance
         Fraction of a window that may be missing.
     block_rows, block_symbols
@@ -184,7 +184,7 @@ def compute(
     Raises
     ------
     DataError
-        The panel lacks a field.
+        The panel lacks a field or a symbol that the plan names.
     RecipeError
         A library function failed.
     SettingsError
@@ -193,6 +193,9 @@ def compute(
     absent = sorted(plan.fields - set(panel.fields))
     if absent:
         raise DataError(f"the panel has no {', '.join(absent)}; the recipe needs it")
+    lost = sorted(set(plan.extra_symbols) - set(panel.symbols))
+    if lost:
+        raise DataError(f"the panel has no {', '.join(lost)}; the recipe names it")
     rows, columns = panel.shape
     budget = None if memory_limit is None else memory_limit - held_bytes(plan, rows, columns)
     chosen = choose_blocks(plan, rows, columns, budget=budget)

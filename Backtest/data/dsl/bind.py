@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
-from ...errors import ExpressionError, did_you_mean
+from ...errors import ExpressionError, NameRefused, did_you_mean
+from ...names import check_name
 from ..timeframe import Timeframe
 from .nodes import Call, Keyword, Name, Number, Param, Tree, Word
 from .operators import ALIASES, OPERATORS, Argument, Operator, constant
@@ -22,7 +23,7 @@ WANTED = {
     "series": "a series", "operand": "a series or a number", "mask": "a mask", "any": "a series or a mask",
     "number": "a number", "window": "a whole number of bars, 1 or more, written as a literal",
     "lag": "a whole number of bars, 1 or more, written as a literal",
-    "count": "a whole number, written as a literal", "choice": "a quoted word",
+    "count": "a whole number, written as a literal", "choice": "a quoted word", "symbol": "a symbol's name in quotes",
 }  # fmt: skip
 ACCEPTED = {
     "series": ("series",), "operand": ("series", "number"), "mask": ("mask",), "any": ("series", "mask"),
@@ -251,11 +252,20 @@ class _Binder:
                 allowed = ", ".join(f'"{choice}"' for choice in argument.choices)
                 self.fail(f"{what} must be one of {allowed}; found {value.words}", value.offset)
             return
-        if value.kind != "number":
+        if argument.kind == "symbol" and value.kind == "word":
+            self.check_symbol(str(value.value), value.offset)
+            return
+        if value.kind != "number" or argument.kind == "symbol":
             self.fail(f"{what} must be {WANTED[argument.kind]}; found {value.words}", value.offset)
         if argument.kind != "number":
             self.check_whole(what, argument, value)
         self.check_bounds(what, argument, value)
+
+    def check_symbol(self, name: str, offset: int) -> None:
+        try:
+            check_name("symbol", name)
+        except NameRefused as refused:
+            self.fail(str(refused), offset)
 
     def check_whole(self, what: str, argument: Argument, value: Bound) -> None:
         number, kind = value.value, argument.kind

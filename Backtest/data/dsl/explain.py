@@ -19,6 +19,7 @@ EPISODE_START = "from the listing episode's first bar"
 FAMILIES = {
     "elementwise": "Elementwise", "time": "Along time", "recursive": "Along time, recursive",
     "cross": "Across symbols (the population: universe members that are tradable)",
+    "named": "Of a named symbol",
 }  # fmt: skip
 
 
@@ -132,8 +133,10 @@ def _step_text(step: Step, inside: Mapping[int, str], plan: Plan) -> str:
     elif operator.symbol is not None:
         text = operator.symbol + (" " if operator.symbol.isalpha() else "") + parts[0]
     else:
-        literals = [f"{name}={value!r}" for name, value in step.literals if value is not None]
-        text = f"{operator.name}({', '.join([*parts, *literals])})"
+        places = {argument.name for argument in operator.arguments if argument.kind == "symbol"}
+        symbols = [f'"{value}"' for name, value in step.literals if name in places]
+        literals = [f"{name}={value!r}" for name, value in step.literals if value is not None and name not in places]
+        text = f"{operator.name}({', '.join([*symbols, *parts, *literals])})"
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 3] + "..."
 
 

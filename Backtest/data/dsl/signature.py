@@ -12,7 +12,7 @@ import numpy as np
 
 from ..kernels.context import Context, Floats, Kernel, Operand
 
-Kind = Literal["series", "operand", "mask", "any", "number", "window", "lag", "count", "choice"]
+Kind = Literal["series", "operand", "mask", "any", "number", "window", "lag", "count", "choice", "symbol"]
 """What an argument accepts.
 
 series    a series (not a number, not a mask)
@@ -24,9 +24,12 @@ window    a positive integer literal: bars in the window, the present one includ
 lag       a positive integer literal: bars back; zero or less would be look-ahead and is refused by that name
 count     a non-negative integer literal
 choice    one of `Argument.choices`
+symbol    the full name of a symbol, quoted
 """
 ARRAY_KINDS = frozenset({"series", "operand", "mask", "any"})
-Family = Literal["elementwise", "time", "recursive", "cross"]
+Family = Literal["elementwise", "time", "recursive", "cross", "named"]
+WHOLE_ROWS = frozenset({"cross", "named"})
+"""Families whose kernels take all symbols of a bar at once."""
 Literals = Mapping[str, Any]
 
 
@@ -81,7 +84,7 @@ class Operator:
         Kind of the value. An elementwise operator whose operands are all numbers is a number (`folds`).
     family
         ``elementwise`` looks at one place, ``time`` at a window, ``recursive`` from the episode's first bar on,
-        ``cross`` at all symbols of one bar.
+        ``cross`` at all symbols of one bar, ``named`` at a symbol that the call names.
     lookback
         Complete literals -> bars needed before t; None: from the episode's first bar.
     kernel
@@ -92,6 +95,9 @@ class Operator:
         Known sign of every value.
     check
         Complete literals -> complaint about a combination of literals, or None.
+    expand
+        For a row that stands for other rows and has no kernel: calls ``add(name, operands, literals)`` for each of
+        them and returns what the last one gave. What is added may be a step or an array.
     """
 
     name: str
@@ -110,6 +116,7 @@ class Operator:
     aliases: tuple[str, ...] = ()
     symbol: str | None = None
     check: Callable[[Literals], str | None] = lambda literals: None
+    expand: Callable[[Callable[..., Any], Sequence[Any], Literals], Any] | None = None
 
     @property
     def array_arguments(self) -> tuple[Argument, ...]:
@@ -190,8 +197,26 @@ def apply(
     """
     if out is None:
         out = np.empty(context.age.shape)
+    if operator.expand is not None:
+        return _expanded(operator, operands, literals, context, out)
     ready = [value if isinstance(value, float) else _ready(value) for value in operands]
     undefined = _load(operator.kernel)(ready, operator.complete(literals), context, out)
+    return out, undefined
+
+
+def _expanded(
+    operator: Operator, operands: Sequence[Operand], literals: Literals, context: Context, out: Floats
+) -> tuple[Floats, int]:
+    undefined = 0
+
+    def add(name: str, inputs: Sequence[Operand], given: Literals) -> Floats:
+        nonlocal undefined
+        values, count = apply(_row(name), inputs, given, context)
+        undefined += count
+        return values
+
+    assert operator.expand is not None
+    np.copyto(out, operator.expand(add, operands, literals))
     return out, undefined
 
 
