@@ -152,7 +152,7 @@ def test_params_of_the_factor_go_first(tmp_path: Path) -> None:
 def test_the_dialect_is_one_that_exists(tmp_path: Path) -> None:
     assert loaded(tmp_path, FACTOR).dialect == "default"
     assert loaded(tmp_path, "dialect: default\n" + FACTOR).dialect == "default"
-    with pytest.raises(RecipeError, match="line 1, column 10: there is no dialect 'defualt'; did you mean 'default'"):
+    with pytest.raises(RecipeError, match="line 1, column 1: there is no dialect 'defualt'; did you mean 'default'"):
         loaded(tmp_path, "dialect: defualt\n" + FACTOR)
     with pytest.raises(RecipeError, match="there is no dialect 'klingon'; allowed are default"):
         loaded(tmp_path, "dialect: klingon\n" + FACTOR)
