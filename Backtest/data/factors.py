@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, RecipeError
 from .dsl.bind import Scope, bind
 from .dsl.blocks import Blocks, choose_blocks, held_bytes
+from .dsl.dialects.table import DIALECTS
 from .dsl.engine import evaluate
 from .dsl.nodes import Tree
 from .dsl.parser import parse
@@ -82,26 +83,27 @@ def compile_recipe(
     trees: dict[str, Tree] = {}
     entries = (*recipe.definitions, *recipe.factors)
     names = frozenset(spec.name for spec in entries)
+    dialect = DIALECTS[recipe.dialect]
     for spec in entries:
         if spec.type == LIBRARY_FUNCTION:
             call = _library_call(spec, recipe, allow_modules, max_window)
             step, params = table.library(call), dict(call.params)
         else:
             params = {**recipe.params, **spec.params}
-            scope = Scope(FIELDS, earlier, spec.name, names, params, max_window, timeframe, spec.what)
+            scope = Scope(FIELDS, earlier, spec.name, names, params, max_window, timeframe, spec.what, dialect)
             step, params = _expression_step(spec, scope, table, trees), dict(spec.params)
         if len(table.steps) > RECIPE_STEP_LIMIT:
             raise RecipeError(f"{spec.where}: the recipe has more than {RECIPE_STEP_LIMIT:,} distinct steps; split it")
         planned.append(_planned(spec, step, params, table))
         earlier[spec.name] = step
     defined = len(recipe.definitions)
-    return Plan(tuple(table.steps), tuple(planned[defined:]), tuple(planned[:defined]))
+    return Plan(tuple(table.steps), tuple(planned[defined:]), tuple(planned[:defined]), recipe.dialect)
 
 
 def _expression_step(spec: FactorSpec, scope: Scope, table: StepTable, trees: dict[str, Tree]) -> int:
     text = spec.expression or ""
     if text not in trees:  # the factors of a grid share theirs
-        trees[text] = parse(text, where=spec.where)
+        trees[text] = parse(text, where=spec.where, dialect=scope.dialect)
     bound = bind(trees[text], text, scope=scope, table=table, where=spec.where)
     if bound.kind in ("number", "word"):
         advice = "use a series" if spec.what == "factor" else "'params' is for numbers"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..timeframe import Timeframe
 from .bind import length_words
 from .nodes import INFIX_LEVEL
-from .operators import OPERATORS, Operator
+from .operators import LISTED, Operator
 from .plan import Plan, PlannedFactor
 from .steps import LibraryCall, Step
 
@@ -58,6 +58,7 @@ def explain(
         f"{len(plan.factors)} factors, {len(plan.needed)} distinct steps"
         + (f", {len(plan.definitions)} definitions" if plan.definitions else "")
         + (", compares symbols" if plan.cross_symbol else ", each symbol on its own"),
+        f"dialect    {plan.dialect}",
         f"fields     {', '.join(sorted(plan.fields))}",
         f"look-back  {_lookback_words(plan.lookback, timeframe)}",
     ]
@@ -155,7 +156,7 @@ def operator_page() -> str:
     ]
     for family, title in FAMILIES.items():
         lines += ["", title, "-" * len(title)]
-        for operator in OPERATORS.values():
+        for operator in LISTED.values():
             if operator.family == family:
                 lines += _operator_lines(operator)
     return "\n".join(lines) + "\n"

@@ -55,11 +55,14 @@ class Plan:
         In the recipe's order.
     definitions
         What stands under the recipe's ``let``: computed where factors need it, and not stored.
+    dialect
+        The language of the recipe's expressions.
     """
 
     steps: tuple[Step, ...]
     factors: tuple[PlannedFactor, ...]
     definitions: tuple[PlannedFactor, ...] = ()
+    dialect: str = "default"
 
     @cached_property
     def fields(self) -> frozenset[str]:
@@ -88,7 +91,7 @@ class Plan:
 
     def only(self, factor: PlannedFactor) -> Plan:
         """Return the plan of one factor."""
-        return Plan(self.steps, (factor,), self.definitions)
+        return Plan(self.steps, (factor,), self.definitions, self.dialect)
 
     @cached_property
     def cross_symbol(self) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from Backtest.data.dsl.bind import Bound, Scope, bind, length_words
+from Backtest.data.dsl.bind import Scope, bind, length_words
+from Backtest.data.dsl.bound import Bound
 from Backtest.data.dsl.operators import OPERATORS, Operator
 from Backtest.data.dsl.parser import parse
 from Backtest.data.dsl.steps import StepTable
