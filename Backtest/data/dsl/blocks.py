@@ -1,14 +1,14 @@
 """How the engine cuts a panel into tiles, and the memory that follows from it. Bits never depend on either.
 
 The plan's steps fall into segments: even ones are computed symbol by symbol, so they go through blocks of symbols; odd
-ones look across symbols and take whole rows. Rows go through in tiles, from the first to the last: a tile's arrays stay
-in a core's cache, and what it leaves for the next one is the rows that steps look back to and the state of recursive
-operators. Values that one segment leaves for a later one are held for all symbols; all others live inside a block.
+ones look at other symbols and take whole rows. Rows go through in tiles, from the first to the last: a tile's arrays
+stay in a core's cache, and what it leaves for the next one is the rows that steps look back to and the state of
+recursive operators. Values that one segment leaves for a later one are held for all symbols; all others live inside a block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...errors import SettingsError
@@ -51,7 +51,7 @@ class Segment:
     Attributes
     ----------
     number
-        Odd: across symbols.
+        Odd: on whole rows.
     steps
         Numbers, in order.
     sources
@@ -114,13 +114,13 @@ def places(plan: Plan, segment: Segment) -> tuple[dict[int, int], int]:
     An array that was free last is taken first, as the cache still holds it. What is held for all symbols anyway has no
     place in a segment that looks across symbols.
     """
-    across = segment.number % 2 == 1
+    held = held_steps(plan) if segment.number % 2 else frozenset()
     found: dict[int, int] = {}
     free: list[int] = []
     count = 0
     for number, frees in zip(segment.steps, segment.frees, strict=True):
         for used in (*plan.steps[number].inputs, number):
-            if used in found or (across and used in held_steps(plan)):
+            if used in found or used in held:
                 continue
             if not free:
                 free.append(count)

@@ -1,9 +1,9 @@
 """The engine: a plan and a panel in, factor values out.
 
-1. `Stream` makes ready what does not change from tile to tile: the plan's segments (`blocks.segments`) as programs, one
-   for each block of symbols (`program.Program`), and the arrays that they work in.
-2. `Stream.feed` takes the panel's rows in tiles, from the first to the last (`_tiles`). Rows before the asked window are
-   computed like all others, but go nowhere.
+1. `Stream` makes ready what does not change from tile to tile: the plan's segments (`blocks.segments`) as programs,
+   one for each block of symbols (`program.Program`), and the arrays that they work in.
+2. `Stream.feed` takes the panel's rows in tiles, from the first to the last (`_tiles`). Rows before the asked window
+   are computed like all others, but go nowhere.
 3. Segment after segment, `Program.run` computes a tile and copies factors to their output (`program.publish`).
 4. A panel that does not fit into memory is fed in parts: each brings `Stream.overlap` rows of the part before.
 
@@ -16,15 +16,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.context import Floats
 from ..panel import Panel
-from .blocks import Blocks, deepest, full_places, reaches, segments, spans
+from .blocks import Blocks, deepest, full_places, segments, spans
 from .plan import Plan
-from .program import Arrays, Floats, Program, Setup, Tile, publish
+from .program import Arrays, Program, Setup, Tile, publish
 
+Bools = NDArray[np.bool_]
 Undefined = NDArray[np.int64]
 
 
@@ -60,10 +63,17 @@ def evaluate(
     int64 [number of steps]
         Undefined values at output rows, the same for every block size.
     """
-    rows, symbols = panel.shape
-    fitting = Blocks(max(1, min(blocks.rows, rows)), blocks.symbols)
-    stream = Stream(plan, symbols, blocks=fitting, gap_tolerance=gap_tolerance, threads=threads)
+    fitting = Blocks(max(1, min(blocks.rows, len(panel.age))), blocks.symbols)
+    stream = Stream(plan, counted(plan, panel), blocks=fitting, gap_tolerance=gap_tolerance, threads=threads)
     return stream.feed(panel, library=library, out=out)
+
+
+def counted(plan: Plan, panel: Panel) -> Bools:
+    """Return the columns [S] whose undefined values count.
+
+    Not those that are here only because a factor names them: whether they are depends on the task.
+    """
+    return panel.member.any(axis=0) | ~np.isin(panel.symbols, plan.extra_symbols)
 
 
 class Stream:
@@ -72,28 +82,28 @@ class Stream:
     Attributes
     ----------
     overlap
-        Rows of the part before that the next one must bring, or all there were: what steps look back to in fields and
-        library values.
+        Rows of the part before that the next one must bring, or all there were: the longest look-back of one step.
     """
 
-    def __init__(self, plan: Plan, symbols: int, *, blocks: Blocks, gap_tolerance: float, threads: int = 1) -> None:
-        self.plan, self.symbols, self._rows = plan, symbols, blocks.rows
-        found = reaches(plan)
-        self.overlap = max((found[number] for number in plan.needed if not plan.steps[number].is_computed), default=0)
+    def __init__(self, plan: Plan, columns: Bools, *, blocks: Blocks, gap_tolerance: float, threads: int = 1) -> None:
+        """Make the arrays; `columns` are the panel's symbols, False for those that count nowhere (`counted`)."""
+        self.plan, self.symbols, self._rows, self._counted = plan, len(columns), blocks.rows, columns
+        self.overlap = deepest(plan)
         self._seen = 0
-        self._threads = max(1, min(threads, symbols))
+        self._threads = max(1, min(threads, self.symbols))
         self._programs = self._make(blocks, gap_tolerance)
 
     def _make(self, blocks: Blocks, gap_tolerance: float) -> tuple[tuple[tuple[Program, ...], ...], ...]:
         """Return for each segment and thread the programs."""
-        depth = deepest(self.plan)
+        depth = self.overlap
         size = (depth + blocks.rows) * self.symbols
         where, _ = full_places(self.plan)
         wide, local = Arrays(size), Arrays(size)
         full = {n: wide.take(place, (depth + blocks.rows, self.symbols)) for n, place in where.items()}
         setup = Setup(self.plan, self.symbols, depth, blocks.rows, gap_tolerance, full)
         width = min(blocks.symbols, -(-self.symbols // self._threads)) if self.symbols else 1
-        columns = [slice(first, last) for first, last in spans(0, self.symbols, width)]
+        edges = [0, *(np.flatnonzero(np.diff(self._counted)) + 1).tolist(), self.symbols]
+        columns = [slice(first, last) for begin, end in pairwise(edges) for first, last in spans(begin, end, width)]
         narrow = [Arrays((depth + blocks.rows) * width) for _ in range(self._threads)]
         return tuple(
             ((Program(setup, segment, slice(0, self.symbols), local),),)
@@ -144,8 +154,12 @@ class Stream:
         undefined, nobody = (np.zeros(len(self.plan.steps), dtype=np.int64) for _ in range(2))
         for program in programs:
             for tile in tiles:
-                program.run(tile, undefined if tile.is_output else nobody)
+                program.run(tile, undefined if tile.is_output and self._counts(program) else nobody)
         return undefined
+
+    def _counts(self, program: Program) -> bool:
+        """True but for columns that are here only because a factor names them."""
+        return program.across or bool(self._counted[program.columns.start])
 
     def _publish_plain(self, tile: Tile) -> None:
         """Copy factors that are a field or a library value."""

@@ -194,6 +194,7 @@ class Program:
 
     def __init__(self, setup: Setup, segment: Segment, columns: slice, arrays: Arrays) -> None:
         self.setup, self.segment, self.columns = setup, segment, columns
+        self.across = segment.number % 2 == 1
         self.width = columns.stop - columns.start
         self._places, _ = places(setup.plan, segment)
         self._reaches = reaches(setup.plan)
@@ -236,7 +237,7 @@ class Program:
 
     def _look(self, tile: Tile) -> None:
         """Cut out what is not a step: ages, who takes part, which bars are there."""
-        across = self.segment.number % 2 == 1
+        across = self.across
         own = slice(tile.begin, tile.end)
         # writable also where the panel is read-only: to numba those are two types, and it would compile anew
         self.exists = _plain(tile.panel.exists[own, self.columns])
@@ -250,6 +251,7 @@ class Program:
                 population=None if population is None else population[deepest - lookback :],
                 gap_tolerance=self.setup.gap_tolerance,
                 own_row=lookback,
+                symbols=tile.panel.symbols if across else (),
             )
             for lookback in self._lookbacks
         }

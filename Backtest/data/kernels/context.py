@@ -49,6 +49,8 @@ class Context:
     own_row
         First row that is not look-back. Only rows from here on are counted as undefined, so that the counts do not
         depend on how time was cut.
+    symbols
+        Names of the B columns; needed by operators that name a symbol only.
     memory
         Where a recursive operator leaves its state for the rows that follow these; None: there are none.
     """
@@ -58,6 +60,7 @@ class Context:
     population: NDArray[np.bool_] | None = None
     gap_tolerance: float = 0.1
     own_row: int = 0
+    symbols: tuple[str, ...] = ()
     memory: Memory | None = None
 
     def state(self, planes: int) -> Floats:

@@ -16,7 +16,7 @@ from .context import Context, Floats, Operand
 from .finish import blank_infinite
 
 NEVER = -(2**62)
-"""Row of what has not happened yet in the episode; rows of earlier calls are negative, row 0 is the first of this one."""
+"""Row of what has not happened yet in the episode; row 0 is the first of this call, those of earlier ones are below."""
 SUM, MAX, MIN, COUNT = range(4)
 SINCE_CHANGE, HUMP = range(2)
 
