@@ -3,7 +3,8 @@
 The plan's steps fall into segments: even ones are computed symbol by symbol, so they go through blocks of symbols; odd
 ones look at other symbols and take whole rows. Rows go through in tiles, from the first to the last: a tile's arrays
 stay in a core's cache, and what it leaves for the next one is the rows that steps look back to and the state of
-recursive operators. Values that one segment leaves for a later one are held for all symbols; all others live inside a block.
+recursive operators. Values that one segment leaves for a later one are held for all symbols; all others live inside a
+block.
 """
 
 from __future__ import annotations
