@@ -63,6 +63,25 @@ ALIASES = {alias: column.name for column in COLUMNS for alias in (column.name, *
 
 
 @dataclass(frozen=True)
+class FieldSource:
+    """One name that a recipe may use as a field; `fields.Fields` has all of a run.
+
+    Attributes
+    ----------
+    name
+        As a recipe writes it.
+    kind
+        ``series``, or ``group``: codes, equal ones make members of one group.
+    filled_by
+        Who has the values, for messages: ``klines``, ``the symbols table`` ...
+    """
+
+    name: str
+    kind: Literal["series", "group"] = "series"
+    filled_by: str = "klines"
+
+
+@dataclass(frozen=True)
 class Header:
     """Where the known columns stand in a file.
 

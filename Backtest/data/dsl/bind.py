@@ -20,12 +20,14 @@ YEAR_DAYS = 365
 
 WANTED = {
     "series": "a series", "operand": "a series or a number", "mask": "a mask", "any": "a series or a mask",
+    "group": "a group or a series of group numbers",
     "number": "a number", "window": "a whole number of bars, 1 or more, written as a literal",
     "lag": "a whole number of bars, 1 or more, written as a literal",
     "count": "a whole number, written as a literal", "choice": "a quoted word",
 }  # fmt: skip
 ACCEPTED = {
     "series": ("series",), "operand": ("series", "number"), "mask": ("mask",), "any": ("series", "mask"),
+    "group": ("group", "series"),
 }  # fmt: skip
 FOLDS: dict[str, Callable[[float, float], float]] = {
     "add": lambda x, y: x + y,
@@ -43,7 +45,7 @@ class Bound:
     Attributes
     ----------
     kind
-        ``series`` and ``mask`` are steps, ``number`` and ``word`` are known now.
+        ``series``, ``mask`` and ``group`` are steps, ``number`` and ``word`` are known now.
     value
         Step number, number or word.
     offset
@@ -52,7 +54,7 @@ class Bound:
         A number as written or from a param, not computed.
     """
 
-    kind: Literal["series", "mask", "number", "word"]
+    kind: Literal["series", "mask", "group", "number", "word"]
     value: int | float | str
     offset: int
     literal: bool = False
@@ -71,8 +73,8 @@ class Scope:
 
     Attributes
     ----------
-    fields
-        Panel fields.
+    fields, groups
+        Panel fields, and those of them that are groups.
     factors
         Definitions and earlier factors: name -> step number.
     own, later
@@ -85,6 +87,8 @@ class Scope:
         For telling how long a window is; None: not told.
     what
         What the expression is: ``factor``, or ``definition`` (which knows no factor).
+    hint
+        What to add when a name is unknown: where more fields come from.
     """
 
     fields: Collection[str]
@@ -95,6 +99,8 @@ class Scope:
     max_window: int = 1_000_000
     timeframe: Timeframe | None = None
     what: str = "factor"
+    groups: Collection[str] = ()
+    hint: str = ""
 
 
 def bind(tree: Tree, text: str, *, scope: Scope, table: StepTable, where: str) -> Bound:
@@ -152,18 +158,22 @@ class _Binder:
             step = self.table.steps[scope.factors[name]]
             return Bound(step.kind, step.number, tree.offset)
         if name in scope.fields:
-            return Bound("series", self.table.field(name), tree.offset)
+            kind: Literal["series", "group"] = "group" if name in scope.groups else "series"
+            return Bound(kind, self.table.field(name, kind), tree.offset)
+        row = OPERATORS.get(ALIASES.get(name, name))
+        if row is not None and row.bare:
+            return self.call(Call(name, (), (), tree.offset, 1), [])
         if name == scope.own:
             self.fail(f"{scope.what} {name!r} refers to itself", tree.offset)
         if name in scope.later:
             self.fail(f"{name!r} is defined further down; a {scope.what} can use earlier ones only", tree.offset)
-        if name in OPERATORS or name in ALIASES:
-            row = OPERATORS[ALIASES.get(name, name)]
+        if row is not None:
             self.fail(f"{name!r} is an operator; write {row.signature()}", tree.offset)
         if name in scope.params:
             self.fail(f"{name!r} is a param; write {{{name}}}", tree.offset)
-        hint = did_you_mean(name, [*scope.fields, *scope.factors]) or f"; fields are {', '.join(scope.fields)}"
-        self.fail(f"{name!r} is neither a field nor an earlier factor or definition{hint}", tree.offset)
+        bare = [row.name for row in OPERATORS.values() if row.bare]
+        known = did_you_mean(name, [*scope.fields, *scope.factors, *bare]) or f"; fields are {', '.join(scope.fields)}"
+        self.fail(f"{name!r} is neither a field nor an earlier factor or definition{known}{scope.hint}", tree.offset)
 
     def param(self, tree: Param) -> Bound:
         params = self.scope.params
@@ -298,6 +308,9 @@ class _Binder:
         return Bound("number", value, call.offset)
 
     def step(self, call: Call, operator: Operator, operands: list[Bound], literals: dict[str, Any]) -> Bound:
+        for name in operator.implicit:
+            if name not in self.scope.fields:
+                self.fail(f"{call.name} needs the field {name}, which there is not{self.scope.hint}", call.offset)
         values = tuple(float(operand.value) if operand.kind == "number" else int(operand.value) for operand in operands)
         step = self.table.steps[self.table.operator(operator, values, tuple(literals.items()))]
         if step.lookback is not None and step.lookback > self.scope.max_window:
@@ -321,6 +334,8 @@ def _what(call: Call, operator: Operator, argument: Argument) -> str:
 def _kind_hint(wanted: str, found: str) -> str:
     if found == "mask" and wanted in ("series", "operand"):
         return "; where(mask, 1, 0) makes a series of it"
+    if found == "group":
+        return "; a group says who belongs together: grp_mean(x, group)"
     if found == "series" and wanted == "mask":
         return "; compare it, e.g. x > 0"
     return ""

@@ -12,20 +12,21 @@ import numpy as np
 
 from ..kernels.context import Context, Floats, Kernel, Operand
 
-Kind = Literal["series", "operand", "mask", "any", "number", "window", "lag", "count", "choice"]
+Kind = Literal["series", "operand", "mask", "any", "group", "number", "window", "lag", "count", "choice"]
 """What an argument accepts.
 
 series    a series (not a number, not a mask)
 operand   a series or a number
 mask      a mask
 any       a series or a mask
+group     a field of groups, or a series whose equal values are one group
 number    a finite number literal
 window    a positive integer literal: bars in the window, the present one included
 lag       a positive integer literal: bars back; zero or less would be look-ahead and is refused by that name
 count     a non-negative integer literal
 choice    one of `Argument.choices`
 """
-ARRAY_KINDS = frozenset({"series", "operand", "mask", "any"})
+ARRAY_KINDS = frozenset({"series", "operand", "mask", "any", "group"})
 Family = Literal["elementwise", "time", "recursive", "cross"]
 Literals = Mapping[str, Any]
 
@@ -92,6 +93,8 @@ class Operator:
         Known sign of every value.
     check
         Complete literals -> complaint about a combination of literals, or None.
+    implicit
+        Panel fields that the kernel gets as operands after the written ones.
     """
 
     name: str
@@ -110,11 +113,22 @@ class Operator:
     aliases: tuple[str, ...] = ()
     symbol: str | None = None
     check: Callable[[Literals], str | None] = lambda literals: None
+    implicit: tuple[str, ...] = ()
 
     @property
     def array_arguments(self) -> tuple[Argument, ...]:
         """Arguments that are data."""
         return tuple(argument for argument in self.arguments if argument.is_array)
+
+    @property
+    def operands(self) -> tuple[Argument, ...]:
+        """What the kernel gets as operands: the arguments that are data, then the implicit fields."""
+        return (*self.array_arguments, *(Argument(name, "series") for name in self.implicit))
+
+    @property
+    def bare(self) -> bool:
+        """True where nothing must be given, so that the name alone is a call."""
+        return not any(argument.required for argument in self.arguments)
 
     @property
     def literal_arguments(self) -> tuple[Argument, ...]:
@@ -132,14 +146,14 @@ class Operator:
         return {argument.name: literals.get(argument.name, argument.default) for argument in self.literal_arguments}
 
     def signature(self) -> str:
-        """Return the call as users write it, e.g. ``ts_std(x, d, *, ddof=1, min_periods=None)``."""
+        """Return the call as users write it, e.g. ``ts_std(x, d, *, ddof=1, min_periods=None)``, ``vwap``."""
         words: list[str] = []
         for argument in self.arguments:
             if argument.keyword_only and "*" not in words:
                 words.append("*")
             word = argument.name if argument.required else f"{argument.name}={argument.default}"
             words.append(f"{word}, ..." if argument.variadic else word)
-        return f"{self.name}({', '.join(words)})"
+        return f"{self.name}({', '.join(words)})" if words else self.name
 
     def __reduce__(self) -> tuple[Callable[[str], Operator], tuple[str]]:
         # Rows hold functions; another process has the same table, so the name is enough.
@@ -173,8 +187,8 @@ def apply(
     operator
         The row of the table.
     operands
-        The data arguments in order (variadic ones spread out): float64 [T, B], or floats for numbers. Masks are
-        1.0 true, 0.0 false, NaN missing. Values are finite or NaN.
+        The data arguments in order (variadic ones spread out), then the implicit fields: float64 [T, B], or floats
+        for numbers. Masks are 1.0 true, 0.0 false, NaN missing. Values are finite or NaN.
     literals
         The literal arguments by name; defaults may be left out.
     context

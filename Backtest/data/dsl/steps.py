@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from .operators import Operator
 
-Kind = Literal["series", "mask"]
+Kind = Literal["series", "mask", "group"]
 Literals = tuple[tuple[str, Any], ...]
 
 
@@ -48,11 +48,11 @@ class Step:
     number
         Position in the plan; every operand has a smaller one.
     kind
-        ``series`` or ``mask`` (1.0, 0.0, NaN).
+        ``series``, ``mask`` (1.0, 0.0, NaN), or ``group``: a field of codes.
     source
         A field's name, a row of the operator table, or a library call.
     operands
-        int: number of a step; float: a constant.
+        int: number of a step; float: a constant. The fields that a row of the table implies stand last.
     literals
         Literal arguments as written; the table fills in defaults.
     lookback
@@ -113,9 +113,9 @@ class StepTable:
         self.operators: list[frozenset[str]] = []
         self._numbers: dict[tuple[object, ...], int] = {}
 
-    def field(self, name: str) -> int:
+    def field(self, name: str, kind: Literal["series", "group"] = "series") -> int:
         """Return the step that is the panel field `name`."""
-        return self._add(("field", name), kind="series", source=name)
+        return self._add(("field", name), kind=kind, source=name)
 
     def library(self, call: LibraryCall) -> int:
         """Return the step of a library call."""
@@ -123,7 +123,8 @@ class StepTable:
         return self._add(key, kind="series", source=call, lookback=call.lookback)
 
     def operator(self, operator: Operator, operands: tuple[int | float, ...], literals: Literals) -> int:
-        """Return the step that applies `operator`."""
+        """Return the step that applies `operator` to these operands and to the fields that it implies."""
+        operands = (*operands, *(self.field(name) for name in operator.implicit))
         # repr tells 0.0 from -0.0 and 1 from 1.0, which == does not; their results differ in bits.
         key = (operator.name, tuple(map(repr, operands)), repr(literals))
         inputs = [self.steps[operand] for operand in operands if isinstance(operand, int)]
