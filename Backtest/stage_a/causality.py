@@ -20,7 +20,7 @@ from ..data.recipe import load_recipe
 from ..data.root import open_root
 from ..data.source import load_symbol
 from ..data.timeframe import parse_duration, parse_timeframe
-from ..data.universe import resolve_symbols
+from ..data.universe import require_symbols, resolve_symbols
 from ..errors import DataError, SettingsError, SymbolRefused
 from ..settings import resolve
 
@@ -61,7 +61,7 @@ def load_panel(settings: PrepareSettings, plan: Plan, fields: Fields) -> tuple[P
     core, timeframe = settings.core, parse_timeframe(settings.timeframe)
     root = open_root(resolve(core.data_root), timeframe, core)
     symbols = resolve_symbols(root, settings.symbols)
-    resolve_symbols(root, plan.extra_symbols or None)
+    require_symbols(root, plan.extra_symbols)
     columns = klines_of(plan.fields)
     bars: dict[str, SymbolBars] = {}
     refused: dict[str, str] = {}

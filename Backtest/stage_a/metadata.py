@@ -123,6 +123,7 @@ def metadata(
         "rows": sum(record.rows for record in records.values()),
         "factors": {factor.name: _factor_facts(factor, records, blocks) for factor in plan.factors},
         "definitions": {definition.name: _content_facts(definition) for definition in plan.definitions},
+        "dialect": plan.dialect,
         "dsl_sha1": manifest["dsl_sha1"],
         "fields": manifest["fields"],
         "files": {symbol: _file_facts(records[symbol], folder) for symbol in symbols},

@@ -75,7 +75,7 @@ def test_row_is_documented(operator: Operator) -> None:
     if operator.arguments:
         first = operator.arguments[0].name
         assert operator.signature().startswith(f"{operator.name}({first}")
-        assert first in ("x", "y", "c", "trigger", "perp", "d", "n")
+        assert first in ("x", "y", "c", "trigger", "symbol", "perp", "d", "n")
     else:
         assert operator.signature() == operator.name
 
@@ -92,7 +92,8 @@ def test_example_runs_and_uses_the_operator(operator: Operator) -> None:
     fields["quote_asset_volume"] = close * fields["volume"]
     fields["taker_buy_base_volume"] = rng.random(shape) * fields["volume"]
     age = np.ascontiguousarray(np.broadcast_to(np.arange(1, 61, dtype=np.int32)[:, None], shape))
-    context = Context(age=age, first_bar=17, population=np.ones(shape, bool))
+    columns = ("BTCUSDT", "A", "B", "C", "D", "E")
+    context = Context(age=age, first_bar=17, population=np.ones(shape, bool), symbols=columns)
     tree = ast.parse(operator.example, mode="eval").body
     names = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     infix = {INFIX[type(node)] for node in ast.walk(tree) if type(node) in INFIX}
@@ -109,7 +110,9 @@ def test_arguments_are_well_formed(operator: Operator) -> None:
     names = [argument.name for argument in operator.arguments]
     assert len(set(names)) == len(names)
     assert [a.required for a in positional] == sorted((a.required for a in positional), reverse=True)
-    assert [a.is_array for a in operator.arguments] == sorted((a.is_array for a in operator.arguments), reverse=True)
+    arrays = [a.is_array for a in operator.arguments if a.kind != "symbol"]
+    assert arrays == sorted(arrays, reverse=True)
+    assert all(a is operator.arguments[0] for a in operator.arguments if a.kind == "symbol")
     assert not any(argument.variadic for argument in positional[:-1])
     assert not (operator.implicit and any(argument.variadic for argument in operator.array_arguments))
     assert set(operator.implicit) <= set(FIELDS)
