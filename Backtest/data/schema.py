@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,6 +99,10 @@ class Header:
     positions: dict[str, int]
     width: int
     ignored: tuple[str, ...]
+
+
+Match = Callable[[list[str]], Header]
+"""Finds the wanted columns among the names of a header; raises DataError."""
 
 
 def column_of(written: str) -> str | None:
