@@ -21,6 +21,7 @@ from Backtest.tests.data.small_panel import FIELDS, small_panel
 
 ROWS, SYMBOLS, GAP_TOLERANCE = 120, 7, 0.1
 USABLE = [operator for operator in OPERATORS.values() if operator.expand is None]
+MORE_FIELDS = sorted({name for operator in USABLE for name in operator.implicit} - set(FIELDS))
 
 
 @cache
@@ -73,6 +74,14 @@ def whole_columns(plan: Plan, panel: Panel) -> tuple[dict[str, np.ndarray], np.n
     return {name: np.where(there & np.isfinite(one), one, np.nan) for name, one in own.items()}, counts
 
 
+def market(seed: int = 1) -> Panel:
+    """Return a small panel with every field that a row of the table takes by itself, random walks too."""
+    panel = small_panel(ROWS, SYMBOLS, seed=seed)
+    draw = np.random.default_rng(seed)
+    more = {name: panel.fields["volume"] * draw.random((ROWS, SYMBOLS)) for name in MORE_FIELDS}
+    return replace(panel, fields={**panel.fields, **more})
+
+
 def empty(plan: Plan, panel: Panel) -> dict[str, np.ndarray]:
     return {factor.name: np.empty((len(panel.age) - panel.warmup, SYMBOLS)) for factor in plan.factors}
 
@@ -88,7 +97,7 @@ def same(got: dict[str, np.ndarray], wanted: dict[str, np.ndarray], plan: Plan) 
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, ROWS), symbols=st.integers(1, 8), threads=st.integers(1, 3))
 def test_tiles_change_nothing(first: int, seed: int, rows: int, symbols: int, threads: int) -> None:
-    plan, panel = random_plan(seed, first, 24), small_panel(ROWS, SYMBOLS, seed=seed % 1000)
+    plan, panel = random_plan(seed, first, 24), market(seed % 1000)
     panel = replace(panel, warmup=seed % 50)
     wanted, counts = whole_columns(plan, panel)
     out = empty(plan, panel)
@@ -102,7 +111,7 @@ def test_tiles_change_nothing(first: int, seed: int, rows: int, symbols: int, th
 @pytest.mark.parametrize("first", [0, 60, 120])
 def test_a_panel_may_come_in_parts(first: int) -> None:
     """Each part brings the rows that fields are looked back to; all else is carried."""
-    plan, panel = random_plan(first, first, 60), small_panel(ROWS, SYMBOLS)
+    plan, panel = random_plan(first, first, 60), market()
     wanted, counts = whole_columns(plan, replace(panel, warmup=10))
     stream = Stream(plan, counted(plan, panel), blocks=Blocks(13, 4), gap_tolerance=GAP_TOLERANCE)
     out, found = empty(plan, replace(panel, warmup=10)), np.zeros_like(counts)
