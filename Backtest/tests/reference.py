@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .twins import TWINS, Twin
 from .twins_more import MORE
+from .twins_qlib import OF_QLIB
 
-REFERENCE: dict[str, Twin] = {**TWINS, **MORE}
+REFERENCE: dict[str, Twin] = {**TWINS, **MORE, **OF_QLIB}
 """Operator name -> twin."""

@@ -10,6 +10,7 @@ from ..kernels.context import Context, Operand
 from .rows_cross import ACROSS
 from .rows_elementwise import ELEMENTWISE, INFIX
 from .rows_named import NAMED
+from .rows_qlib import QLIB
 from .rows_recursive import RECURSIVE
 from .rows_time import ALONG_TIME, PAIRED
 from .signature import Argument, Literals, Operator, apply, constant
@@ -27,7 +28,7 @@ __all__ = [
     "constant",
 ]
 
-_ROWS = (*INFIX, *ELEMENTWISE, *ALONG_TIME, *PAIRED, *RECURSIVE, *ACROSS, *NAMED)
+_ROWS = (*INFIX, *ELEMENTWISE, *ALONG_TIME, *PAIRED, *RECURSIVE, *ACROSS, *NAMED, *QLIB)
 OPERATORS: dict[str, Operator] = {row.name: row for row in _ROWS}
 """Every operator by name, those that exist for a dialect only among them."""
 

@@ -23,6 +23,7 @@ EXTRA_LITERALS: dict[str, list[dict[str, Any]]] = {
     "cs_clip_mad": [{"k": 0.0}, {"k": 2.5}],
     "cs_clip_std": [{"k": 1.5, "ddof": 1}, {"k": 1.0, "ddof": 0}],
     "cs_qcut": [{"q": 1}, {"q": 3}, {"q": 10}],
+    "qlib_ewm": [{"alpha": 0.3}, {"alpha": 1.0}],
     "hump": [{"limit": 0.0}, {"limit": 0.5}],
     "ewm_halflife": [{"h": 0.5}, {"h": 4.0}],
     "kama": [{"d": 1, "fast": 2, "slow": 30}, {"d": 5, "fast": 3, "slow": 10}],
