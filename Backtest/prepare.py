@@ -25,7 +25,7 @@ from .data.hub_write import Build, check_target, new_build, open_build, require_
 from .data.recipe import load_recipe
 from .data.root import KlineRoot, open_root
 from .data.timeframe import parse_timeframe
-from .data.universe import resolve_symbols
+from .data.universe import require_symbols, resolve_symbols
 from .errors import DataError, FactorError, SettingsError
 from .logs import LOGGER, log_path, run_log
 from .process import interrupts_held_back
@@ -162,7 +162,7 @@ def open_inputs(settings: PrepareSettings) -> Inputs:
     data_root = resolve(core.data_root)
     root = open_root(data_root, timeframe, core)
     symbols = resolve_symbols(root, settings.symbols)
-    resolve_symbols(root, plan.extra_symbols or None)
+    require_symbols(root, plan.extra_symbols)
     hub = _hub(settings)
     partial = hub.partial_folder(timeframe, settings.factor_set)
     job = Job(plan, core, root, timeframe, hub.root / KLINES_CACHE, partial, start_ns, end_ns, settings.on_missing)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, RecipeError
 from .dsl.bind import Scope, bind
 from .dsl.blocks import Blocks, choose_blocks, held_bytes
+from .dsl.dialects.table import DIALECTS
 from .dsl.engine import evaluate
 from .dsl.nodes import Tree
 from .dsl.parser import parse
@@ -82,26 +83,27 @@ def compile_recipe(
     trees: dict[str, Tree] = {}
     entries = (*recipe.definitions, *recipe.factors)
     names = frozenset(spec.name for spec in entries)
+    dialect = DIALECTS[recipe.dialect]
     for spec in entries:
         if spec.type == LIBRARY_FUNCTION:
             call = _library_call(spec, recipe, allow_modules, max_window)
             step, params = table.library(call), dict(call.params)
         else:
             params = {**recipe.params, **spec.params}
-            scope = Scope(FIELDS, earlier, spec.name, names, params, max_window, timeframe, spec.what)
+            scope = Scope(FIELDS, earlier, spec.name, names, params, max_window, timeframe, spec.what, dialect)
             step, params = _expression_step(spec, scope, table, trees), dict(spec.params)
         if len(table.steps) > RECIPE_STEP_LIMIT:
             raise RecipeError(f"{spec.where}: the recipe has more than {RECIPE_STEP_LIMIT:,} distinct steps; split it")
         planned.append(_planned(spec, step, params, table))
         earlier[spec.name] = step
     defined = len(recipe.definitions)
-    return Plan(tuple(table.steps), tuple(planned[defined:]), tuple(planned[:defined]))
+    return Plan(tuple(table.steps), tuple(planned[defined:]), tuple(planned[:defined]), recipe.dialect)
 
 
 def _expression_step(spec: FactorSpec, scope: Scope, table: StepTable, trees: dict[str, Tree]) -> int:
     text = spec.expression or ""
     if text not in trees:  # the factors of a grid share theirs
-        trees[text] = parse(text, where=spec.where)
+        trees[text] = parse(text, where=spec.where, dialect=scope.dialect)
     bound = bind(trees[text], text, scope=scope, table=table, where=spec.where)
     if bound.kind in ("number", "word"):
         advice = "use a series" if spec.what == "factor" else "'params' is for numbers"
@@ -165,7 +167,7 @@ def compute(
         From `compile_recipe`.
     panel
         The plan's fields with ``panel.warmup`` rows of look-back. For a plan with ``cross_symbol`` all symbols of the
-        run and ``plan.extra_symbols``; for any other plan any of them.
+        run and ``plan.extra_symbols``; for any other plan any of them, and ``plan.extra_symbols``.
     gap_tolerance
         Fraction of a window that may be missing.
     block_rows, block_symbols
@@ -184,7 +186,7 @@ def compute(
     Raises
     ------
     DataError
-        The panel lacks a field.
+        The panel lacks a field or a symbol that the plan names.
     RecipeError
         A library function failed.
     SettingsError
@@ -193,6 +195,9 @@ def compute(
     absent = sorted(plan.fields - set(panel.fields))
     if absent:
         raise DataError(f"the panel has no {', '.join(absent)}; the recipe needs it")
+    lost = sorted(set(plan.extra_symbols) - set(panel.symbols))
+    if lost:
+        raise DataError(f"the panel has no {', '.join(lost)}; the recipe names it")
     rows, columns = panel.shape
     budget = None if memory_limit is None else memory_limit - held_bytes(plan, rows, columns)
     chosen = choose_blocks(plan, rows, columns, budget=budget)

@@ -2,6 +2,7 @@
 
 ```yaml
 description: free text                     # optional
+dialect: default                           # optional; the language of every expression, one of DIALECTS
 params: {slow: 30}                         # optional; {slow} in an expression is the number 30
 let:                                       # optional; computed and named like factors, but not stored
   ret: "logret(close, 1)"                  # an expression, or a mapping as of a factor without name and type
@@ -36,14 +37,16 @@ from ..documents import Document, Keys, load_document
 from ..errors import RecipeError, did_you_mean
 from ..files import text_sha1
 from ..names import RESERVED as DEVICE_NAMES
-from .dsl.operators import ALIASES, OPERATORS
+from .dsl.dialects.interface import DEFAULT
+from .dsl.dialects.table import DIALECTS
+from .dsl.operators import ALIASES, LISTED
 from .recipe_grid import Grid, GridRefused, check_grid, expand
 from .schema import COLUMNS
 
 EXPRESSION, LIBRARY_FUNCTION = "expression", "library_function"
 TYPES = (EXPRESSION, LIBRARY_FUNCTION)
 CONTENT = {EXPRESSION: "expression", LIBRARY_FUNCTION: "source"}
-TOP_KEYS = ("factors", "params", "let", "description")
+TOP_KEYS = ("factors", "params", "let", "dialect", "description")
 FACTOR_KEYS = ("name", "type", "expression", "source", "params", "grid", "na_threshold", "description")
 DEFINITION_KEYS = ("expression", "source", "params", "description")
 
@@ -107,6 +110,8 @@ class Recipe:
         Free text.
     definitions
         What stands under ``let``, in file order: named and computed like factors, before them, but not stored.
+    dialect
+        The language of the expressions, one of DIALECTS.
     """
 
     factors: tuple[FactorSpec, ...]
@@ -115,6 +120,7 @@ class Recipe:
     path: Path
     description: str = ""
     definitions: tuple[FactorSpec, ...] = ()
+    dialect: str = DEFAULT.name
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -127,7 +133,7 @@ def reserved_names() -> Mapping[str, str]:
     """Return casefolded name -> what it is, of all names that no factor may take."""
     table = dict.fromkeys(LANGUAGE_WORDS, "a word of the language")
     table.update(dict.fromkeys(DEVICE_NAMES, "a device name on Windows"))
-    table.update(dict.fromkeys([*OPERATORS, *ALIASES], "an operator"))
+    table.update(dict.fromkeys([*LISTED, *ALIASES], "an operator"))
     table.update({column.name: "a kline column" for column in COLUMNS})
     table.update(dict.fromkeys(OUTPUT_COLUMNS, "a column of every factor file"))
     return table
@@ -162,7 +168,14 @@ class _Reader:
                     self.fail(("factors", place), f"the recipe makes more than {FACTOR_LIMIT:,} factors; split it")
         description = self.text(("description",), top.get("description", ""))
         sha1 = text_sha1(document.text_bytes)
-        return Recipe(tuple(factors), params, sha1, document.path, description, definitions)
+        return Recipe(tuple(factors), params, sha1, document.path, description, definitions, self.dialect(top))
+
+    def dialect(self, top: Mapping[str, Any]) -> str:
+        name = self.text(("dialect",), top.get("dialect", DEFAULT.name))
+        if name not in DIALECTS:
+            hint = did_you_mean(name, DIALECTS) or f"; allowed are {', '.join(DIALECTS)}"
+            self.fail(("dialect",), f"there is no dialect {name[:60]!r}{hint}")
+        return name
 
     def factor(self, keys: Keys, entry: Any) -> Iterator[FactorSpec]:
         """Yield the factors of an entry: one, or one for each combination of its grid."""

@@ -19,7 +19,7 @@ from ..data.recipe import load_recipe
 from ..data.root import open_root
 from ..data.source import load_symbol
 from ..data.timeframe import parse_duration, parse_timeframe
-from ..data.universe import resolve_symbols
+from ..data.universe import require_symbols, resolve_symbols
 from ..errors import DataError, SettingsError, SymbolRefused
 from ..settings import resolve
 
@@ -57,7 +57,7 @@ def load_panel(settings: PrepareSettings, plan: Plan) -> tuple[Panel, dict[str, 
     core, timeframe = settings.core, parse_timeframe(settings.timeframe)
     root = open_root(resolve(core.data_root), timeframe, core)
     symbols = resolve_symbols(root, settings.symbols)
-    resolve_symbols(root, plan.extra_symbols or None)
+    require_symbols(root, plan.extra_symbols)
     bars: dict[str, SymbolBars] = {}
     refused: dict[str, str] = {}
     for symbol in sorted({*symbols, *plan.extra_symbols}):

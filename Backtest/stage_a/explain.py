@@ -11,7 +11,7 @@ from ..data.factors import compile_recipe
 from ..data.recipe import load_recipe
 from ..data.root import open_root
 from ..data.timeframe import Timeframe, parse_timeframe
-from ..data.universe import resolve_symbols
+from ..data.universe import require_symbols, resolve_symbols
 from ..errors import DataError
 from ..settings import resolve
 from .blocks import cut_blocks, largest_block, largest_file, panel_rows, worker_count
@@ -44,6 +44,7 @@ def panel_size(settings: PrepareSettings, plan: Plan, timeframe: Timeframe) -> P
     """Return the largest panel that one worker would hold, from the size of the largest file; none is parsed."""
     root = open_root(resolve(settings.core.data_root), timeframe, settings.core)
     symbols = resolve_symbols(root, settings.symbols)
+    require_symbols(root, plan.extra_symbols)
     start, end = (None if text is None else parse_time(text) for text in (settings.start, settings.end))
     size = largest_file(root, symbols)
     if size is None:

@@ -127,6 +127,7 @@ def metadata(
             for factor in plan.factors
         },
         "definitions": {definition.name: _content_facts(definition) for definition in plan.definitions},
+        "dialect": plan.dialect,
         "dsl_sha1": manifest["dsl_sha1"],
         "files": {symbol: _file_facts(records[symbol], folder) for symbol in symbols},
         "qc": {symbol: found for symbol in symbols if (found := findings(records[symbol]))},

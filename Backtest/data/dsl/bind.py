@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn
 
-from ...errors import ExpressionError, did_you_mean
+from ...errors import ExpressionError, NameRefused, did_you_mean
+from ...names import check_name
 from ..timeframe import Timeframe
+from .bound import Bound
+from .dialects.interface import DEFAULT, Dialect, Form, Refused
 from .nodes import Call, Keyword, Name, Number, Param, Tree, Word
-from .operators import ALIASES, OPERATORS, Argument, Operator, constant
+from .operators import ALIASES, LISTED, OPERATORS, Argument, Operator, constant
 from .steps import StepTable
 
 YEAR_DAYS = 365
@@ -22,10 +25,12 @@ WANTED = {
     "series": "a series", "operand": "a series or a number", "mask": "a mask", "any": "a series or a mask",
     "number": "a number", "window": "a whole number of bars, 1 or more, written as a literal",
     "lag": "a whole number of bars, 1 or more, written as a literal",
-    "count": "a whole number, written as a literal", "choice": "a quoted word",
+    "count": "a whole number, written as a literal", "choice": "a quoted word", "symbol": "a symbol's name in quotes",
+    "value": "a series, a mask or a number",
 }  # fmt: skip
 ACCEPTED = {
     "series": ("series",), "operand": ("series", "number"), "mask": ("mask",), "any": ("series", "mask"),
+    "value": ("series", "mask", "number"),
 }  # fmt: skip
 FOLDS: dict[str, Callable[[float, float], float]] = {
     "add": lambda x, y: x + y,
@@ -34,35 +39,6 @@ FOLDS: dict[str, Callable[[float, float], float]] = {
     "div": lambda x, y: x / y if y else math.nan,
 }
 """Folded without the kernels: one IEEE operation each, so the bits are the same."""
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What a part of an expression came to.
-
-    Attributes
-    ----------
-    kind
-        ``series`` and ``mask`` are steps, ``number`` and ``word`` are known now.
-    value
-        Step number, number or word.
-    offset
-        Where it was written.
-    literal
-        A number as written or from a param, not computed.
-    """
-
-    kind: Literal["series", "mask", "number", "word"]
-    value: int | float | str
-    offset: int
-    literal: bool = False
-
-    @property
-    def words(self) -> str:
-        """What it is, for messages."""
-        if self.kind == "number":
-            return f"the number {self.value!r}"
-        return f"the word {self.value!r}" if self.kind == "word" else f"a {self.kind}"
 
 
 @dataclass(frozen=True)
@@ -85,6 +61,8 @@ class Scope:
         For telling how long a window is; None: not told.
     what
         What the expression is: ``factor``, or ``definition`` (which knows no factor).
+    dialect
+        The language it is written in.
     """
 
     fields: Collection[str]
@@ -95,6 +73,7 @@ class Scope:
     max_window: int = 1_000_000
     timeframe: Timeframe | None = None
     what: str = "factor"
+    dialect: Dialect = DEFAULT
 
 
 def bind(tree: Tree, text: str, *, scope: Scope, table: StepTable, where: str) -> Bound:
@@ -114,6 +93,7 @@ def length_words(bars: int, timeframe: Timeframe | None) -> str:
 class _Binder:
     def __init__(self, text: str, scope: Scope, table: StepTable, where: str) -> None:
         self.text, self.scope, self.table, self.where = text, scope, table, where
+        self.dialect = scope.dialect
 
     def fail(self, message: str, offset: int) -> NoReturn:
         raise ExpressionError(message, self.text, offset, self.where)
@@ -151,19 +131,39 @@ class _Binder:
         if name in scope.factors:
             step = self.table.steps[scope.factors[name]]
             return Bound(step.kind, step.number, tree.offset)
-        if name in scope.fields:
-            return Bound("series", self.table.field(name), tree.offset)
+        made = self.dialect_name(tree)
+        if made is not None:
+            return made
         if name == scope.own:
             self.fail(f"{scope.what} {name!r} refers to itself", tree.offset)
         if name in scope.later:
             self.fail(f"{name!r} is defined further down; a {scope.what} can use earlier ones only", tree.offset)
-        if name in OPERATORS or name in ALIASES:
-            row = OPERATORS[ALIASES.get(name, name)]
-            self.fail(f"{name!r} is an operator; write {row.signature()}", tree.offset)
+        signature = self.signature(name)
+        if signature:
+            self.fail(f"{name!r} is an operator; write {signature}", tree.offset)
         if name in scope.params:
             self.fail(f"{name!r} is a param; write {{{name}}}", tree.offset)
-        hint = did_you_mean(name, [*scope.fields, *scope.factors]) or f"; fields are {', '.join(scope.fields)}"
+        fields = [self.dialect.spell(field) for field in scope.fields]
+        hint = did_you_mean(name, [*fields, *scope.factors]) or f"; fields are {', '.join(fields)}"
         self.fail(f"{name!r} is neither a field nor an earlier factor or definition{hint}", tree.offset)
+
+    def dialect_name(self, tree: Name) -> Bound | None:
+        """Return what the dialect makes of a name that is no factor."""
+        call = Call(tree.name, (), offset=tree.offset)
+        try:
+            made = self.dialect.name_of(_Maker(self, call), tree.name)
+        except Refused as refused:
+            self.fail(str(refused), tree.offset)
+        return None if made is None else replace(made, offset=tree.offset)
+
+    def signature(self, name: str) -> str:
+        """Return how a call of that name is written, empty where there is none."""
+        forms = self.dialect.forms
+        if forms is None:
+            row = LISTED.get(ALIASES.get(name, name))
+            return row.signature() if row else ""
+        found = forms.get(self.dialect.key(name))
+        return found.signature() if isinstance(found, Form) else f"{name}(...)" if found else ""
 
     def param(self, tree: Param) -> Bound:
         params = self.scope.params
@@ -180,6 +180,9 @@ class _Binder:
     # ---- calls ----
 
     def call(self, call: Call, given: list[Bound]) -> Bound:
+        form = self.form(call, given)
+        if form is not None:
+            return self.meaning(call, form, given)
         operator = self.operator(call)
         arguments = self.match(call, operator, given)
         operands: list[Bound] = []
@@ -193,23 +196,53 @@ class _Binder:
                 literals[argument.name] = tuple(self.literal(argument, value) for value in values)
             else:
                 literals[argument.name] = self.literal(argument, values[0])
-        complaint = operator.check(operator.complete(literals))
-        if complaint:
-            self.fail(complaint, call.offset)
-        if operands and all(operand.kind == "number" for operand in operands):
-            return self.fold(call, operator, [float(operand.value) for operand in operands], literals, operands)
-        return self.step(call, operator, operands, literals)
+        return self.apply(call, operator, operands, literals)
+
+    def form(self, call: Call, given: list[Bound]) -> Form | None:
+        """Return the dialect's form of a call, None where rows go by their own names."""
+        dialect = self.dialect
+        if dialect.forms is None or (call.symbol is not None and call.name not in dialect.forms):
+            return None
+        key = dialect.key(call.name)
+        if key in dialect.refused:
+            self.fail(f"{call.name!r}: {dialect.refused[key]}", call.offset)
+        found = dialect.forms.get(key)
+        if found is None:
+            hint = did_you_mean(key, dialect.forms)
+            if not hint and (key in LISTED or key in ALIASES):
+                hint = "; it is an operator of the default dialect"
+            self.fail(f"dialect {dialect.name} has no operator {call.name[:60]!r}{hint}", call.offset)
+        if isinstance(found, Form):
+            return found
+        try:
+            return found(given)
+        except Refused as refused:
+            self.fail(str(refused), call.offset if refused.offset is None else refused.offset)
+
+    def meaning(self, call: Call, form: Form, given: list[Bound]) -> Bound:
+        """Return what a call of a dialect comes to."""
+        values: dict[str, Any] = {}
+        for argument, found in self.match(call, form, given):
+            for value in found:
+                self.check(call, form, argument, value)
+            ready = found if argument.is_array else [self.literal(argument, value) for value in found]
+            values[argument.name] = tuple(ready) if argument.variadic else ready[0]
+        try:
+            made = form.meaning(_Maker(self, call), values)
+        except Refused as refused:
+            self.fail(str(refused), call.offset if refused.offset is None else refused.offset)
+        return replace(made, offset=call.offset)
 
     def operator(self, call: Call) -> Operator:
         name = ALIASES.get(call.name, call.name)
-        if name in OPERATORS:
-            return OPERATORS[name]
+        if name in LISTED:
+            return LISTED[name]
         if name in self.scope.fields or name in self.scope.factors:
             self.fail(f"{name!r} is a series, not an operator; its value d bars ago is shift({name}, d)", call.offset)
-        hint = did_you_mean(name, [*OPERATORS, *ALIASES]) or "; --list-operators prints all"
+        hint = did_you_mean(name, [*LISTED, *ALIASES]) or "; --list-operators prints all"
         self.fail(f"there is no operator {name[:60]!r}{hint}", call.offset)
 
-    def match(self, call: Call, operator: Operator, given: list[Bound]) -> list[tuple[Argument, list[Bound]]]:
+    def match(self, call: Call, operator: Operator | Form, given: list[Bound]) -> list[tuple[Argument, list[Bound]]]:
         """Pair the row's arguments with what was given, positional first."""
         taken: dict[str, list[Bound]] = {}
         positional = [argument for argument in operator.arguments if not argument.keyword_only]
@@ -228,7 +261,7 @@ class _Binder:
                 self.fail(f"{call.name} needs {argument.name!r}: {operator.signature()}", call.offset)
         return [(argument, taken[argument.name]) for argument in operator.arguments if argument.name in taken]
 
-    def check_keyword(self, operator: Operator, keyword: Keyword, taken: Mapping[str, object]) -> None:
+    def check_keyword(self, operator: Operator | Form, keyword: Keyword, taken: Mapping[str, object]) -> None:
         names = [argument.name for argument in operator.arguments]
         if keyword.name not in names:
             hint = did_you_mean(keyword.name, names) or f": {operator.signature()}"
@@ -238,7 +271,7 @@ class _Binder:
 
     # ---- arguments ----
 
-    def check(self, call: Call, operator: Operator, argument: Argument, value: Bound) -> None:
+    def check(self, call: Call, operator: Operator | Form, argument: Argument, value: Bound) -> None:
         """Refuse a value whose kind or size the argument does not take."""
         what = _what(call, operator, argument)
         if argument.is_array:
@@ -251,11 +284,20 @@ class _Binder:
                 allowed = ", ".join(f'"{choice}"' for choice in argument.choices)
                 self.fail(f"{what} must be one of {allowed}; found {value.words}", value.offset)
             return
-        if value.kind != "number":
+        if argument.kind == "symbol" and value.kind == "word":
+            self.check_symbol(str(value.value), value.offset)
+            return
+        if value.kind != "number" or argument.kind == "symbol":
             self.fail(f"{what} must be {WANTED[argument.kind]}; found {value.words}", value.offset)
         if argument.kind != "number":
             self.check_whole(what, argument, value)
         self.check_bounds(what, argument, value)
+
+    def check_symbol(self, name: str, offset: int) -> None:
+        try:
+            check_name("symbol", name)
+        except NameRefused as refused:
+            self.fail(str(refused), offset)
 
     def check_whole(self, what: str, argument: Argument, value: Bound) -> None:
         number, kind = value.value, argument.kind
@@ -282,6 +324,15 @@ class _Binder:
 
     # ---- results ----
 
+    def apply(self, call: Call, operator: Operator, operands: list[Bound], literals: dict[str, Any]) -> Bound:
+        """Return a row applied to operands and literals that fit it."""
+        complaint = operator.check(operator.complete(literals))
+        if complaint:
+            self.fail(complaint, call.offset)
+        if operands and all(operand.kind == "number" for operand in operands):
+            return self.fold(call, operator, [float(operand.value) for operand in operands], literals, operands)
+        return self.step(call, operator, operands, literals)
+
     def fold(
         self, call: Call, operator: Operator, numbers: list[float], literals: dict[str, Any], operands: list[Bound]
     ) -> Bound:
@@ -306,10 +357,40 @@ class _Binder:
         return Bound(step.kind, step.number, call.offset)
 
 
+class _Maker:
+    """Makes rows for the meaning of one call; see `dialects.interface.Maker`."""
+
+    def __init__(self, binder: _Binder, call: Call) -> None:
+        self.binder, self.call = binder, call
+
+    @property
+    def fields(self) -> Collection[str]:
+        return self.binder.scope.fields
+
+    def row(self, name: str, *values: Any, **literals: Any) -> Bound:
+        operator = OPERATORS[name]
+        operands: list[Bound] = []
+        given: dict[str, Any] = {}
+        positional = [argument for argument in operator.arguments if not argument.keyword_only]
+        for place, value in enumerate(values):
+            argument = positional[min(place, len(positional) - 1)]
+            if argument.is_array:
+                operands.append(value)
+            else:
+                given[argument.name] = (*given.get(argument.name, ()), value) if argument.variadic else value
+        return self.binder.apply(self.call, operator, operands, {**given, **literals})
+
+    def field(self, name: str) -> Bound:
+        return Bound("series", self.binder.table.field(name), self.call.offset)
+
+    def number(self, value: float) -> Bound:
+        return Bound("number", value, self.call.offset)
+
+
 WHY_LAG = "a factor knows only what was known at its bar"
 
 
-def _what(call: Call, operator: Operator, argument: Argument) -> str:
+def _what(call: Call, operator: Operator | Form, argument: Argument) -> str:
     if call.symbol is None:
         return f"{argument.name!r} of {call.name}"
     if len(call.arguments) == 1:

@@ -1,7 +1,7 @@
 """How the engine cuts a panel into blocks, and the memory that follows from it. Bits never depend on either.
 
 The plan's steps fall into segments: even ones are computed symbol by symbol, so they go through blocks of symbols; odd
-ones look across symbols and take whole rows. With a finite look-back rows are cut as well, each block with its
+ones look at other symbols and take whole rows. With a finite look-back rows are cut as well, each block with its
 look-back in front. Values that one segment leaves for a later one are held for all symbols; all others live inside a
 block.
 """
@@ -54,7 +54,7 @@ class Segment:
     Attributes
     ----------
     number
-        Odd: across symbols.
+        Odd: on whole rows.
     steps
         Numbers, in order.
     exports

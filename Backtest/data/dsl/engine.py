@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ class _RowBlock:
         return self.full.get(number)
 
     def context(self, columns: slice, *, across: bool = False) -> Context:
-        """Return what kernels need to know about these rows and columns, the population only `across` symbols."""
+        """Return what kernels need to know of these rows and columns; population and names only `across` symbols."""
         rows = slice(self.begin, self.end)
         return Context(
             # writable also where the panel is read-only: to numba those are two types, and it would compile anew
@@ -87,6 +88,7 @@ class _RowBlock:
             population=np.ascontiguousarray(self.population[rows, columns]) if across else None,
             gap_tolerance=self.gap_tolerance,
             own_row=self.own,
+            symbols=self.panel.symbols if across else (),
         )
 
 
@@ -124,6 +126,7 @@ def evaluate(
     if not symbols:
         return undefined
     parts = segments(plan)
+    columnwise = _column_blocks(plan, panel, blocks.symbols, undefined)
     narrow, wide = Pool(), Pool()
     population = panel.member & panel.tradable
     lookback = plan.expression_lookback
@@ -136,14 +139,31 @@ def evaluate(
             if segment.number % 2:
                 _across_symbols(block, segment, out, undefined)
             else:
-                for first, last in spans(0, symbols, blocks.symbols):
-                    _along_time(block, segment, slice(first, last), out, undefined, narrow)
+                for columns, counts in columnwise:
+                    _along_time(block, segment, columns, out, counts, narrow)
             for number in segment.last:
                 if number in block.full:
                     wide.give(block.full.pop(number))
         for values in block.full.values():
             wide.give(values)
     return undefined
+
+
+def _column_blocks(
+    plan: Plan, panel: Panel, size: int, undefined: NDArray[np.int64]
+) -> list[tuple[slice, NDArray[np.int64]]]:
+    """Return blocks of columns, each with where to count its undefined values.
+
+    Columns that are here only because a factor names them count nowhere: whether they are depends on the task.
+    """
+    ours = panel.member.any(axis=0) | ~np.isin(panel.symbols, plan.extra_symbols)
+    edges = [0, *(np.flatnonzero(np.diff(ours)) + 1).tolist(), len(ours)]
+    nowhere = np.zeros_like(undefined)
+    return [
+        (slice(first, last), undefined if ours[first] else nowhere)
+        for begin, end in pairwise(edges)
+        for first, last in spans(begin, end, size)
+    ]
 
 
 def _along_time(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..timeframe import Timeframe
 from .bind import length_words
 from .nodes import INFIX_LEVEL
-from .operators import OPERATORS, Operator
+from .operators import LISTED, Operator
 from .plan import Plan, PlannedFactor
 from .steps import LibraryCall, Step
 
@@ -19,6 +19,7 @@ EPISODE_START = "from the listing episode's first bar"
 FAMILIES = {
     "elementwise": "Elementwise", "time": "Along time", "recursive": "Along time, recursive",
     "cross": "Across symbols (the population: universe members that are tradable)",
+    "named": "Of a named symbol",
 }  # fmt: skip
 
 
@@ -59,6 +60,7 @@ def explain(
         f"{len(plan.factors)} factors, {len(plan.needed)} distinct steps"
         + (f", {len(plan.definitions)} definitions" if plan.definitions else "")
         + (", compares symbols" if plan.cross_symbol else ", each symbol on its own"),
+        f"dialect    {plan.dialect}",
         f"fields     {', '.join(sorted(plan.fields))}",
         f"look-back  {_lookback_words(plan.lookback, timeframe)}",
     ]
@@ -135,8 +137,10 @@ def _step_text(step: Step, inside: Mapping[int, str], plan: Plan) -> str:
     elif operator.symbol is not None:
         text = operator.symbol + (" " if operator.symbol.isalpha() else "") + parts[0]
     else:
-        literals = [f"{name}={value!r}" for name, value in step.literals if value is not None]
-        text = f"{operator.name}({', '.join([*parts, *literals])})"
+        places = {argument.name for argument in operator.arguments if argument.kind == "symbol"}
+        symbols = [f'"{value}"' for name, value in step.literals if name in places]
+        literals = [f"{name}={value!r}" for name, value in step.literals if value is not None and name not in places]
+        text = f"{operator.name}({', '.join([*symbols, *parts, *literals])})"
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 3] + "..."
 
 
@@ -155,7 +159,7 @@ def operator_page() -> str:
     ]
     for family, title in FAMILIES.items():
         lines += ["", title, "-" * len(title)]
-        for operator in OPERATORS.values():
+        for operator in LISTED.values():
             if operator.family == family:
                 lines += _operator_lines(operator)
     return "\n".join(lines) + "\n"

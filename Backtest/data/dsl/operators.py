@@ -9,15 +9,30 @@ from __future__ import annotations
 from ..kernels.context import Context, Operand
 from .rows_cross import ACROSS
 from .rows_elementwise import ELEMENTWISE, INFIX
+from .rows_named import NAMED
 from .rows_recursive import RECURSIVE
 from .rows_time import ALONG_TIME, PAIRED
 from .signature import Argument, Literals, Operator, apply, constant
 
-__all__ = ["ALIASES", "OPERATORS", "Argument", "Context", "Literals", "Operand", "Operator", "apply", "constant"]
+__all__ = [
+    "ALIASES",
+    "LISTED",
+    "OPERATORS",
+    "Argument",
+    "Context",
+    "Literals",
+    "Operand",
+    "Operator",
+    "apply",
+    "constant",
+]
 
-_ROWS = (*INFIX, *ELEMENTWISE, *ALONG_TIME, *PAIRED, *RECURSIVE, *ACROSS)
+_ROWS = (*INFIX, *ELEMENTWISE, *ALONG_TIME, *PAIRED, *RECURSIVE, *ACROSS, *NAMED)
 OPERATORS: dict[str, Operator] = {row.name: row for row in _ROWS}
-"""Every operator by name."""
+"""Every operator by name, those that exist for a dialect only among them."""
+
+LISTED: dict[str, Operator] = {row.name: row for row in _ROWS if not row.dialect}
+"""The operators of the default dialect."""
 
 ALIASES: dict[str, str] = {alias: row.name for row in OPERATORS.values() for alias in row.aliases}
 """Other names -> name."""

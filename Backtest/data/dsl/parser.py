@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import ExpressionError
+from .dialects.interface import DEFAULT, Dialect
 from .nodes import Call, Keyword, Name, Number, Param, Tree, Word, infix_rows
 from .operators import OPERATORS
 
@@ -31,8 +31,10 @@ NUMBER_LENGTH_LIMIT = 40
 
 SCAN = re.compile(
     r"""(?P<word>"[^"\n]*"|'[^'\n]*')|(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)"""
-    r"""|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<open>\()|(?P<close>\))|(?P<operator>\*\*|[-+*/%]|[<>=!]=|[<>])"""
+    r"""|(?P<name>\$?[A-Za-z_][A-Za-z0-9_]*)|(?P<open>\()|(?P<close>\))"""
+    r"""|(?P<operator>\*\*|\|\||&&|[<>=!]=|[-+*/%<>&|^?:])"""
 )
+"""Tokens of all dialects, for counting and for places; the grammar decides which are allowed."""
 INSTEAD = {
     "&": "write 'and'", "|": "write 'or'", "!": "write 'not', or '!=' for not equal", "^": "write '**' for a power",
     "=": "write '==' to compare", "?": "write where(condition, a, b)", ":": "write where(condition, a, b)",
@@ -54,7 +56,7 @@ class _Found(Exception):
         self.offset = offset
 
 
-def parse(text: str, *, where: str = "expression") -> Tree:
+def parse(text: str, *, where: str = "expression", dialect: Dialect = DEFAULT) -> Tree:
     """Return the tree of an expression.
 
     Parameters
@@ -63,6 +65,8 @@ def parse(text: str, *, where: str = "expression") -> Tree:
         The expression; line breaks count as spaces.
     where
         What it belongs to, for error messages.
+    dialect
+        The language it is written in.
 
     Raises
     ------
@@ -73,20 +77,22 @@ def parse(text: str, *, where: str = "expression") -> Tree:
 
     try:
         _check_limits(text)
-        return cast(Tree, _lark().parse(text))
+        return cast(Tree, _lark(dialect).parse(text))
     except UnexpectedInput as problem:
-        message, offset = _explain(problem, text)
+        message, offset = _explain(problem, text, dialect)
     except _Found as found:
         message, offset = str(found), found.offset
     raise ExpressionError(message, text, offset, where) from None
 
 
 @cache
-def _lark() -> Lark:
+def _lark(dialect: Dialect) -> Lark:
     from lark import Lark
 
-    grammar = Path(__file__).with_name("grammar.lark").read_text(encoding="utf-8")
-    return Lark(grammar, parser="lalr", lexer="basic", transformer=_Build(), maybe_placeholders=False)
+    here = Path(__file__).parent
+    files = (here / "grammar.lark", here / "dialects" / dialect.ladder)
+    grammar = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    return Lark(grammar, parser="lalr", lexer="basic", transformer=_Build(dialect), maybe_placeholders=False)
 
 
 def _check_limits(text: str) -> None:
@@ -123,8 +129,10 @@ def _check_number(word: str, offset: int) -> None:
 class _Build:
     """The reductions of the grammar, one method a rule."""
 
-    def __init__(self) -> None:
-        self.infix_rows, self.prefix_rows = infix_rows(OPERATORS)
+    def __init__(self, dialect: Dialect) -> None:
+        infix, prefix = infix_rows(OPERATORS)
+        self.infix_names = {**infix, **(dialect.infix or {})}
+        self.prefix_names = {**prefix, **(dialect.prefix or {})}
 
     def number(self, children: list[Token]) -> Number:
         word = str(children[0])
@@ -162,13 +170,13 @@ class _Build:
         symbol = str(token)
         spine = isinstance(left, Call) and left.symbol is not None and len(left.arguments) == 2 and symbol != "**"
         depth = max(left.depth if spine else left.depth + 1, right.depth + 1)
-        return _checked(Call(self.infix_rows[symbol], (left, right), (), _offset(token), depth, symbol))
+        return _checked(Call(self.infix_names[symbol], (left, right), (), _offset(token), depth, symbol))
 
     def prefix(self, children: list[Any]) -> Call:
         token, operand = children
         symbol = str(token)
-        row = self.prefix_rows[symbol]
-        return _checked(Call(row, (operand,), (), _offset(token), operand.depth + 1, symbol))
+        name = self.prefix_names[symbol]
+        return _checked(Call(name, (operand,), (), _offset(token), operand.depth + 1, symbol))
 
 
 def _checked(call: Call) -> Call:
@@ -184,33 +192,37 @@ def _offset(token: Token) -> int:
 # ---- errors in words ------------------------------------------------------------------------------------------------
 
 
-def _explain(problem: Exception, text: str) -> tuple[str, int]:
+def _explain(problem: Exception, text: str, dialect: Dialect) -> tuple[str, int]:
     from lark import UnexpectedCharacters, UnexpectedToken
 
     if isinstance(problem, UnexpectedCharacters):
         offset: Any = problem.pos_in_stream
-        return _explain_character(text, int(offset))
+        return _explain_character(text, int(offset), dialect)
     if isinstance(problem, UnexpectedToken):
-        return _explain_token(problem, text)
+        return _explain_token(problem, text, dialect)
     return "not an expression", 0
 
 
-def _explain_character(text: str, offset: int) -> tuple[str, int]:
+def _explain_character(text: str, offset: int, dialect: Dialect) -> tuple[str, int]:
     character = text[offset]
     if character.isascii():
-        hint = INSTEAD.get(character, "letters, digits, operators and brackets are")
+        hint = {**INSTEAD, **dialect.instead}.get(character, "letters, digits, operators and brackets are")
         return f"{character!r} is not allowed here; {hint}", offset
     name = unicodedata.name(character, "no name")
     return f"{character!r} (U+{ord(character):04X}, {name}) is not allowed; names and symbols are plain ASCII", offset
 
 
-def _explain_token(problem: Any, text: str) -> tuple[str, int]:
+def _explain_token(problem: Any, text: str, dialect: Dialect) -> tuple[str, int]:
     token = problem.token
     if token.type == "$END":
         return f"the expression ends too early; {OPERAND_NEEDED}", len(text.rstrip())
     offset = _offset(token)
-    rule: Callable[[str], str] = _after_operand if _ends_operand(text[:offset]) else _instead_of_operand
-    return rule(str(token)), offset
+    word = str(token)
+    if not _ends_operand(text[:offset]):
+        return _instead_of_operand(word), offset
+    if token.type == "COMPARE":
+        return f"comparisons do not chain; write '{dialect.both.format(f'b {word} c')}'", offset
+    return _after_operand(word), offset
 
 
 def _ends_operand(text: str) -> bool:
@@ -227,8 +239,6 @@ def _ends_operand(text: str) -> bool:
 
 
 def _after_operand(word: str) -> str:
-    if word in ("<", "<=", ">", ">=", "==", "!="):
-        return f"comparisons do not chain; write 'a < b and b {word} c'"
     if word == "=":
         return "'=' gives an argument its name inside a call; write '==' to compare"
     if word == ",":

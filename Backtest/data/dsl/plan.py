@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from .operators import Operator
 from .steps import Kind, LibraryCall, Step, add_lookbacks, total_lookback
 
 
@@ -54,11 +55,14 @@ class Plan:
         In the recipe's order.
     definitions
         What stands under the recipe's ``let``: computed where factors need it, and not stored.
+    dialect
+        The language of the recipe's expressions.
     """
 
     steps: tuple[Step, ...]
     factors: tuple[PlannedFactor, ...]
     definitions: tuple[PlannedFactor, ...] = ()
+    dialect: str = "default"
 
     @cached_property
     def fields(self) -> frozenset[str]:
@@ -87,12 +91,13 @@ class Plan:
 
     def only(self, factor: PlannedFactor) -> Plan:
         """Return the plan of one factor."""
-        return Plan(self.steps, (factor,), self.definitions)
+        return Plan(self.steps, (factor,), self.definitions, self.dialect)
 
     @cached_property
     def cross_symbol(self) -> bool:
-        """True when a value depends on other symbols: `cs_*`, or a library function that asks for ``symbols``."""
-        across = any(self.steps[number].segment > 0 for number in self.needed)
+        """True when a value depends on the run's other symbols: `cs_*`, or a library function asks for ``symbols``."""
+        sources = (self.steps[number].source for number in self.needed)
+        across = any(isinstance(source, Operator) and source.family == "cross" for source in sources)
         return across or any(call.cross for call in self.library_calls.values())
 
     @cached_property
@@ -104,7 +109,8 @@ class Plan:
     @cached_property
     def extra_symbols(self) -> tuple[str, ...]:
         """Symbols to load besides the run's own, sorted."""
-        return tuple(sorted({symbol for call in self.library_calls.values() for symbol in call.extra_symbols}))
+        named = {symbol for number in self.needed for symbol in self.steps[number].symbols}
+        return tuple(sorted(named.union(*(call.extra_symbols for call in self.library_calls.values()))))
 
     @cached_property
     def order(self) -> tuple[int, ...]:

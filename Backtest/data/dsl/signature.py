@@ -12,7 +12,7 @@ import numpy as np
 
 from ..kernels.context import Context, Floats, Kernel, Operand
 
-Kind = Literal["series", "operand", "mask", "any", "number", "window", "lag", "count", "choice"]
+Kind = Literal["series", "operand", "mask", "any", "number", "window", "lag", "count", "choice", "symbol", "value"]
 """What an argument accepts.
 
 series    a series (not a number, not a mask)
@@ -23,10 +23,14 @@ number    a finite number literal
 window    a positive integer literal: bars in the window, the present one included
 lag       a positive integer literal: bars back; zero or less would be look-ahead and is refused by that name
 count     a non-negative integer literal
+value     a series, a mask (1.0, 0.0, missing) or a number: arguments of dialects, where all are numbers
 choice    one of `Argument.choices`
+symbol    the full name of a symbol, quoted
 """
-ARRAY_KINDS = frozenset({"series", "operand", "mask", "any"})
-Family = Literal["elementwise", "time", "recursive", "cross"]
+ARRAY_KINDS = frozenset({"series", "operand", "mask", "any", "value"})
+Family = Literal["elementwise", "time", "recursive", "cross", "named"]
+WHOLE_ROWS = frozenset({"cross", "named"})
+"""Families whose kernels take all symbols of a bar at once."""
 Literals = Mapping[str, Any]
 
 
@@ -67,6 +71,17 @@ class Argument:
         return self.kind in ARRAY_KINDS
 
 
+def signature_words(name: str, arguments: Sequence[Argument]) -> str:
+    """Return a call as users write it."""
+    words: list[str] = []
+    for argument in arguments:
+        if argument.keyword_only and "*" not in words:
+            words.append("*")
+        word = argument.name if argument.required else f"{argument.name}={argument.default}"
+        words.append(f"{word}, ..." if argument.variadic else word)
+    return f"{name}({', '.join(words)})"
+
+
 @dataclass(frozen=True)
 class Operator:
     """One operator: its types, its look-back, its kernel and the words users read about it.
@@ -81,7 +96,7 @@ class Operator:
         Kind of the value. An elementwise operator whose operands are all numbers is a number (`folds`).
     family
         ``elementwise`` looks at one place, ``time`` at a window, ``recursive`` from the episode's first bar on,
-        ``cross`` at all symbols of one bar.
+        ``cross`` at all symbols of one bar, ``named`` at a symbol that the call names.
     lookback
         Complete literals -> bars needed before t; None: from the episode's first bar.
     kernel
@@ -92,6 +107,11 @@ class Operator:
         Known sign of every value.
     check
         Complete literals -> complaint about a combination of literals, or None.
+    expand
+        For a row that stands for other rows and has no kernel: calls ``add(name, operands, literals)`` for each of
+        them and returns what the last one gave. What is added may be a step or an array.
+    dialect
+        The dialect that the row exists for; empty: everybody's. Others neither list nor take it by its name.
     """
 
     name: str
@@ -110,6 +130,8 @@ class Operator:
     aliases: tuple[str, ...] = ()
     symbol: str | None = None
     check: Callable[[Literals], str | None] = lambda literals: None
+    expand: Callable[[Callable[..., Any], Sequence[Any], Literals], Any] | None = None
+    dialect: str = ""
 
     @property
     def array_arguments(self) -> tuple[Argument, ...]:
@@ -133,13 +155,7 @@ class Operator:
 
     def signature(self) -> str:
         """Return the call as users write it, e.g. ``ts_std(x, d, *, ddof=1, min_periods=None)``."""
-        words: list[str] = []
-        for argument in self.arguments:
-            if argument.keyword_only and "*" not in words:
-                words.append("*")
-            word = argument.name if argument.required else f"{argument.name}={argument.default}"
-            words.append(f"{word}, ..." if argument.variadic else word)
-        return f"{self.name}({', '.join(words)})"
+        return signature_words(self.name, self.arguments)
 
     def __reduce__(self) -> tuple[Callable[[str], Operator], tuple[str]]:
         # Rows hold functions; another process has the same table, so the name is enough.
@@ -190,8 +206,26 @@ def apply(
     """
     if out is None:
         out = np.empty(context.age.shape)
+    if operator.expand is not None:
+        return _expanded(operator, operands, literals, context, out)
     ready = [value if isinstance(value, float) else _ready(value) for value in operands]
     undefined = _load(operator.kernel)(ready, operator.complete(literals), context, out)
+    return out, undefined
+
+
+def _expanded(
+    operator: Operator, operands: Sequence[Operand], literals: Literals, context: Context, out: Floats
+) -> tuple[Floats, int]:
+    undefined = 0
+
+    def add(name: str, inputs: Sequence[Operand], given: Literals) -> Floats:
+        nonlocal undefined
+        values, count = apply(_row(name), inputs, given, context)
+        undefined += count
+        return values
+
+    assert operator.expand is not None
+    np.copyto(out, operator.expand(add, operands, literals))
     return out, undefined
 
 

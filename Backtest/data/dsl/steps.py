@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .operators import Operator
+from .operators import OPERATORS, Operator
+from .signature import WHOLE_ROWS
 
 Kind = Literal["series", "mask"]
 Literals = tuple[tuple[str, Any], ...]
@@ -58,7 +60,7 @@ class Step:
     lookback
         Bars before t that the value at t rests on, through all operands; None: from the episode's first bar.
     segment
-        Even: computed symbol by symbol; odd: across symbols. No step uses one of a later segment.
+        Even: computed symbol by symbol; odd: on whole rows of symbols. No step uses one of a later segment.
     """
 
     number: int
@@ -80,6 +82,14 @@ class Step:
         if not isinstance(self.source, Operator):
             return 0
         return self.source.lookback(self.source.complete(dict(self.literals)))
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbols that the call names."""
+        if not isinstance(self.source, Operator):
+            return ()
+        places = {argument.name for argument in self.source.literal_arguments if argument.kind == "symbol"}
+        return tuple(value for name, value in self.literals if name in places)
 
     @property
     def is_field(self) -> bool:
@@ -123,7 +133,9 @@ class StepTable:
         return self._add(key, kind="series", source=call, lookback=call.lookback)
 
     def operator(self, operator: Operator, operands: tuple[int | float, ...], literals: Literals) -> int:
-        """Return the step that applies `operator`."""
+        """Return the step that applies `operator`, or that what it stands for ends with."""
+        if operator.expand is not None:
+            return int(operator.expand(self._named, operands, dict(literals)))
         # repr tells 0.0 from -0.0 and 1 from 1.0, which == does not; their results differ in bits.
         key = (operator.name, tuple(map(repr, operands)), repr(literals))
         inputs = [self.steps[operand] for operand in operands if isinstance(operand, int)]
@@ -137,6 +149,9 @@ class StepTable:
             lookback=add_lookbacks(own, total_lookback([step.lookback for step in inputs])),
             segment=_segment(operator, inputs),
         )
+
+    def _named(self, name: str, operands: tuple[int | float, ...], literals: Mapping[str, Any]) -> int:
+        return self.operator(OPERATORS[name], operands, tuple(literals.items()))
 
     def _add(self, key: tuple[object, ...], **facts: Any) -> int:
         if key not in self._numbers:
@@ -171,5 +186,5 @@ def total_lookback(lookbacks: list[int | None]) -> int | None:
 
 def _segment(operator: Operator, inputs: list[Step]) -> int:
     last = max((step.segment for step in inputs), default=0)
-    odd = operator.family == "cross"
+    odd = operator.family in WHOLE_ROWS
     return last if last % 2 == odd else last + 1

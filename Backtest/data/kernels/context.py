@@ -34,6 +34,8 @@ class Context:
     own_row
         First row that is not look-back. Only rows from here on are counted as undefined, so that the counts do not
         depend on how time was cut.
+    symbols
+        Names of the B columns; needed by operators that name a symbol only.
     """
 
     age: NDArray[np.int32]
@@ -41,6 +43,7 @@ class Context:
     population: NDArray[np.bool_] | None = None
     gap_tolerance: float = 0.1
     own_row: int = 0
+    symbols: tuple[str, ...] = ()
 
 
 class Kernel(Protocol):

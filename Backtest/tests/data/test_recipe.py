@@ -147,3 +147,14 @@ def test_params_of_the_factor_go_first(tmp_path: Path) -> None:
     text = "params: {n: 3}\n" + FACTOR.replace("close", '"ts_mean(close, {n})"') + "    params: {n: 7}\n"
     plan = compile_recipe(loaded(tmp_path, text), allow_modules=(), max_window=1000)
     assert plan.factors[0].lookback == 6
+
+
+def test_the_dialect_is_one_that_exists(tmp_path: Path) -> None:
+    assert loaded(tmp_path, FACTOR).dialect == "default"
+    assert loaded(tmp_path, "dialect: default\n" + FACTOR).dialect == "default"
+    with pytest.raises(RecipeError, match="line 1, column 1: there is no dialect 'defualt'; did you mean 'default'"):
+        loaded(tmp_path, "dialect: defualt\n" + FACTOR)
+    with pytest.raises(RecipeError, match="there is no dialect 'klingon'; allowed are default"):
+        loaded(tmp_path, "dialect: klingon\n" + FACTOR)
+    with pytest.raises(RecipeError, match="'dialect' is 3; text is allowed"):
+        loaded(tmp_path, "dialect: 3\n" + FACTOR)

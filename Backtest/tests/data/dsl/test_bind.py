@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from Backtest.data.dsl.bind import Bound, Scope, bind, length_words
+from Backtest.data.dsl.bind import Scope, bind, length_words
+from Backtest.data.dsl.bound import Bound
 from Backtest.data.dsl.operators import OPERATORS, Operator
 from Backtest.data.dsl.parser import parse
 from Backtest.data.dsl.steps import StepTable
@@ -146,7 +147,12 @@ def test_lookback_adds_up(text: str, bars: int | None) -> None:
 def test_every_row_binds_its_example(operator: Operator) -> None:
     result, table = bound(operator.example)
     assert result.kind == operator.result
-    assert any(step.source is operator for step in table.steps)
+    if operator.expand is None:
+        assert any(step.source is operator for step in table.steps)
+    else:
+        last = table.steps[int(result.value)].source
+        assert isinstance(last, Operator)
+        assert operator.formula.startswith(last.name), "a row that stands for others states them"
 
 
 def test_binding_compiles_nothing() -> None:

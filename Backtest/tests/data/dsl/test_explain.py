@@ -19,6 +19,7 @@ def test_explain_by_hand(tmp_path: Path) -> None:
     plan = compile_recipe(recipe, allow_modules=(), max_window=1000)
     assert explain(plan, timeframe=parse_timeframe("4h")) == (
         "2 factors, 8 distinct steps, compares symbols\n"
+        "dialect    default\n"
         "fields     close, volume\n"
         "look-back  30 bars (5.0 days of 4h)\n"
         "\n"

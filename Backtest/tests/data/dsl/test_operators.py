@@ -71,7 +71,7 @@ def test_row_is_documented(operator: Operator) -> None:
         assert operator.ddof
     first = operator.arguments[0].name
     assert operator.signature().startswith(f"{operator.name}({first}")
-    assert first in ("x", "y", "c", "trigger")
+    assert first in ("x", "y", "c", "trigger", "symbol")
 
 
 @every_operator
@@ -83,7 +83,8 @@ def test_example_runs_and_uses_the_operator(operator: Operator) -> None:
         "close": close, "open": 0.99 * close, "high": 1.02 * close, "low": 0.97 * close, "volume": rng.random(shape)
     }  # fmt: skip
     age = np.ascontiguousarray(np.broadcast_to(np.arange(1, 61, dtype=np.int32)[:, None], shape))
-    context = Context(age=age, first_bar=17, population=np.ones(shape, bool))
+    columns = ("BTCUSDT", "A", "B", "C", "D", "E")
+    context = Context(age=age, first_bar=17, population=np.ones(shape, bool), symbols=columns)
     tree = ast.parse(operator.example, mode="eval").body
     names = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     infix = {INFIX[type(node)] for node in ast.walk(tree) if type(node) in INFIX}
@@ -99,7 +100,9 @@ def test_arguments_are_well_formed(operator: Operator) -> None:
     names = [argument.name for argument in operator.arguments]
     assert len(set(names)) == len(names)
     assert [a.required for a in positional] == sorted((a.required for a in positional), reverse=True)
-    assert [a.is_array for a in operator.arguments] == sorted((a.is_array for a in operator.arguments), reverse=True)
+    arrays = [a.is_array for a in operator.arguments if a.kind != "symbol"]
+    assert arrays == sorted(arrays, reverse=True)
+    assert all(a is operator.arguments[0] for a in operator.arguments if a.kind == "symbol")
     assert not any(argument.variadic for argument in positional[:-1])
     for argument in operator.arguments:
         assert argument.required or not argument.is_array

@@ -35,6 +35,8 @@ EXTRA_LITERALS: dict[str, list[dict[str, Any]]] = {
         {"d": 8, "out": out, "min_periods": m}
         for out, m in [("resid", None), ("alpha", None), ("fitted", 2), ("r2", None), ("se_beta", None), ("beta", 2)]
     ],
+    "of": [{"symbol": "S0"}],
+    "beta_to": [{"symbol": "S0", "d": d, "min_periods": m} for d, m in [(2, None), (8, None), (8, 2)]],
     "sum_split_by": [
         {"d": 8, "k": k, "part": part, "min_periods": m}
         for k, part, m in [(1, "top", None), (8, "bottom", 2), (3, "diff", 2)]
@@ -106,7 +108,12 @@ def sample(seed: int = 0) -> tuple[np.ndarray, Context]:
     x = np.ascontiguousarray(np.column_stack([values for values, _ in named.values()]))
     age = np.ascontiguousarray(np.column_stack([ages for _, ages in named.values()]))
     population = np.random.default_rng(seed + 1).random(x.shape) < 0.8
-    return x, Context(age=age, first_bar=FIRST_BAR, population=population)
+    return x, Context(age=age, first_bar=FIRST_BAR, population=population, symbols=names_of(x))
+
+
+def names_of(x: np.ndarray) -> tuple[str, ...]:
+    """Return S0, S1, ... for the columns of x."""
+    return tuple(f"S{column}" for column in range(x.shape[1]))
 
 
 def operands_of(operator: Operator, x: np.ndarray, context: Context, seed: int = 0) -> list[np.ndarray]:

@@ -1,0 +1,7 @@
+"""The dialects by name: one row each."""
+
+from __future__ import annotations
+
+from .interface import DEFAULT, Dialect
+
+DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (DEFAULT,)}
