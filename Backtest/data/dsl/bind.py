@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from ...errors import ExpressionError, NameRefused, did_you_mean
 from ...names import check_name
@@ -23,6 +23,7 @@ YEAR_DAYS = 365
 
 WANTED = {
     "series": "a series", "operand": "a series or a number", "mask": "a mask", "any": "a series or a mask",
+    "group": "a group or a series of group numbers",
     "number": "a number", "window": "a whole number of bars, 1 or more, written as a literal",
     "lag": "a whole number of bars, 1 or more, written as a literal",
     "count": "a whole number, written as a literal", "choice": "a quoted word", "symbol": "a symbol's name in quotes",
@@ -30,6 +31,7 @@ WANTED = {
 }  # fmt: skip
 ACCEPTED = {
     "series": ("series",), "operand": ("series", "number"), "mask": ("mask",), "any": ("series", "mask"),
+    "group": ("group", "series"),
     "value": ("series", "mask", "number"),
 }  # fmt: skip
 FOLDS: dict[str, Callable[[float, float], float]] = {
@@ -47,8 +49,8 @@ class Scope:
 
     Attributes
     ----------
-    fields
-        Panel fields.
+    fields, groups
+        Panel fields, and those of them that are groups.
     factors
         Definitions and earlier factors: name -> step number.
     own, later
@@ -63,6 +65,8 @@ class Scope:
         What the expression is: ``factor``, or ``definition`` (which knows no factor).
     dialect
         The language it is written in.
+    hint
+        What to add when a name is unknown: where more fields come from.
     """
 
     fields: Collection[str]
@@ -74,6 +78,8 @@ class Scope:
     timeframe: Timeframe | None = None
     what: str = "factor"
     dialect: Dialect = DEFAULT
+    groups: Collection[str] = ()
+    hint: str = ""
 
 
 def bind(tree: Tree, text: str, *, scope: Scope, table: StepTable, where: str) -> Bound:
@@ -131,7 +137,7 @@ class _Binder:
         if name in scope.factors:
             step = self.table.steps[scope.factors[name]]
             return Bound(step.kind, step.number, tree.offset)
-        made = self.dialect_name(tree)
+        made = self.dialect_name(tree) or self.bare(tree)
         if made is not None:
             return made
         if name == scope.own:
@@ -144,8 +150,9 @@ class _Binder:
         if name in scope.params:
             self.fail(f"{name!r} is a param; write {{{name}}}", tree.offset)
         fields = [self.dialect.spell(field) for field in scope.fields]
-        hint = did_you_mean(name, [*fields, *scope.factors]) or f"; fields are {', '.join(fields)}"
-        self.fail(f"{name!r} is neither a field nor an earlier factor or definition{hint}", tree.offset)
+        bare = [row.name for row in LISTED.values() if row.bare] if self.dialect.forms is None else []
+        hint = did_you_mean(name, [*fields, *scope.factors, *bare]) or f"; fields are {', '.join(fields)}"
+        self.fail(f"{name!r} is neither a field nor an earlier factor or definition{hint}{scope.hint}", tree.offset)
 
     def dialect_name(self, tree: Name) -> Bound | None:
         """Return what the dialect makes of a name that is no factor."""
@@ -155,6 +162,11 @@ class _Binder:
         except Refused as refused:
             self.fail(str(refused), tree.offset)
         return None if made is None else replace(made, offset=tree.offset)
+
+    def bare(self, tree: Name) -> Bound | None:
+        """Return the value of a row that needs no argument, by its name alone."""
+        row = LISTED.get(ALIASES.get(tree.name, tree.name)) if self.dialect.forms is None else None
+        return self.call(Call(tree.name, (), offset=tree.offset), []) if row is not None and row.bare else None
 
     def signature(self, name: str) -> str:
         """Return how a call of that name is written, empty where there is none."""
@@ -349,6 +361,9 @@ class _Binder:
         return Bound("number", value, call.offset)
 
     def step(self, call: Call, operator: Operator, operands: list[Bound], literals: dict[str, Any]) -> Bound:
+        for name in operator.implicit:
+            if name not in self.scope.fields:
+                self.fail(f"{call.name} needs the field {name}, which there is not{self.scope.hint}", call.offset)
         values = tuple(float(operand.value) if operand.kind == "number" else int(operand.value) for operand in operands)
         step = self.table.steps[self.table.operator(operator, values, tuple(literals.items()))]
         if step.lookback is not None and step.lookback > self.scope.max_window:
@@ -381,7 +396,8 @@ class _Maker:
         return self.binder.apply(self.call, operator, operands, {**given, **literals})
 
     def field(self, name: str) -> Bound:
-        return Bound("series", self.binder.table.field(name), self.call.offset)
+        kind: Literal["series", "group"] = "group" if name in self.binder.scope.groups else "series"
+        return Bound(kind, self.binder.table.field(name, kind), self.call.offset)
 
     def number(self, value: float) -> Bound:
         return Bound("number", value, self.call.offset)
@@ -402,6 +418,8 @@ def _what(call: Call, operator: Operator | Form, argument: Argument) -> str:
 def _kind_hint(wanted: str, found: str) -> str:
     if found == "mask" and wanted in ("series", "operand"):
         return "; where(mask, 1, 0) makes a series of it"
+    if found == "group":
+        return "; a group says who belongs together: grp_mean(x, group)"
     if found == "series" and wanted == "mask":
         return "; compare it, e.g. x > 0"
     return ""
