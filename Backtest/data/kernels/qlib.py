@@ -76,13 +76,15 @@ def normalised_weights(x, age, out, d):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def adjusted_means(x, age, out, alpha):
-    """sum (1 - alpha)^k x[t-k] / sum (1 - alpha)^k over the episode's valid rows; the last mean on a missing one."""
-    rows, columns = x.shape
-    weight, mean = np.zeros(columns), np.zeros(columns)
-    for t in range(rows):
+def adjusted_means(x, age, out, alpha, carried):
+    """sum (1 - alpha)^k x[t-k] / sum (1 - alpha)^k over the episode's valid rows; the last mean on a missing one.
+
+    carried: sum of the weights, mean.
+    """
+    weight, mean = carried[0].copy(), carried[1].copy()
+    for t in range(len(x)):
         v, a, r = x[t], age[t], out[t]
-        for b in range(columns):
+        for b in range(v.size):
             ok = (a[b] > 0) & (v[b] == v[b])
             w = weight[b] * (1.0 - alpha) if a[b] > 1 else 0.0
             # The difference keeps a flat series exactly flat.
@@ -91,6 +93,7 @@ def adjusted_means(x, age, out, alpha):
             seen = (weight[b] > 0.0) & (a[b] > 1)
             weight[b] = w + 1.0 if ok else (max(w, TINY) if seen else 0.0)
             r[b] = mean[b] if (a[b] > 0) & (ok | seen) else np.nan
+    carried[0], carried[1] = weight, mean
 
 
 def _index(sign: float, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
@@ -118,7 +121,7 @@ def qlib_wma(operands: Sequence[Operand], literals: Mapping[str, Any], context: 
 
 def qlib_ewm(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Exponential mean with adjust=True and ignore_na=False."""
-    adjusted_means(operands[0], context.age, out, float(literals["alpha"]))
+    adjusted_means(operands[0], context.age, out, float(literals["alpha"]), context.state(2))
     return blank_infinite(out, context)
 
 
