@@ -126,7 +126,7 @@ def evaluate(
     if not symbols:
         return undefined
     parts = segments(plan)
-    columnwise = _column_blocks(plan, panel, blocks.symbols, undefined)
+    columnwise = _column_blocks(panel, blocks.symbols, undefined)
     narrow, wide = Pool(), Pool()
     population = panel.member & panel.tradable
     lookback = plan.expression_lookback
@@ -149,14 +149,12 @@ def evaluate(
     return undefined
 
 
-def _column_blocks(
-    plan: Plan, panel: Panel, size: int, undefined: NDArray[np.int64]
-) -> list[tuple[slice, NDArray[np.int64]]]:
+def _column_blocks(panel: Panel, size: int, undefined: NDArray[np.int64]) -> list[tuple[slice, NDArray[np.int64]]]:
     """Return blocks of columns, each with where to count its undefined values.
 
     Columns that are here only because a factor names them count nowhere: whether they are depends on the task.
     """
-    ours = panel.member.any(axis=0) | ~np.isin(panel.symbols, plan.extra_symbols)
+    ours: Bools = np.asarray(panel.member.any(axis=0))
     edges = [0, *(np.flatnonzero(np.diff(ours)) + 1).tolist(), len(ours)]
     nowhere = np.zeros_like(undefined)
     return [
