@@ -32,12 +32,14 @@ def combine(columns: Mapping[str, Floats], labels: Integers) -> tuple[dict[str, 
     Parameters
     ----------
     columns
-        Field name -> float64 [N], the finer bars that exist, N >= 1.
+        Field name -> float64 [N], the finer bars that exist, N >= 1. One that is no kline column is a state: the
+        last one counts.
     labels
         int64 [N], ascending: which coarser bar a row belongs to.
     """
     begins = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1))
-    return {name: COMBINE[BY_NAME[name].combine](values, begins) for name, values in columns.items()}, begins
+    rules: dict[str, Combine] = {name: BY_NAME[name].combine if name in BY_NAME else "last" for name in columns}
+    return {name: COMBINE[rules[name]](values, begins) for name, values in columns.items()}, begins
 
 
 def resample(bars: CleanBars, source: Timeframe, target: Timeframe) -> tuple[CleanBars, bool]:

@@ -8,6 +8,7 @@ from ..data.clock import parse_time
 from ..data.dsl.explain import PanelSize, explain
 from ..data.dsl.plan import Plan
 from ..data.factors import compile_recipe
+from ..data.fields import open_fields
 from ..data.recipe import load_recipe
 from ..data.root import open_root
 from ..data.timeframe import Timeframe, parse_timeframe
@@ -30,6 +31,7 @@ def explain_recipe(settings: PrepareSettings) -> str:
         allow_modules=core.allow_modules,
         max_window=core.max_window,
         timeframe=timeframe,
+        fields=open_fields(core),
     )
     if timeframe is None:
         return explain(plan) + "\nmemory: give --timeframe and --data-root\n"

@@ -74,6 +74,7 @@ def manifest(
     end_ns: int | None,
     symbols: tuple[str, ...],
     on_missing: str,
+    fields: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return whatever decides the bytes of a factor set's files, klines apart."""
     from ..data.clock import time_words
@@ -88,6 +89,7 @@ def manifest(
         "settings": {name: getattr(core, name) for name in DECIDING_SETTINGS},
         "symbols": list(symbols) if plan.cross_symbol else None,
         "library": library_sha256(plan),
+        "fields": dict(fields),
         "software": software(),
     }
 
@@ -123,6 +125,7 @@ def metadata(
         "definitions": {definition.name: _content_facts(definition) for definition in plan.definitions},
         "dialect": plan.dialect,
         "dsl_sha1": manifest["dsl_sha1"],
+        "fields": manifest["fields"],
         "files": {symbol: _file_facts(records[symbol], folder) for symbol in symbols},
         "qc": {symbol: found for symbol in symbols if (found := findings(records[symbol]))},
         "refused": dict(sorted(refused.items())),

@@ -28,6 +28,7 @@ from ..data.bars_digest import DIGEST_FIELDS, bars_sha256
 from ..data.clock import build_panel, time_words
 from ..data.dsl.plan import Plan
 from ..data.factors import FactorValues, compute
+from ..data.fields import klines_of
 from ..data.hub_file import FileFacts, SymbolValues, write_symbol_file
 from ..data.hub_journal import Block, Record, Source
 from ..data.panel import Panel
@@ -59,11 +60,12 @@ def _read(task: ReadTask, report: Report) -> None:
 
 def _build(task: BuildTask, report: Report, note: Note) -> None:
     job, plan = task.job, task.job.plan
+    columns = klines_of(plan.fields)
     facts: dict[str, _Facts] = {}
     bars: list[SymbolBars] = []
     for one in _load(job, task.symbols, task.last_bars, report):
         facts[one.symbol] = _facts_of(job, one)
-        bars.append(_only(one, plan.fields))
+        bars.append(_only(one, columns))
         del one  # its other fields were for the digest: they need not wait for the next symbol
     if not bars:
         return
@@ -72,7 +74,7 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
         with report.timed("read"):
             one = _load_one(job, symbol, task.last_bars)
         benchmarks[symbol] = source_of(one)
-        bars.append(_only(one, plan.fields))
+        bars.append(_only(one, columns))
         del one
     with report.timed("read"):
         panel = build_panel(
@@ -81,10 +83,11 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
             start_ns=job.start_ns,
             end_ns=job.end_ns,
             lookback=plan.lookback,
-            fields=plan.fields,
+            fields=columns,
             members=set(task.symbols),
             episode_gap_ns=parse_duration(job.core.episode_gap),
         )
+        panel = job.fields.filled(panel, plan.fields)
     bars.clear()  # the panel holds copies: the bars' memory is the computation's
     pyarrow.default_memory_pool().release_unused()
     values = _compute(job, panel, report, note)
@@ -188,9 +191,9 @@ def _load_one(job: Job, symbol: str, last_bars: Mapping[str, LastBar]) -> Symbol
         settings=job.core,
         cache_root=job.klines,
         last_bar=last_bars.get(symbol),
-        fields=job.plan.fields.union(DIGEST_FIELDS),
+        fields=klines_of(job.plan.fields).union(DIGEST_FIELDS),
     )
-    require_fields(bars, job.plan.fields)
+    require_fields(bars, klines_of(job.plan.fields))
     return bars
 
 

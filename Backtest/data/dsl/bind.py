@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from ...errors import ExpressionError, NameRefused, SettingsError, did_you_mean
 from ...names import check_name
@@ -25,6 +25,7 @@ Given = TypeVar("Given", Bound, Tree)
 
 WANTED = {
     "series": "a series", "operand": "a series or a number", "mask": "a mask", "any": "a series or a mask",
+    "group": "a group or a series of group numbers",
     "number": "a number", "window": "a whole number of bars, 1 or more, written as a literal",
     "lag": "a whole number of bars, 1 or more, written as a literal",
     "count": "a whole number, written as a literal", "choice": "a quoted word", "symbol": "a symbol's name in quotes",
@@ -32,6 +33,7 @@ WANTED = {
 }  # fmt: skip
 ACCEPTED = {
     "series": ("series",), "operand": ("series", "number"), "mask": ("mask",), "any": ("series", "mask"),
+    "group": ("group", "series"),
     "value": ("series", "mask", "number"),
 }  # fmt: skip
 FOLDS: dict[str, Callable[[float, float], float]] = {
@@ -49,8 +51,8 @@ class Scope:
 
     Attributes
     ----------
-    fields
-        Panel fields.
+    fields, groups
+        Panel fields, and those of them that are groups.
     factors
         Definitions and earlier factors: name -> step number.
     own, later
@@ -67,6 +69,10 @@ class Scope:
         The language it is written in.
     hidden
         Inside `bars`: names that mean something outside and nothing there. None outside.
+    steady
+        Fields besides kline columns that coarser bars have too (`FieldSource.steady`).
+    hint
+        What to add when a name is unknown: where more fields come from.
     """
 
     fields: Collection[str]
@@ -78,7 +84,10 @@ class Scope:
     timeframe: Timeframe | None = None
     what: str = "factor"
     dialect: Dialect = DEFAULT
+    groups: Collection[str] = ()
+    hint: str = ""
     hidden: Collection[str] | None = None
+    steady: Collection[str] = ()
 
 
 def bind(tree: Tree, text: str, *, scope: Scope, table: StepTable, where: str) -> Bound:
@@ -138,11 +147,12 @@ class _Binder:
         if name in scope.factors:
             step = self.table.steps[scope.factors[name]]
             return Bound(step.kind, step.number, tree.offset)
-        made = self.dialect_name(tree)
+        made = self.dialect_name(tree) or self.bare(tree)
         if made is not None:
             return made
         if scope.hidden is not None and name in scope.hidden:
-            self.fail(f"{name!r} is of the run's own bars; inside bars() only kline fields are known", tree.offset)
+            known = f"inside bars() these are known: {', '.join(scope.fields)}"
+            self.fail(f"{name!r} is of the run's own bars; {known}", tree.offset)
         if name == scope.own:
             self.fail(f"{scope.what} {name!r} refers to itself", tree.offset)
         if name in scope.later:
@@ -153,8 +163,9 @@ class _Binder:
         if name in scope.params:
             self.fail(f"{name!r} is a param; write {{{name}}}", tree.offset)
         fields = [self.dialect.spell(field) for field in scope.fields]
-        hint = did_you_mean(name, [*fields, *scope.factors]) or f"; fields are {', '.join(fields)}"
-        self.fail(f"{name!r} is neither a field nor an earlier factor or definition{hint}", tree.offset)
+        bare = [row.name for row in LISTED.values() if row.bare] if self.dialect.forms is None else []
+        hint = did_you_mean(name, [*fields, *scope.factors, *bare]) or f"; fields are {', '.join(fields)}"
+        self.fail(f"{name!r} is neither a field nor an earlier factor or definition{hint}{scope.hint}", tree.offset)
 
     def dialect_name(self, tree: Name) -> Bound | None:
         """Return what the dialect makes of a name that is no factor."""
@@ -164,6 +175,11 @@ class _Binder:
         except Refused as refused:
             self.fail(str(refused), tree.offset)
         return None if made is None else replace(made, offset=tree.offset)
+
+    def bare(self, tree: Name) -> Bound | None:
+        """Return the value of a row that needs no argument, by its name alone."""
+        row = LISTED.get(ALIASES.get(tree.name, tree.name)) if self.dialect.forms is None else None
+        return self.call(Call(tree.name, (), offset=tree.offset), []) if row is not None and row.bare else None
 
     def signature(self, name: str) -> str:
         """Return how a call of that name is written, empty where there is none."""
@@ -288,8 +304,8 @@ class _Binder:
         parts = [*call.arguments, *(keyword.value for keyword in call.keywords)]
         given = {argument.name: found[0] for argument, found in self.match(call, row, parts)}
         timeframe, ratio = self.coarser(given["timeframe"])
-        outside = {*scope.fields, *scope.factors, *scope.later, scope.own}.difference(FIELDS)
-        known = tuple(name for name in scope.fields if name in FIELDS)
+        known = tuple(name for name in scope.fields if name in FIELDS or name in scope.steady)
+        outside = {*scope.fields, *scope.factors, *scope.later, scope.own}.difference(known)
         inside = replace(scope, fields=known, factors={}, own="", later=(), timeframe=timeframe, hidden=outside)
         table = self.table.coarse.setdefault(timeframe, StepTable())
         value = _Binder(self.text, inside, table, self.where).run(given["x"])
@@ -394,6 +410,9 @@ class _Binder:
         return Bound("number", value, call.offset)
 
     def step(self, call: Call, operator: Operator, operands: list[Bound], literals: dict[str, Any]) -> Bound:
+        for name in operator.implicit:
+            if name not in self.scope.fields:
+                self.fail(f"{call.name} needs the field {name}, which there is not{self.scope.hint}", call.offset)
         values = tuple(float(operand.value) if operand.kind == "number" else int(operand.value) for operand in operands)
         return self.joined(call, self.table.operator(operator, values, tuple(literals.items())))
 
@@ -430,7 +449,8 @@ class _Maker:
         return self.binder.apply(self.call, operator, operands, {**given, **literals})
 
     def field(self, name: str) -> Bound:
-        return Bound("series", self.binder.table.field(name), self.call.offset)
+        kind: Literal["series", "group"] = "group" if name in self.binder.scope.groups else "series"
+        return Bound(kind, self.binder.table.field(name, kind), self.call.offset)
 
     def number(self, value: float) -> Bound:
         return Bound("number", value, self.call.offset)
@@ -451,6 +471,8 @@ def _what(call: Call, operator: Operator | Form, argument: Argument) -> str:
 def _kind_hint(wanted: str, found: str) -> str:
     if found == "mask" and wanted in ("series", "operand"):
         return "; where(mask, 1, 0) makes a series of it"
+    if found == "group":
+        return "; a group says who belongs together: grp_mean(x, group)"
     if found == "series" and wanted == "mask":
         return "; compare it, e.g. x > 0"
     return ""

@@ -59,7 +59,7 @@ def explain(
         + (f", {len(plan.definitions)} definitions" if plan.definitions else "")
         + (", compares symbols" if plan.cross_symbol else ", each symbol on its own"),
         f"dialect    {plan.dialect}",
-        f"fields     {', '.join(sorted(plan.fields))}",
+        f"fields     {', '.join(sorted(plan.fields)) or 'none'}",
         f"look-back  {_lookback_words(plan.lookback, timeframe)}",
     ]
     if plan.extra_symbols:
@@ -86,7 +86,7 @@ def _factor_lines(
     lines = [
         f"  {'expression' if factor.expression is not None else 'function  '} {' '.join((what or '').split())}",
         *([f"  params     {params}"] if factor.expression is not None and params else []),
-        f"  fields     {', '.join(factor.fields)}",
+        f"  fields     {', '.join(factor.fields) or 'none'}",
         f"  look-back  {_lookback_words(factor.lookback, timeframe)}",
         f"  operators  {', '.join(factor.operators) or 'none'}",
     ]
@@ -133,7 +133,7 @@ def _step_text(step: Step, inside: Mapping[int, str], plan: Plan) -> str:
     assert isinstance(operator, Operator)
     parts = [
         _operand_text(plan.steps[item], inside[item], operator) if isinstance(item, int) else repr(item)
-        for item in step.operands
+        for item in step.operands[: len(step.operands) - len(operator.implicit)]
     ]
     if operator.symbol is not None and len(parts) == 2:
         text = f"{parts[0]} {operator.symbol} {parts[1]}"
@@ -143,7 +143,8 @@ def _step_text(step: Step, inside: Mapping[int, str], plan: Plan) -> str:
         places = {argument.name for argument in operator.arguments if argument.kind == "symbol"}
         symbols = [f'"{value}"' for name, value in step.literals if name in places]
         literals = [f"{name}={value!r}" for name, value in step.literals if value is not None and name not in places]
-        text = f"{operator.name}({', '.join([*symbols, *parts, *literals])})"
+        inside_words = ", ".join([*symbols, *parts, *literals])
+        text = f"{operator.name}({inside_words})" if inside_words else operator.name
     return _short(text)
 
 
@@ -180,6 +181,7 @@ def _operator_lines(operator: Operator) -> list[str]:
         "missing": operator.missing,
         "ties": operator.ties,
         "ddof": operator.ddof,
+        "fields": ", ".join(operator.implicit),
         "look-back": _rule_words(operator),
         "example": "" if operator.symbol is not None else operator.example,
     }

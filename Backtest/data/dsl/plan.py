@@ -23,7 +23,7 @@ class PlannedFactor:
     step
         Number of the step whose values the factor is.
     kind
-        ``series`` or ``mask`` (1.0, 0.0, NaN).
+        ``series`` or ``mask`` (1.0, 0.0, NaN); a definition may be a ``group`` as well.
     lookback
         Bars before t; None: from the episode's first bar.
     fields, operators
@@ -70,7 +70,7 @@ class Plan:
 
     @cached_property
     def fields(self) -> frozenset[str]:
-        """Panel fields that must be loaded."""
+        """Panel fields that are needed, whoever fills them (`data.fields`)."""
         return frozenset(name for factor in self.factors for name in factor.fields)
 
     @cached_property

@@ -10,7 +10,7 @@ from ..timeframe import Timeframe
 from .operators import OPERATORS, Operator
 from .signature import WHOLE_ROWS
 
-Kind = Literal["series", "mask"]
+Kind = Literal["series", "mask", "group"]
 Literals = tuple[tuple[str, Any], ...]
 
 
@@ -86,11 +86,11 @@ class Step:
     number
         Position in the plan; every operand has a smaller one.
     kind
-        ``series`` or ``mask`` (1.0, 0.0, NaN).
+        ``series``, ``mask`` (1.0, 0.0, NaN), or ``group``: a field of codes.
     source
         A field's name, a row of the operator table, a library call, or a value on coarser bars.
     operands
-        int: number of a step; float: a constant.
+        int: number of a step; float: a constant. The fields that a row of the table implies stand last.
     literals
         Literal arguments as written; the table fills in defaults.
     lookback
@@ -162,9 +162,9 @@ class StepTable:
         self.coarse: dict[Timeframe, StepTable] = {}
         self._numbers: dict[tuple[object, ...], int] = {}
 
-    def field(self, name: str) -> int:
+    def field(self, name: str, kind: Literal["series", "group"] = "series") -> int:
         """Return the step that is the panel field `name`."""
-        return self._add(("field", name), kind="series", source=name)
+        return self._add(("field", name), kind=kind, source=name)
 
     def library(self, call: LibraryCall) -> int:
         """Return the step of a library call."""
@@ -181,9 +181,13 @@ class StepTable:
         return self._add(("bars", timeframe.seconds, step), kind=inner.kind, source=call, lookback=lookback)
 
     def operator(self, operator: Operator, operands: tuple[int | float, ...], literals: Literals) -> int:
-        """Return the step that applies `operator`, or that what it stands for ends with."""
+        """Return the step that applies `operator` to these operands and to the fields that it implies.
+
+        Where the row stands for others, it is the step that these end with.
+        """
         if operator.expand is not None:
             return int(operator.expand(self._named, operands, dict(literals)))
+        operands = (*operands, *(self.field(name) for name in operator.implicit))
         # repr tells 0.0 from -0.0 and 1 from 1.0, which == does not; their results differ in bits.
         key = (operator.name, tuple(map(repr, operands)), repr(literals))
         inputs = [self.steps[operand] for operand in operands if isinstance(operand, int)]

@@ -334,7 +334,7 @@ def test_resampling_names_its_source_and_a_folder_with_more_symbols(tmp_path, in
 
 
 def test_20_a_missing_column_refuses_only_where_a_factor_needs_it(market, tmp_path, inline):
-    needs = "factors:\n  - {name: basis, type: expression, expression: premium_close / close}\n"
+    needs = "factors:\n  - {name: carry, type: expression, expression: premium_close / close}\n"
     with pytest.raises(DataError, match="premium_close"):
         prepare(settings(market, tmp_path, recipe=needs))
 
