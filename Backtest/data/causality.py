@@ -186,8 +186,8 @@ class _Check:
                 values = self.evaluated(part, self.panel.rows(0, cut, warmup=self.panel.warmup), library, 0)
                 self.bits(part, whole, values, self.panel.warmup, "look-ahead", cut)
             names = tuple(factor.name for factor in part.factors)
-            kind: Kind = "start" if part.cut_lookback is None else "look-back"
-            for start, begin in self.starts(part.cut_lookback, names):
+            kind: Kind = "start" if part.expression_lookback is None else "look-back"
+            for start, begin in self.starts(part.expression_lookback, names):
                 later = self.panel.rows(begin, self.panel.shape[0], warmup=start - begin)
                 self.bits(part, whole, self.evaluated(part, later, library, begin), start, kind, start)
 
@@ -283,7 +283,7 @@ def _groups(plan: Plan, panel: Panel) -> Iterator[Plan]:
 
 
 def _depth(plan: Plan, factor: PlannedFactor) -> int:
-    lookback = plan.only(factor).cut_lookback
+    lookback = plan.only(factor).expression_lookback
     return -1 if lookback is None else lookback
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dsl.blocks import choose_blocks
-from .dsl.engine import evaluate
+from .dsl.engine import Stream, counted
 from .dsl.plan import Plan
 from .panel import Floats, Panel
 from .resample import combine
@@ -165,13 +165,10 @@ def _evaluate(
     plan: Plan, panel: Panel, out: Mapping[str, Floats], gap_tolerance: float, memory_limit: float | None
 ) -> Integers:
     """Fill `out` for every row, look-back included, and return the counts of the rows that are not."""
-    rows, symbols = panel.shape
-    lookback = plan.expression_lookback
-    begin = 0 if lookback is None else max(0, panel.warmup - lookback)
-    parts = ((panel.rows(0, panel.warmup), 0), (panel.rows(begin, rows, warmup=panel.warmup - begin), panel.warmup))
-    counts: Integers = np.zeros(len(plan.steps), dtype=np.int64)
-    for part, first in parts:
-        blocks = choose_blocks(plan, part.shape[0], symbols, budget=memory_limit)
-        rows_out = {name: values[first : first + part.shape[0] - part.warmup] for name, values in out.items()}
-        counts = evaluate(plan, part, library={}, out=rows_out, blocks=blocks, gap_tolerance=gap_tolerance)
-    return counts
+    rows, own = panel.shape[0], panel.warmup
+    blocks = choose_blocks(plan, *panel.shape, budget=memory_limit)
+    stream = Stream(plan, counted(panel), blocks=blocks, gap_tolerance=gap_tolerance)
+    stream.feed(panel.rows(0, own), library={}, out={name: values[:own] for name, values in out.items()})
+    top = max(0, own - stream.overlap)
+    later = {name: values[own:] for name, values in out.items()}
+    return stream.feed(panel.rows(top, rows, warmup=own - top), library={}, out=later, begin=own - top)

@@ -31,6 +31,8 @@ class PanelSize:
     symbols: int
     reading: int
     source: str
+    cut: tuple[str, ...] = ()
+    """Lines that tell how the work is cut to keep to the memory limit."""
 
 
 def explain(
@@ -67,6 +69,7 @@ def explain(
     if panel is not None:
         size = f"for {panel.rows:,} bars x {panel.symbols} symbols in one process, bars by {panel.source}"
         lines.append(f"memory     {_megabytes(plan, panel, memory_limit)} at the peak of a first run, {size}")
+        lines += panel.cut
     for definition in plan.definitions:
         used = definition.step in plan.needed
         head = f"{definition.name}  (definition, not stored{'' if used else ', and no factor uses it'})"

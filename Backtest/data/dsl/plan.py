@@ -80,17 +80,7 @@ class Plan:
 
     @cached_property
     def expression_lookback(self) -> int | None:
-        """Longest look-back of the operators, counted from the fields and values of calls that they start from."""
-        depth: dict[int, int | None] = {}
-        for number in self.needed:
-            step = self.steps[number]
-            below = total_lookback([depth[used] for used in step.inputs])
-            depth[number] = add_lookbacks(step.own_lookback, below)
-        return total_lookback(list(depth.values()))
-
-    @cached_property
-    def cut_lookback(self) -> int | None:
-        """Longest look-back counted from the fields and library values: that of `bars` included."""
+        """Longest look-back counted from the fields and library values that operators and `bars` start from."""
         depth: dict[int, int | None] = {}
         for number in self.needed:
             step = self.steps[number]

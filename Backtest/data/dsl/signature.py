@@ -198,6 +198,11 @@ def _row(name: str) -> Operator:
     return OPERATORS[name]
 
 
+def kernel_of(operator: Operator) -> Kernel:
+    """Return the operator's kernel, imported at first use."""
+    return _load(operator.kernel)
+
+
 @cache
 def _load(kernel: str) -> Kernel:
     module, _, function = kernel.partition(":")
@@ -239,7 +244,7 @@ def apply(
     if operator.expand is not None:
         return _expanded(operator, operands, literals, context, out)
     ready = [value if isinstance(value, float) else _ready(value) for value in operands]
-    undefined = _load(operator.kernel)(ready, operator.complete(literals), context, out)
+    undefined = kernel_of(operator)(ready, operator.complete(literals), context, out)
     return out, undefined
 
 
