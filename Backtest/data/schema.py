@@ -64,6 +64,29 @@ ALIASES = {alias: column.name for column in COLUMNS for alias in (column.name, *
 
 
 @dataclass(frozen=True)
+class FieldSource:
+    """One name that a recipe may use as a field; `fields.Fields` has all of a run.
+
+    Attributes
+    ----------
+    name
+        As a recipe writes it.
+    kind
+        ``series``, or ``group``: codes, equal ones make members of one group.
+    filled_by
+        Who has the values, for messages: ``klines``, ``the symbols table`` ...
+    steady
+        A state that holds until it changes (a group, a supply), not an amount of its bar: the last one of the run's
+        bars in a coarser bar is the coarser bar's. ``bars`` takes kline columns and these.
+    """
+
+    name: str
+    kind: Literal["series", "group"] = "series"
+    filled_by: str = "klines"
+    steady: bool = False
+
+
+@dataclass(frozen=True)
 class Header:
     """Where the known columns stand in a file.
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..timeframe import Timeframe
 from .operators import OPERATORS, Operator
 from .signature import WHOLE_ROWS
 
-Kind = Literal["series", "mask"]
+Kind = Literal["series", "mask", "group"]
 Literals = tuple[tuple[str, Any], ...]
 
 
@@ -42,6 +43,41 @@ class LibraryCall:
 
 
 @dataclass(frozen=True)
+class BarsCall:
+    """A value on coarser bars, joined where they close: like a library call, it is there before the engine starts.
+
+    Attributes
+    ----------
+    timeframe
+        Of the coarser bars.
+    step
+        Number of the step among those of that timeframe (`Plan.coarse`).
+    ratio
+        Bars of the run in one coarser bar.
+    inputs, operators
+        Panel fields and operators that it rests on.
+    lookback
+        Bars of the run before t; None: from the episode's first bar.
+    """
+
+    timeframe: Timeframe
+    step: int
+    ratio: int
+    inputs: tuple[str, ...]
+    operators: tuple[str, ...]
+    lookback: int | None
+
+
+def bars_lookback(lookback: int | None, ratio: int) -> int | None:
+    """Return the look-back, in bars of the run, of a value that looks back `lookback` bars `ratio` times as long.
+
+    At worst t is the last bar before the next coarser one closes: the coarser bar in use closed ratio - 1 bars ago,
+    and it and those it looks back to have ratio bars each.
+    """
+    return None if lookback is None else (lookback + 2) * ratio - 2
+
+
+@dataclass(frozen=True)
 class Step:
     """One computation.
 
@@ -50,11 +86,11 @@ class Step:
     number
         Position in the plan; every operand has a smaller one.
     kind
-        ``series`` or ``mask`` (1.0, 0.0, NaN).
+        ``series``, ``mask`` (1.0, 0.0, NaN), or ``group``: a field of codes.
     source
-        A field's name, a row of the operator table, or a library call.
+        A field's name, a row of the operator table, a library call, or a value on coarser bars.
     operands
-        int: number of a step; float: a constant.
+        int: number of a step; float: a constant. The fields that a row of the table implies stand last.
     literals
         Literal arguments as written; the table fills in defaults.
     lookback
@@ -65,7 +101,7 @@ class Step:
 
     number: int
     kind: Kind
-    source: str | Operator | LibraryCall
+    source: str | Operator | LibraryCall | BarsCall
     operands: tuple[int | float, ...] = ()
     literals: Literals = ()
     lookback: int | None = 0
@@ -98,7 +134,7 @@ class Step:
 
     @property
     def is_computed(self) -> bool:
-        """True for operators, False for what is there before the engine starts (fields, library values)."""
+        """True for operators, False for what is there before the engine starts (fields, values of the two calls)."""
         return isinstance(self.source, Operator)
 
 
@@ -115,27 +151,43 @@ class StepTable:
         By number.
     fields, operators
         For every step the names that it rests on.
+    coarse
+        The steps on coarser bars, one table for each timeframe.
     """
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.fields: list[frozenset[str]] = []
         self.operators: list[frozenset[str]] = []
+        self.coarse: dict[Timeframe, StepTable] = {}
         self._numbers: dict[tuple[object, ...], int] = {}
 
-    def field(self, name: str) -> int:
+    def field(self, name: str, kind: Literal["series", "group"] = "series") -> int:
         """Return the step that is the panel field `name`."""
-        return self._add(("field", name), kind="series", source=name)
+        return self._add(("field", name), kind=kind, source=name)
 
     def library(self, call: LibraryCall) -> int:
         """Return the step of a library call."""
         key = ("library", call.source, repr(call.params))
         return self._add(key, kind="series", source=call, lookback=call.lookback)
 
+    def bars(self, timeframe: Timeframe, step: int, ratio: int) -> int:
+        """Return the step that joins a step on coarser bars, each `ratio` of ours."""
+        table = self.coarse[timeframe]
+        inner = table.steps[step]
+        lookback = bars_lookback(inner.lookback, ratio)
+        inputs, operators = (tuple(sorted(names[step])) for names in (table.fields, table.operators))
+        call = BarsCall(timeframe, step, ratio, inputs, operators, lookback)
+        return self._add(("bars", timeframe.seconds, step), kind=inner.kind, source=call, lookback=lookback)
+
     def operator(self, operator: Operator, operands: tuple[int | float, ...], literals: Literals) -> int:
-        """Return the step that applies `operator`, or that what it stands for ends with."""
+        """Return the step that applies `operator` to these operands and to the fields that it implies.
+
+        Where the row stands for others, it is the step that these end with.
+        """
         if operator.expand is not None:
             return int(operator.expand(self._named, operands, dict(literals)))
+        operands = (*operands, *(self.field(name) for name in operator.implicit))
         # repr tells 0.0 from -0.0 and 1 from 1.0, which == does not; their results differ in bits.
         key = (operator.name, tuple(map(repr, operands)), repr(literals))
         inputs = [self.steps[operand] for operand in operands if isinstance(operand, int)]
@@ -159,8 +211,10 @@ class StepTable:
             step = Step(len(self.steps), **facts)
             self.steps.append(step)
             own = step.source
-            fields = {own} if isinstance(own, str) else own.inputs if isinstance(own, LibraryCall) else ()
-            operators = (own.name,) if isinstance(own, Operator) else ()
+            fields = {own} if isinstance(own, str) else () if isinstance(own, Operator) else own.inputs
+            operators = {own.name} if isinstance(own, Operator) else set()
+            if isinstance(own, BarsCall):
+                operators = {"bars", *own.operators}
             self.fields.append(_union(self.fields, step.inputs, frozenset(fields) - NOT_FIELDS))
             self.operators.append(_union(self.operators, step.inputs, frozenset(operators)))
         return self._numbers[key]

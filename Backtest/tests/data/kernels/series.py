@@ -23,6 +23,10 @@ EXTRA_LITERALS: dict[str, list[dict[str, Any]]] = {
     "cs_clip_mad": [{"k": 0.0}, {"k": 2.5}],
     "cs_clip_std": [{"k": 1.5, "ddof": 1}, {"k": 1.0, "ddof": 0}],
     "cs_qcut": [{"q": 1}, {"q": 3}, {"q": 10}],
+    "qlib_ewm": [{"alpha": 0.3}, {"alpha": 1.0}],
+    "adv_rank": [
+        {"n": n, "d": d, "min_periods": m} for n, d, m in [(1, 5, None), (3, 2, None), (4, 8, 2), (50, 1, None)]
+    ],
     "hump": [{"limit": 0.0}, {"limit": 0.5}],
     "ewm_halflife": [{"h": 0.5}, {"h": 4.0}],
     "kama": [{"d": 1, "fast": 2, "slow": 30}, {"d": 5, "fast": 3, "slow": 10}],
@@ -119,7 +123,7 @@ def names_of(x: np.ndarray) -> tuple[str, ...]:
 def operands_of(operator: Operator, x: np.ndarray, context: Context, seed: int = 0) -> list[np.ndarray]:
     """Return one array per data argument: x itself, then related and unrelated series; masks where masks are due."""
     rng = np.random.default_rng(seed + 2)
-    return [_operand(argument, k, x, context, rng) for k, argument in enumerate(operator.array_arguments)]
+    return [_operand(argument, k, x, context, rng) for k, argument in enumerate(operator.operands)]
 
 
 def _operand(argument: Argument, k: int, x: np.ndarray, context: Context, rng: np.random.Generator) -> np.ndarray:
