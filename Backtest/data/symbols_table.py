@@ -96,7 +96,7 @@ class SymbolsTable:
     def sources(self) -> tuple[FieldSource, ...]:
         """Text columns are groups, numbers and dates are series."""
         return tuple(
-            FieldSource(column.name, "group" if column.kind == "text" else "series", "the symbols table")
+            FieldSource(column.name, "group" if column.kind == "text" else "series", "the symbols table", steady=True)
             for column in self.columns
         )
 

@@ -52,10 +52,16 @@ def panel_size(settings: PrepareSettings, plan: Plan, timeframe: Timeframe) -> P
     if size is None:
         raise DataError(f"{root.folder} holds no file of {symbols[0]} or another symbol that can be measured")
     rows = panel_rows(size, root, plan, start_ns=start, end_ns=end)
-    count = len({*symbols, *plan.extra_symbols})
+    workers = worker_count(settings.core.workers, len(symbols))
+    blocks = [tuple(sorted({*symbols, *plan.extra_symbols}))]
     if not plan.cross_symbol:
         hub = resolve(settings.core.datahub_root)
         job = Job(plan, settings.core, root, timeframe, hub, hub, start, end, settings.on_missing)
-        workers = worker_count(settings.core.workers, len(symbols))
-        count = max(map(len, cut_blocks(symbols, workers=workers, largest=largest_block(job, symbols))))
-    return PanelSize(rows, count, size.reading, f"the size of {size.name}")
+        blocks = cut_blocks(symbols, workers=workers, largest=largest_block(job, symbols))
+    count = max(map(len, blocks))
+    cut = (
+        f"limit      {settings.core.memory_limit_gb:g} GB for the arrays of each process (--memory-limit)",
+        f"cut        {len(symbols)} symbols into {len(blocks)} tasks of at most {count}, in "
+        f"{min(workers, len(blocks))} processes",
+    )
+    return PanelSize(rows, count, size.reading, f"the size of {size.name}", cut)

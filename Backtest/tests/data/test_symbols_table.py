@@ -102,6 +102,21 @@ def test_columns_serve_as_fields_of_a_recipe(table: SymbolsTable, tmp_path: Path
     assert fields.fingerprints({"close"}) == {}
 
 
+def test_columns_are_fields_of_coarser_bars_too(table: SymbolsTable, tmp_path: Path) -> None:
+    fields = Fields((table,))
+    recipe = recipe_of(
+        tmp_path, inside="bars('4h', supply * close)", outside="supply * bars('4h', close)",
+        grouped="bars('4h', grp_mean(close, sector))", apart="grp_mean(bars('4h', close), sector)",
+    )  # fmt: skip
+    panel = small_panel(rows=60, symbols=3, quirks=False)
+    plan = compile_recipe(recipe, allow_modules=(), max_window=100, timeframe=panel.timeframe, fields=fields)
+    panel = replace(panel, tradable=panel.exists)
+    got = compute(plan, fields.filled(panel, plan.fields), gap_tolerance=0.1).values
+    for left, right in (("inside", "outside"), ("grouped", "apart")):
+        assert np.isfinite(got[left][10:, :2]).all()
+        np.testing.assert_array_equal(got[left], got[right])
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -175,8 +190,8 @@ def test_the_shipped_table_says_what_the_settings_promise() -> None:
     sector, chain, launch, supply = table.columns
     assert set(launch.values) | set(supply.values) <= set(sector.values) == set(chain.values)
     assert len(sector.values) > 50
-    bitcoin = np.datetime64("2009-01-03T00:00", "ns").astype(np.int64)
-    assert (launch.values["BTC"], supply.values["BTC"]) == (bitcoin, 19_800_000)
+    bitcoin = float(np.datetime64("2009-01-03T00:00", "ns").astype(np.int64))
+    assert (launch.values["BTC"], supply.values["BTC"]) == (bitcoin, 19.8e6)
     assert sector.labels[int(sector.values["ETH"])] == "layer-1"
     panel = replace(small_panel(rows=5, quirks=False), timeframe=parse_timeframe("1d"))
     assert np.isnan(table.fill("sector", panel)).all()
