@@ -18,7 +18,7 @@ import numpy as np
 
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
-from .ordered import _below, _through
+from .ordered import below
 from .population import population_of
 
 DEMEAN, ZSCORE, SCALE, MEAN, STD, SUM, COUNT = range(7)
@@ -40,7 +40,7 @@ def _number_groups(codes, place, held):
             held[count] = held[i]
             count += 1
     for s in range(codes.size):
-        place[s] = _below(held, count, codes[s]) if codes[s] == codes[s] else -1
+        place[s] = below(held, count, codes[s]) if codes[s] == codes[s] else -1
     return count
 
 
@@ -158,7 +158,8 @@ def orders(x, codes, population, out, mode):
                 group = held[begin[k] : begin[k] + n[k]]
                 if mode == RANK:
                     v = x[t, s] + 0.0
-                    r = (_below(group, n[k], v) + _through(group, n[k], v) + 1.0) / 2.0 / n[k]
+                    through = np.searchsorted(group, v, side="right")
+                    r = (below(group, n[k], v) + through + 1.0) / 2.0 / n[k]
                 else:
                     middle = n[k] // 2
                     r = group[middle]
