@@ -9,7 +9,7 @@ block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -123,11 +123,9 @@ def _operator(plan: Plan, number: int) -> Operator:
     return source
 
 
-def read_outside(plan: Plan, segment: Segment, numbers: Sequence[int]) -> frozenset[int]:
+def read_outside(plan: Plan, numbers: Collection[int]) -> frozenset[int]:
     """Return the steps of a chain that are read outside of it; the others need no array."""
-    readers = (number for number in segment.steps if number not in numbers)
-    read = {used for number in readers for used in plan.steps[number].inputs}
-    return segment.exports.union(read).intersection(numbers)
+    return frozenset(one for one in numbers if not plan.readers.get(one, frozenset()).issubset(numbers))
 
 
 def places(plan: Plan, segment: Segment) -> tuple[dict[int, int], int]:
@@ -144,7 +142,7 @@ def places(plan: Plan, segment: Segment) -> tuple[dict[int, int], int]:
     count = 0
     for chained, numbers in runs(plan, segment):
         if chained:
-            skipped = skipped.union(numbers).difference(plan.names, read_outside(plan, segment, numbers))
+            skipped = skipped.union(numbers).difference(plan.names, read_outside(plan, numbers))
         for part in [numbers] if chained else [(number,) for number in numbers]:
             for used in (one for number in part for one in (*plan.steps[number].inputs, number)):
                 if used in found or used in skipped:
