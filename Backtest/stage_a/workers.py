@@ -31,7 +31,7 @@ from ..data.source import load_symbol, require_fields
 from ..data.timeframe import parse_duration
 from ..errors import SymbolRefused
 from ..logs import LOGGER
-from .blocks import chunk_held_bytes, chunk_rows, chunks
+from .blocks import chunk_held_bytes, chunk_rows, chunks, worker_count
 from .output import Facts, Output
 from .pool import Note
 from .tasks import BuildTask, Job, ReadTask, Report, Standing
@@ -139,6 +139,8 @@ def _compute(job: Job, panel: Panel, report: Report, note: Note, *, held: int) -
             gap_tolerance=job.core.gap_tolerance,
             memory_limit=job.core.memory_limit_gb * 1e9 - held,
             function_timeout=limit,
+            # cross-sections make one task of all symbols: the cores that other tasks would have kept busy are free
+            threads=worker_count(job.core.workers, len(panel.symbols)) if job.plan.cross_symbol else 1,
         )
 
 

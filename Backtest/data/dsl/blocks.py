@@ -188,7 +188,7 @@ def deepest(plan: Plan) -> int:
     return max((plan.steps[number].own_lookback or 0 for number in plan.order), default=0)
 
 
-def choose_blocks(plan: Plan, rows: int, symbols: int, *, budget: float | None = None) -> Blocks:
+def choose_blocks(plan: Plan, rows: int, symbols: int, *, budget: float | None = None, threads: int = 1) -> Blocks:
     """Return the block size for a panel; with a `budget` in bytes for working arrays, one that keeps to it.
 
     Raises
@@ -200,15 +200,15 @@ def choose_blocks(plan: Plan, rows: int, symbols: int, *, budget: float | None =
     least = LOOKBACK_SHARE * deepest(plan)
     if least * columns > BLOCK_VALUES:
         columns = min(LEAST_SYMBOLS, columns)
-    longest = min(rows, max(BLOCK_VALUES // max(columns, LEAST_SYMBOLS), least))
+    longest = min(rows, max(BLOCK_VALUES // columns, least))
     blocks = Blocks(max(1, longest), columns)
-    while budget is not None and working_bytes(plan, blocks, rows, symbols) > budget:
+    while budget is not None and working_bytes(plan, blocks, rows, symbols, threads=threads) > budget:
         if blocks.rows > LEAST_ROWS:
             blocks = Blocks(blocks.rows // 2, blocks.symbols)
         elif blocks.symbols > 1:
             blocks = Blocks(blocks.rows, blocks.symbols // 2)
         else:
-            need = working_bytes(plan, blocks, rows, symbols) - budget
+            need = working_bytes(plan, blocks, rows, symbols, threads=threads) - budget
             raise SettingsError(
                 f"the plan needs {need / 1e9:.1f} GB more than memory_limit_gb allows for {rows:,} bars of {symbols} "
                 "symbols; raise it, or ask for fewer symbols or a shorter window"
@@ -216,11 +216,12 @@ def choose_blocks(plan: Plan, rows: int, symbols: int, *, budget: float | None =
     return blocks
 
 
-def working_bytes(plan: Plan, blocks: Blocks, rows: int, symbols: int) -> int:
+def working_bytes(plan: Plan, blocks: Blocks, rows: int, symbols: int, *, threads: int = 1) -> int:
     """Return the bytes of the engine's own arrays at their peak."""
     in_block, whole = live_arrays(plan)
     deep = min(rows, blocks.rows) + min(rows, deepest(plan))
-    arrays = deep * ((in_block + 1) * min(blocks.symbols, symbols) + whole * symbols)
+    beside = min(threads * blocks.symbols, symbols)
+    arrays = deep * ((in_block + 1) * beside + whole * symbols)
     kept = symbols * sum(min(rows, reach) for reach in reaches(plan).values())
     return FLOAT * (arrays + kept)
 

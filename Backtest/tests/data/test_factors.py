@@ -81,6 +81,7 @@ def test_blocks_change_no_bit(tmp_path: Path, expressions: dict[str, str]) -> No
     assert all(np.isfinite(values).any() for values in whole.values.values())
     for rows, symbols in [(1, 3), (37, 1), (64, 2), (150, 5), (399, 7), (10_000, 100)]:
         same_bytes(computed(plan, panel, block_rows=rows, block_symbols=symbols), whole)
+    same_bytes(computed(plan, panel, threads=3), whole)
     same_bytes(computed(plan, panel, memory_limit=held_bytes(plan, 400, 7) + 1_000_000), whole)
 
 
