@@ -142,7 +142,7 @@ class _Binder:
             self.fail(f"{name!r} is an operator; write {signature}", tree.offset)
         if name in scope.params:
             self.fail(f"{name!r} is a param; write {{{name}}}", tree.offset)
-        fields = [self.dialect.spell(field) for field in scope.fields]
+        fields = [*map(self.dialect.spell, scope.fields), *self.dialect.names]
         hint = did_you_mean(name, [*fields, *scope.factors]) or f"; fields are {', '.join(fields)}"
         self.fail(f"{name!r} is neither a field nor an earlier factor or definition{hint}", tree.offset)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .alpha101 import ALPHA101
 from .interface import DEFAULT, Dialect
 
-DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (DEFAULT,)}
+DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (DEFAULT, ALPHA101)}
