@@ -25,7 +25,7 @@ from .data.hub_write import Build, check_target, new_build, open_build, require_
 from .data.recipe import load_recipe
 from .data.root import KlineRoot, open_root
 from .data.timeframe import parse_timeframe
-from .data.universe import resolve_symbols
+from .data.universe import require_symbols, resolve_symbols
 from .errors import DataError, FactorError, SettingsError
 from .logs import LOGGER, log_path, run_log
 from .process import interrupts_held_back
@@ -151,6 +151,7 @@ def open_inputs(settings: PrepareSettings) -> Inputs:
     """Find and check everything that a run needs, klines apart."""
     with interrupts_held_back():
         from .data.factors import compile_recipe
+        from .data.fields import open_fields
 
     core = settings.core
     timeframe = parse_timeframe(settings.timeframe)
@@ -158,17 +159,23 @@ def open_inputs(settings: PrepareSettings) -> Inputs:
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise SettingsError(f"--start {settings.start} is not before --end {settings.end}")
     recipe = load_recipe(settings.dsl_path)
-    plan = compile_recipe(recipe, allow_modules=core.allow_modules, max_window=core.max_window, timeframe=timeframe)
+    fields = open_fields(core)
+    plan = compile_recipe(
+        recipe, allow_modules=core.allow_modules, max_window=core.max_window, timeframe=timeframe, fields=fields
+    )
     data_root = resolve(core.data_root)
     root = open_root(data_root, timeframe, core)
     symbols = resolve_symbols(root, settings.symbols)
-    resolve_symbols(root, plan.extra_symbols or None)
+    require_symbols(root, plan.extra_symbols)
     hub = _hub(settings)
     partial = hub.partial_folder(timeframe, settings.factor_set)
-    job = Job(plan, core, root, timeframe, hub.root / KLINES_CACHE, partial, start_ns, end_ns, settings.on_missing)
+    job = Job(
+        plan, core, root, timeframe, hub.root / KLINES_CACHE, partial, start_ns, end_ns, settings.on_missing, fields
+    )
     decides = manifest(
         plan=plan, dsl_sha1=recipe.sha1, core=core, timeframe=timeframe, data_root=data_root,
         start_ns=start_ns, end_ns=end_ns, symbols=symbols, on_missing=settings.on_missing,
+        fields=fields.fingerprints(plan.fields),
     )  # fmt: skip
     return Inputs(hub, root, timeframe, symbols, recipe, plan, decides, job)
 

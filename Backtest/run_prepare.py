@@ -38,6 +38,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--end", metavar="TIME", help="bars that open before this time (default: last there is)")
     add("--data-root", type=Path, metavar="DIR", help="folder that holds the klines folder")
     add("--datahub-root", type=Path, metavar="DIR", help="where factor sets are written")
+    add("--dtype", choices=("float64", "float32"), help="how files keep values; float32: half the size, 7 digits")
+    add("--memory-limit", type=float, metavar="GB", help="what the arrays of each process may take")
     add("--workers", type=int, metavar="N", help="processes; 0: one per core")
     add(
         "--on-missing",
@@ -124,6 +126,8 @@ def settings_of(arguments: argparse.Namespace, started: float) -> PrepareSetting
         data_root=arguments.data_root and str(resolve(arguments.data_root, here)),
         datahub_root=arguments.datahub_root and str(resolve(arguments.datahub_root, here)),
         workers=arguments.workers,
+        dtype=arguments.dtype,
+        memory_limit_gb=arguments.memory_limit,
         log_level=arguments.log_level,
     )
     if arguments.allow_module:

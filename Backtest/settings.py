@@ -49,6 +49,8 @@ class CoreSettings:
         Processes; 0 means one per core.
     memory_limit_gb
         Stage A keeps each worker's arrays below this.
+    dtype
+        How factor files keep values: ``float64``, or ``float32`` at half the size.
     function_timeout
         Seconds that a library factor may take per block of symbols.
     allow_modules
@@ -90,6 +92,7 @@ class CoreSettings:
     max_window: int = 1_000_000
     workers: int = 0
     memory_limit_gb: float = 4.0
+    dtype: Literal["float64", "float32"] = "float64"
     function_timeout: float = 600.0
     allow_modules: tuple[str, ...] = ("Backtest.data.indicators", "Backtest.data.indicators.talib")
     initial_cash: float = 100_000.0

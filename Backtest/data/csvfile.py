@@ -1,4 +1,4 @@
-"""Kline text files, read strictly: whatever is not exactly one header and full rows is refused by its row number.
+"""Text files, read strictly: whatever is not exactly one header and full rows is refused by its row number.
 
 1. `gunzip`: a truncated or damaged .gz is refused before anything is parsed.
 2. `_check_encoding`: UTF-8 without a byte order mark, no NUL, line breaks LF or CRLF.
@@ -15,13 +15,14 @@ import gzip
 import io
 import re
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
 from .rows import RawRows, parse_text_rows
-from .schema import Header, column_of, match_header
+from .schema import Header, Match, column_of, match_header
 
 TEXT_LIMIT = 2**31 - 1
 """Bytes of text in one file. A minute file of ten years has 0.6 GB; more is a compression bomb or not klines."""
@@ -52,8 +53,27 @@ def gunzip(data: bytes) -> bytes:
     return text
 
 
+@dataclass(frozen=True)
+class TextColumns:
+    """The wanted columns of a text file as Arrow strings, its header, and whether the last line has no line break."""
+
+    cells: dict[str, Any]
+    header: Header
+    unterminated: bool
+
+
 def read_csv(data: bytes) -> RawRows:
     """Read the bytes of a kline text file; raise DataError naming the row of what it cannot be."""
+    text = read_text_columns(data, match_header)
+    del data  # from here on the cells are enough
+    opened = text.cells["open_time"]
+    rows = parse_text_rows(text.cells, text.header, first_row=FIRST_ROW, unterminated=text.unterminated)
+    _check_repeated_header(rows, opened)
+    return rows
+
+
+def read_text_columns(data: bytes, match: Match) -> TextColumns:
+    """Read the columns that `match` finds in the bytes of a text file; raise DataError naming the row that is wrong."""
     if len(data) > TEXT_LIMIT:
         raise DataError(f"holds more than {TEXT_LIMIT} bytes of text, the most that is read")
     _check_encoding(data)
@@ -63,19 +83,14 @@ def read_csv(data: bytes) -> RawRows:
     first = data[: end if header_end < 0 else header_end]
     if not first.strip():
         raise DataError("is empty" if not end else "row 1 is empty; it must be the header")
-    header = _header(first)
+    header = _header(first, match)
     if header_end < 0:
         raise DataError("has a header and no rows")
     _check_widths(np.frombuffer(text, np.uint8), header)
     unterminated = end == len(data)
     if unterminated:
         _check_last_cell(data, header_end + 1)
-    columns = _read_cells(text, header)
-    del data, text  # from here on the cells are enough
-    opened = columns["open_time"]
-    rows = parse_text_rows(columns, header, first_row=FIRST_ROW, unterminated=unterminated)
-    _check_repeated_header(rows, opened)
-    return rows
+    return TextColumns(_read_cells(text, header), header, unterminated)
 
 
 def _blank_end(data: bytes) -> int:
@@ -109,13 +124,13 @@ def _check_encoding(data: bytes) -> None:
         raise DataError(f"row {_row_of(data, bare.start())} holds a bare carriage return; rows end with LF or CRLF")
 
 
-def _header(line: bytes) -> Header:
+def _header(line: bytes, match: Match) -> Header:
     text = line.rstrip(b"\r").decode("utf-8")
     for other in (";", "\t", "|"):
         if "," not in text and other in text:
             raise DataError(f"row 1: columns are separated by {other!r}; a comma is allowed")
     try:
-        return match_header([name.strip('"') for name in text.split(",")])
+        return match([name.strip('"') for name in text.split(",")])
     except DataError as error:
         raise DataError(f"row 1: {error}") from None
 

@@ -5,7 +5,7 @@ Compiling reads no data and finds every error of the recipe; computing only find
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,11 @@ from .dsl.nodes import Tree
 from .dsl.parser import parse
 from .dsl.plan import Plan, PlannedFactor, reachable
 from .dsl.steps import LibraryCall, StepTable
+from .fields import Fields
 from .library_run import library_values
 from .library_source import plan_library_call
 from .panel import Panel
 from .recipe import LIBRARY_FUNCTION, PLACEHOLDER, FactorSpec, Recipe
-from .schema import FIELDS
 from .timeframe import Timeframe
 
 Floats = NDArray[np.float64]
@@ -55,7 +55,12 @@ class FactorValues:
 
 
 def compile_recipe(
-    recipe: Recipe, *, allow_modules: Collection[str], max_window: int, timeframe: Timeframe | None = None
+    recipe: Recipe,
+    *,
+    allow_modules: Collection[str],
+    max_window: int,
+    timeframe: Timeframe | None = None,
+    fields: Fields | None = None,
 ) -> Plan:
     """Return the plan of a recipe.
 
@@ -69,6 +74,8 @@ def compile_recipe(
         Longest window and longest total look-back, bars.
     timeframe
         For telling in messages how long a window is.
+    fields
+        What the recipe may name besides kline columns; None: nothing.
 
     Raises
     ------
@@ -83,14 +90,20 @@ def compile_recipe(
     trees: dict[str, Tree] = {}
     entries = (*recipe.definitions, *recipe.factors)
     names = frozenset(spec.name for spec in entries)
+    known = fields or Fields()
+    groups = frozenset(name for name, source in known.sources.items() if source.kind == "group")
+    _refuse_taken(entries, known)
     dialect = DIALECTS[recipe.dialect]
     for spec in entries:
         if spec.type == LIBRARY_FUNCTION:
-            call = _library_call(spec, recipe, allow_modules, max_window)
+            call = _library_call(spec, recipe, allow_modules, max_window, known)
             step, params = table.library(call), dict(call.params)
         else:
             params = {**recipe.params, **spec.params}
-            scope = Scope(FIELDS, earlier, spec.name, names, params, max_window, timeframe, spec.what, dialect)
+            scope = Scope(
+                known.sources, earlier, spec.name, names, params, max_window, timeframe, spec.what, dialect,
+                groups, known.hint,
+            )  # fmt: skip
             step, params = _expression_step(spec, scope, table, trees), dict(spec.params)
         if len(table.steps) > RECIPE_STEP_LIMIT:
             raise RecipeError(f"{spec.where}: the recipe has more than {RECIPE_STEP_LIMIT:,} distinct steps; split it")
@@ -98,6 +111,15 @@ def compile_recipe(
         earlier[spec.name] = step
     defined = len(recipe.definitions)
     return Plan(tuple(table.steps), tuple(planned[defined:]), tuple(planned[:defined]), recipe.dialect)
+
+
+def _refuse_taken(entries: Iterable[FactorSpec], fields: Fields) -> None:
+    """Refuse an entry with the name of a field, which later expressions could mean as well."""
+    taken = {name.casefold(): source for name, source in fields.sources.items()}
+    for spec in entries:
+        source = taken.get(spec.name.casefold())
+        if source is not None:
+            raise RecipeError(f"{spec.where}: {source.name!r} is a column of {source.filled_by}; choose another name")
 
 
 def _expression_step(spec: FactorSpec, scope: Scope, table: StepTable, trees: dict[str, Tree]) -> int:
@@ -108,15 +130,19 @@ def _expression_step(spec: FactorSpec, scope: Scope, table: StepTable, trees: di
     if bound.kind in ("number", "word"):
         advice = "use a series" if spec.what == "factor" else "'params' is for numbers"
         raise RecipeError(f"{spec.where}: the expression is {bound.words}, the same on every bar; {advice}")
+    if bound.kind == "group" and spec.what == "factor":
+        raise RecipeError(f"{spec.where}: the expression is a group, which has no size; use it in grp_mean(x, group)")
     return int(bound.value)
 
 
-def _library_call(spec: FactorSpec, recipe: Recipe, allow_modules: Collection[str], max_window: int) -> LibraryCall:
+def _library_call(
+    spec: FactorSpec, recipe: Recipe, allow_modules: Collection[str], max_window: int, fields: Fields
+) -> LibraryCall:
     return plan_library_call(
         spec.source or "",
         {name: _filled(value, recipe, spec) for name, value in spec.params.items()},
         allow_modules=allow_modules,
-        fields=FIELDS,
+        fields=tuple(fields.sources),
         max_window=max_window,
         where=spec.where,
     )
@@ -167,7 +193,7 @@ def compute(
         From `compile_recipe`.
     panel
         The plan's fields with ``panel.warmup`` rows of look-back. For a plan with ``cross_symbol`` all symbols of the
-        run and ``plan.extra_symbols``; for any other plan any of them.
+        run and ``plan.extra_symbols``; for any other plan any of them, and ``plan.extra_symbols``.
     gap_tolerance
         Fraction of a window that may be missing.
     block_rows, block_symbols
@@ -186,7 +212,7 @@ def compute(
     Raises
     ------
     DataError
-        The panel lacks a field.
+        The panel lacks a field or a symbol that the plan names.
     RecipeError
         A library function failed.
     SettingsError
@@ -195,6 +221,9 @@ def compute(
     absent = sorted(plan.fields - set(panel.fields))
     if absent:
         raise DataError(f"the panel has no {', '.join(absent)}; the recipe needs it")
+    lost = sorted(set(plan.extra_symbols) - set(panel.symbols))
+    if lost:
+        raise DataError(f"the panel has no {', '.join(lost)}; the recipe names it")
     rows, columns = panel.shape
     budget = None if memory_limit is None else memory_limit - held_bytes(plan, rows, columns)
     chosen = choose_blocks(plan, rows, columns, budget=budget)

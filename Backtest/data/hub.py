@@ -13,12 +13,12 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from .. import files
 from ..errors import FactorError, HubError, did_you_mean
 from ..names import NAME, check_name, inside
-from .hub_file import FileDamaged, FileFacts, SymbolValues, read_symbol_file
+from .hub_file import Dtype, FileDamaged, FileFacts, SymbolValues, read_symbol_file
 from .panel import Bools, Floats
 from .timeframe import Timeframe, parse_timeframe
 
@@ -151,6 +151,8 @@ class Hub:
     ) -> FactorSet:
         """Read a factor set, or some symbols and factors of it, and verify all that is read.
 
+        Values are float64, whatever the files keep; those of a float32 set are the rounded ones (`hub_file.stored`).
+
         Raises
         ------
         HubError
@@ -224,7 +226,7 @@ def read_generation(
 ) -> FactorSet:
     """Read the files that `metadata` describes; MixedGeneration when one is not that file."""
     timeframe = parse_timeframe(metadata["timeframe"])
-    columns = tuple(metadata["factors"])
+    columns = {name: _dtype(root, metadata, name) for name in metadata["factors"]}
     parts: list[SymbolValues] = []
     for symbol in symbols:
         listed = metadata["files"][symbol]
@@ -237,6 +239,16 @@ def read_generation(
     first = min((part.first_bar for part in parts), default=0)
     after = max((part.first_bar + len(part.tradable) for part in parts), default=0)
     return _together(metadata, timeframe, symbols, factors, parts, first, after)
+
+
+def _dtype(root: Path, metadata: Mapping[str, Any], name: str) -> Dtype:
+    """Return how a factor is kept; sets from before there was a choice do not say."""
+    found = metadata["factors"][name].get("dtype", "float64")
+    for dtype in get_args(Dtype):
+        if found == dtype:
+            return cast(Dtype, dtype)
+    have = str(found)[:40]
+    raise HubError(f"{root}: factor {name!r} of {metadata['factor_set']!r} is kept as {have!r}, unknown here; {AGAIN}")
 
 
 def _together(

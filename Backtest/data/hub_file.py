@@ -1,18 +1,20 @@
-"""One symbol's Parquet file of a factor set: the exact bytes written, and reading them back verified.
+"""One symbol's Parquet file of a factor set: what it holds, and reading it back verified. `hub_writer` writes it.
 
-The bytes depend on the values alone: fixed row groups, one encoding per type, one NaN, no pandas metadata, no clock.
+1. `schema`: the columns and their types.
+2. `stored`: values as a file keeps them, in float64 or float32.
+3. `read_symbol_file`: the hash of all bytes first, then the columns, the rows, the clock.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .panel import Bools, Floats
 from .timeframe import Timeframe
@@ -22,11 +24,8 @@ if TYPE_CHECKING:
 
 TIMESTAMP = "timestamp"
 TRADABLE = "tradable_flag"
-ROW_GROUP = 65_536
-"""Rows. A row group of one factor is 0.5 MB: large enough to read fast, small enough to read a part."""
-
-COMPRESSION, LEVEL = "zstd", 1
-"""With byte-stream split: 20 % smaller than plain snappy here, written as fast and read three times as fast."""
+Dtype = Literal["float64", "float32"]
+"""How a factor is kept. Both are read back as float64; float32 keeps 24 bits, 6e-8 of a value."""
 
 
 class FileDamaged(Exception):
@@ -52,7 +51,7 @@ class SymbolValues:
     first_bar
         Absolute bar index of row 0.
     factors
-        Factor name -> float64 [T], missing is NaN.
+        Factor name -> float64 [T], missing is NaN. Of a float32 file these are the rounded values.
     tradable
         bool [T], False in gaps.
     """
@@ -62,75 +61,56 @@ class SymbolValues:
     tradable: Bools
 
 
-class HashingStream:
-    """Passes bytes on to a file and hashes them on the way, so that nothing is read twice."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.stream, self.digest, self.closed = stream, hashlib.sha256(), False
-
-    def write(self, content: Any) -> int:
-        """Write and hash `content`."""
-        self.digest.update(content)
-        return self.stream.write(content)
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self.stream.tell()
-
-    def flush(self) -> None:
-        """Flush the file."""
-        self.stream.flush()
-
-    def close(self) -> None:
-        """Leave the file open: its owner closes it."""
-
-
-def schema(factors: tuple[str, ...]) -> pa.Schema:
-    """Return the columns of a factor file."""
+def schema(factors: Mapping[str, Dtype]) -> pa.Schema:
+    """Return the columns of a file with these factors."""
     import pyarrow as pa
 
+    types = {"float64": pa.float64(), "float32": pa.float32()}
     return pa.schema(
         [pa.field(TIMESTAMP, pa.timestamp("ns", "UTC"), nullable=False)]
-        + [pa.field(name, pa.float64(), nullable=False) for name in factors]
+        + [pa.field(name, types[dtype], nullable=False) for name, dtype in factors.items()]
         + [pa.field(TRADABLE, pa.bool_(), nullable=False)]
     )
 
 
-def write_symbol_file(path: Path, values: SymbolValues, *, timeframe: Timeframe) -> FileFacts:
-    """Write one symbol's rows to `path` and flush them to the disk; the caller gives a temporary name."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+BEYOND32 = (2 - 2.0**-24) * 2.0**127
+"""What float32 rounds to infinity begins here: halfway between its largest number and the next, were there one."""
 
-    rows = len(values.tradable)
-    stamps = timeframe.open_ns(values.first_bar) + timeframe.ns * np.arange(rows, dtype=np.int64)
-    columns = [pa.array(stamps).cast(pa.timestamp("ns", "UTC"))]
-    # adding nothing to a NaN keeps its payload; choosing makes every missing value the same eight bytes
-    columns += [pa.array(np.where(np.isnan(array), np.nan, array)) for array in values.factors.values()]
-    columns.append(pa.array(values.tradable))
-    layout = schema(tuple(values.factors))
-    table = pa.Table.from_arrays(columns, schema=layout)
-    with open(path, "wb") as stream:
-        hashing = HashingStream(stream)
-        pq.write_table(
-            table,
-            hashing,
-            row_group_size=ROW_GROUP,
-            compression=COMPRESSION,
-            compression_level=LEVEL,
-            use_dictionary=False,
-            use_byte_stream_split=list(values.factors),
-            write_statistics=False,
-            write_page_checksum=True,
-            store_schema=False,
-        )
-        stream.flush()
-        os.fsync(stream.fileno())
-    first, last = (str(stamp) + "Z" for stamp in (stamps[[0, -1]] // 1_000_000_000).view("datetime64[s]"))
-    return FileFacts(hashing.digest.hexdigest(), rows, first, last)
+
+def clear_overflow(values: Floats, dtype: Dtype) -> int:
+    """Make missing, in place, what a file of `dtype` cannot hold, and return how many values that were."""
+    if dtype == "float64":
+        return 0
+    beyond = np.abs(values) >= BEYOND32
+    values[beyond] = np.nan
+    return int(np.count_nonzero(beyond))
+
+
+def stored(values: Floats, dtype: Dtype) -> NDArray[Any]:
+    """Return values as a file keeps them.
+
+    Parameters
+    ----------
+    values
+        float64 [T], finite or NaN, none that `clear_overflow` would clear.
+    dtype
+        ``float32`` rounds to the nearest of its numbers, ties to even; what is nearer to 0 than 7e-46 becomes 0.
+
+    Returns
+    -------
+    array of `dtype` [T]
+        A copy. Every missing value is the same bytes, so that a file follows from its values alone.
+    """
+    # adding nothing to a NaN keeps its payload; choosing makes every missing value the same bytes
+    same = np.where(np.isnan(values), np.nan, values)
+    if dtype == "float64":
+        return same
+    with np.errstate(under="ignore"):
+        return same.astype(np.float32)
 
 
 def read_symbol_file(
-    path: Path, facts: FileFacts, *, timeframe: Timeframe, columns: tuple[str, ...], wanted: tuple[str, ...]
+    path: Path, facts: FileFacts, *, timeframe: Timeframe, columns: Mapping[str, Dtype], wanted: tuple[str, ...]
 ) -> SymbolValues:
     """Read the `wanted` factors of a file that has `columns`; FileDamaged when anything differs from `facts`."""
     import pyarrow as pa
@@ -140,7 +120,7 @@ def read_symbol_file(
     try:
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         if not file.schema_arrow.equals(schema(columns)):
-            raise FileDamaged(f"has the columns {', '.join(file.schema_arrow.names)}, the metadata says others")
+            raise FileDamaged(f"has the columns {_words(file.schema_arrow)}; the metadata says others")
         if file.metadata.num_rows != facts.rows:
             raise FileDamaged(f"has {file.metadata.num_rows} rows, the metadata says {facts.rows}")
         table = file.read(columns=[TIMESTAMP, *wanted, TRADABLE], use_threads=False)
@@ -151,6 +131,10 @@ def read_symbol_file(
     factors = {name: np.asarray(table[name].to_numpy(), np.float64) for name in wanted}
     tradable = np.asarray(table[TRADABLE].to_numpy(), np.bool_)
     return SymbolValues(timeframe.index(int(stamps[0])), factors, tradable)
+
+
+def _words(layout: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in layout)
 
 
 def read_verified(path: Path, sha256: str) -> bytes:

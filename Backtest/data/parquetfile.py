@@ -1,8 +1,8 @@
-"""Kline Parquet files of the user: plain columns of numbers, times or text, nothing that runs code on reading."""
+"""Parquet files of the user: plain columns of numbers, times or text, nothing that runs code on reading."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import DataError
 from .cells import NAIVE, ZONED, Numbers, Times, epoch_times, parse_numbers, parse_times
 from .rows import RawRows
-from .schema import BY_NAME, match_header
+from .schema import BY_NAME, Header, Match, match_header
 
 FIRST_ROW = 1
 ROWS_LIMIT = 2**25
@@ -21,6 +21,18 @@ Cells = TypeVar("Cells", Numbers, Times)
 
 def read_parquet(data: bytes) -> RawRows:
     """Read the bytes of a kline Parquet file; raise DataError for a damaged file or a column of another type."""
+    times = frozenset(name for name, column in BY_NAME.items() if column.kind == "time")
+    columns, header = read_parquet_columns(data, match_header, times=times)
+    return RawRows(
+        {name: read_times(name, cells) for name, cells in columns.items() if name in times},
+        {name: read_numbers(name, cells) for name, cells in columns.items() if name not in times},
+        header.ignored,
+        FIRST_ROW,
+    )
+
+
+def read_parquet_columns(data: bytes, match: Match, *, times: Collection[str]) -> tuple[dict[str, Any], Header]:
+    """Return the columns that `match` finds in the bytes of a Parquet file, as Arrow arrays; `times` may be times."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -32,22 +44,26 @@ def read_parquet(data: bytes) -> RawRows:
         if file.metadata.num_rows > ROWS_LIMIT:
             raise DataError(f"has {file.metadata.num_rows} rows; at most {ROWS_LIMIT} are read")
         names = file.schema_arrow.names
-        header = match_header(list(names))
-        types = {name: file.schema_arrow.field(place).type for name, place in header.positions.items()}
-        for name, kind in types.items():
-            _check_type(name, kind)
+        header = match(list(names))
+        for name, place in header.positions.items():
+            _check_type(name, file.schema_arrow.field(place).type, name in times)
         table = file.read(columns=[names[place] for place in header.positions.values()])
         columns = {name: _plain(table.column(names[place])) for name, place in header.positions.items()}
         if table.num_rows == 0:
             raise DataError("has columns and no rows")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"not a whole Parquet file ({_first_line(error)})") from None
-    return RawRows(
-        {name: _read(name, cells, _times) for name, cells in columns.items() if BY_NAME[name].kind == "time"},
-        {name: _read(name, cells, _numbers) for name, cells in columns.items() if BY_NAME[name].kind != "time"},
-        header.ignored,
-        FIRST_ROW,
-    )
+    return columns, header
+
+
+def read_times(name: str, cells: Any) -> Times:
+    """Return a column of times; raise DataError beyond what a time can be."""
+    return _read(name, cells, _times)
+
+
+def read_numbers(name: str, cells: Any) -> Numbers:
+    """Return a column of numbers."""
+    return _read(name, cells, _numbers)
 
 
 def _first_line(error: Exception) -> str:
@@ -63,11 +79,11 @@ def _read(name: str, cells: Any, read: Callable[[Any], Cells]) -> Cells:
         raise DataError(f"column {name} cannot be read: {_first_line(error)}") from None
 
 
-def _check_type(name: str, kind: Any) -> None:
+def _check_type(name: str, kind: Any, is_time: bool) -> None:
     from pyarrow import types
 
     plain = types.is_integer(kind) or types.is_floating(kind) or types.is_string(kind) or types.is_large_string(kind)
-    if BY_NAME[name].kind == "time":
+    if is_time:
         own = types.is_timestamp(kind) or types.is_date(kind)
     else:
         own = types.is_decimal(kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,6 +64,25 @@ ALIASES = {alias: column.name for column in COLUMNS for alias in (column.name, *
 
 
 @dataclass(frozen=True)
+class FieldSource:
+    """One name that a recipe may use as a field; `fields.Fields` has all of a run.
+
+    Attributes
+    ----------
+    name
+        As a recipe writes it.
+    kind
+        ``series``, or ``group``: codes, equal ones make members of one group.
+    filled_by
+        Who has the values, for messages: ``klines``, ``the symbols table`` ...
+    """
+
+    name: str
+    kind: Literal["series", "group"] = "series"
+    filled_by: str = "klines"
+
+
+@dataclass(frozen=True)
 class Header:
     """Where the known columns stand in a file.
 
@@ -79,6 +99,10 @@ class Header:
     positions: dict[str, int]
     width: int
     ignored: tuple[str, ...]
+
+
+Match = Callable[[list[str]], Header]
+"""Finds the wanted columns among the names of a header; raises DataError."""
 
 
 def column_of(written: str) -> str | None:

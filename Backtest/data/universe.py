@@ -53,6 +53,14 @@ def resolve_symbols(root: KlineRoot, wanted: Sequence[str] | None) -> tuple[str,
     return symbols
 
 
+def require_symbols(root: KlineRoot, names: Iterable[str]) -> None:
+    """Refuse symbols that a recipe names and that have no klines, or that it does not name in full."""
+    for name in names:
+        full = _resolve(root, name)
+        if full != name:
+            raise DataError(f"the recipe names symbol {name!r}; a recipe names symbols in full: write {full!r}")
+
+
 def _tell_skipped(root: KlineRoot) -> None:
     if root.skipped:
         names = ", ".join(ascii(name) for name in root.skipped[:SHOWN]) + (", ..." if len(root.skipped) > SHOWN else "")

@@ -43,7 +43,7 @@ def largest_block(job: Job, symbols: Sequence[str]) -> int:
         return TASK_SYMBOLS  # loading the symbols will say what is wrong
     rows = panel_rows(size, job.root, job.plan, start_ns=job.start_ns, end_ns=job.end_ns)
     count = TASK_SYMBOLS
-    while count > 1 and not _fits(job, rows, count, size.reading):
+    while count > 1 and not _fits(job, rows, count + len(job.plan.extra_symbols), size.reading):
         count //= 2
     return count
 

@@ -14,12 +14,13 @@ from ..data.bars import SymbolBars, require_fields
 from ..data.causality import SEED, Verdict, check_causality
 from ..data.clock import build_panel, parse_time, time_words
 from ..data.factors import compile_recipe
+from ..data.fields import Fields, klines_of, open_fields
 from ..data.panel import Panel
 from ..data.recipe import load_recipe
 from ..data.root import open_root
 from ..data.source import load_symbol
 from ..data.timeframe import parse_duration, parse_timeframe
-from ..data.universe import resolve_symbols
+from ..data.universe import require_symbols, resolve_symbols
 from ..errors import DataError, SettingsError, SymbolRefused
 from ..settings import resolve
 
@@ -44,28 +45,32 @@ def check_recipe(settings: PrepareSettings, count: int) -> dict[str, Any]:
     core = settings.core
     timeframe = parse_timeframe(settings.timeframe)
     recipe = load_recipe(settings.dsl_path)
-    plan = compile_recipe(recipe, allow_modules=core.allow_modules, max_window=core.max_window, timeframe=timeframe)
-    panel, refused = load_panel(settings, plan)
+    fields = open_fields(core)
+    plan = compile_recipe(
+        recipe, allow_modules=core.allow_modules, max_window=core.max_window, timeframe=timeframe, fields=fields
+    )
+    panel, refused = load_panel(settings, plan, fields)
     verdict = check_causality(
         plan, panel, count=count, gap_tolerance=core.gap_tolerance, function_timeout=core.function_timeout
     )
     return summary(settings, plan, panel, count, refused, verdict)
 
 
-def load_panel(settings: PrepareSettings, plan: Plan) -> tuple[Panel, dict[str, str]]:
+def load_panel(settings: PrepareSettings, plan: Plan, fields: Fields) -> tuple[Panel, dict[str, str]]:
     """Return one panel of every symbol that can be used, and symbol -> reason of the others."""
     core, timeframe = settings.core, parse_timeframe(settings.timeframe)
     root = open_root(resolve(core.data_root), timeframe, core)
     symbols = resolve_symbols(root, settings.symbols)
-    resolve_symbols(root, plan.extra_symbols or None)
+    require_symbols(root, plan.extra_symbols)
+    columns = klines_of(plan.fields)
     bars: dict[str, SymbolBars] = {}
     refused: dict[str, str] = {}
     for symbol in sorted({*symbols, *plan.extra_symbols}):
         try:
             one = load_symbol(
-                root, symbol, settings=core, cache_root=resolve(core.datahub_root) / "klines", fields=plan.fields
+                root, symbol, settings=core, cache_root=resolve(core.datahub_root) / "klines", fields=columns
             )
-            require_fields(one, plan.fields)
+            require_fields(one, columns)
             bars[symbol] = one
         except SymbolRefused as error:
             refused[symbol] = error.reason
@@ -82,11 +87,11 @@ def load_panel(settings: PrepareSettings, plan: Plan) -> tuple[Panel, dict[str, 
         start_ns=start,
         end_ns=end,
         lookback=plan.lookback,
-        fields=plan.fields,
+        fields=columns,
         members=set(symbols),
         episode_gap_ns=parse_duration(core.episode_gap),
     )
-    return panel, refused
+    return fields.filled(panel, plan.fields), refused
 
 
 def summary(

@@ -8,10 +8,11 @@ from ..data.clock import parse_time
 from ..data.dsl.explain import PanelSize, explain
 from ..data.dsl.plan import Plan
 from ..data.factors import compile_recipe
+from ..data.fields import open_fields
 from ..data.recipe import load_recipe
 from ..data.root import open_root
 from ..data.timeframe import Timeframe, parse_timeframe
-from ..data.universe import resolve_symbols
+from ..data.universe import require_symbols, resolve_symbols
 from ..errors import DataError
 from ..settings import resolve
 from .blocks import cut_blocks, largest_block, largest_file, panel_rows, worker_count
@@ -30,6 +31,7 @@ def explain_recipe(settings: PrepareSettings) -> str:
         allow_modules=core.allow_modules,
         max_window=core.max_window,
         timeframe=timeframe,
+        fields=open_fields(core),
     )
     if timeframe is None:
         return explain(plan) + "\nmemory: give --timeframe and --data-root\n"
@@ -44,15 +46,22 @@ def panel_size(settings: PrepareSettings, plan: Plan, timeframe: Timeframe) -> P
     """Return the largest panel that one worker would hold, from the size of the largest file; none is parsed."""
     root = open_root(resolve(settings.core.data_root), timeframe, settings.core)
     symbols = resolve_symbols(root, settings.symbols)
+    require_symbols(root, plan.extra_symbols)
     start, end = (None if text is None else parse_time(text) for text in (settings.start, settings.end))
     size = largest_file(root, symbols)
     if size is None:
         raise DataError(f"{root.folder} holds no file of {symbols[0]} or another symbol that can be measured")
     rows = panel_rows(size, root, plan, start_ns=start, end_ns=end)
-    count = len({*symbols, *plan.extra_symbols})
+    workers = worker_count(settings.core.workers, len(symbols))
+    blocks = [tuple(sorted({*symbols, *plan.extra_symbols}))]
     if not plan.cross_symbol:
         hub = resolve(settings.core.datahub_root)
         job = Job(plan, settings.core, root, timeframe, hub, hub, start, end, settings.on_missing)
-        workers = worker_count(settings.core.workers, len(symbols))
-        count = max(map(len, cut_blocks(symbols, workers=workers, largest=largest_block(job, symbols))))
-    return PanelSize(rows, count, size.reading, f"the size of {size.name}")
+        blocks = cut_blocks(symbols, workers=workers, largest=largest_block(job, symbols))
+    count = max(map(len, blocks))
+    cut = (
+        f"limit      {settings.core.memory_limit_gb:g} GB for the arrays of each process (--memory-limit)",
+        f"cut        {len(symbols)} symbols into {len(blocks)} tasks of at most {count}, in "
+        f"{min(workers, len(blocks))} processes",
+    )
+    return PanelSize(rows, count, size.reading, f"the size of {size.name}", cut)

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from ..data.hub_journal import Block, Record
     from ..data.timeframe import Timeframe
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the files' layout: raise it when the same values would be written as other bytes."""
+
+COUNTS = ("undefined", "infinite", "overflow")
+"""What became missing although its inputs were there: in an operator, in a function, beyond a float32 file's range."""
 
 DECIDING_SETTINGS = (
     "klines_folder", "file_pattern", "last_bar", "episode_gap", "max_bad_rows", "max_gap", "min_coverage",
-    "gap_tolerance",
+    "gap_tolerance", "dtype",
 )  # fmt: skip
 """Settings that a factor value, or which symbols get a file, can depend on."""
 
@@ -74,6 +77,7 @@ def manifest(
     end_ns: int | None,
     symbols: tuple[str, ...],
     on_missing: str,
+    fields: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return whatever decides the bytes of a factor set's files, klines apart."""
     from ..data.clock import time_words
@@ -88,6 +92,7 @@ def manifest(
         "settings": {name: getattr(core, name) for name in DECIDING_SETTINGS},
         "symbols": list(symbols) if plan.cross_symbol else None,
         "library": library_sha256(plan),
+        "fields": dict(fields),
         "software": software(),
     }
 
@@ -119,10 +124,14 @@ def metadata(
         "asked": manifest["asked"],
         "symbols": symbols,
         "rows": sum(record.rows for record in records.values()),
-        "factors": {factor.name: _factor_facts(factor, records, blocks) for factor in plan.factors},
+        "factors": {
+            factor.name: _factor_facts(factor, records, blocks, manifest["settings"]["dtype"])
+            for factor in plan.factors
+        },
         "definitions": {definition.name: _content_facts(definition) for definition in plan.definitions},
         "dialect": plan.dialect,
         "dsl_sha1": manifest["dsl_sha1"],
+        "fields": manifest["fields"],
         "files": {symbol: _file_facts(records[symbol], folder) for symbol in symbols},
         "qc": {symbol: found for symbol in symbols if (found := findings(records[symbol]))},
         "refused": dict(sorted(refused.items())),
@@ -166,7 +175,9 @@ def shorter(
     return told
 
 
-def _factor_facts(factor: PlannedFactor, records: Mapping[str, Record], blocks: Sequence[Block]) -> dict[str, Any]:
+def _factor_facts(
+    factor: PlannedFactor, records: Mapping[str, Record], blocks: Sequence[Block], dtype: str
+) -> dict[str, Any]:
     missing = {symbol: record.missing[factor.name] for symbol, record in sorted(records.items())}
     bars = {symbol: record.bars for symbol, record in records.items()}
     return {
@@ -175,10 +186,9 @@ def _factor_facts(factor: PlannedFactor, records: Mapping[str, Record], blocks: 
         "missing_ratio": sum(missing.values()) / sum(bars.values()),
         "missing_ratio_by_symbol": {symbol: count / bars[symbol] for symbol, count in missing.items()},
         "dropped": [symbol for symbol, names in dropped(records).items() if factor.name in names],
-        "dtype": "float64",
+        "dtype": dtype,
         **{
-            f"{kind}_values": sum(block.counts.get(factor.name, {}).get(kind, 0) for block in blocks)
-            for kind in ("undefined", "infinite")
+            f"{kind}_values": sum(block.counts.get(factor.name, {}).get(kind, 0) for block in blocks) for kind in COUNTS
         },
     }
 

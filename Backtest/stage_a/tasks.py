@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ..data.bars import LastBar
 from ..data.dsl.plan import Plan
+from ..data.fields import Fields
 from ..data.hub import Hub
 from ..data.hub_journal import Block, Source
 from ..data.recipe import Recipe
@@ -33,6 +34,8 @@ class Job:
         Window of bar open times, half-open; None: as far as the data reach.
     on_missing
         ``drop`` writes a factor above its `na_threshold` as missing; ``fail`` leaves it to the parent.
+    fields
+        What fills the fields that klines do not have.
     """
 
     plan: Plan
@@ -44,6 +47,7 @@ class Job:
     start_ns: int | None
     end_ns: int | None
     on_missing: Literal["fail", "drop"]
+    fields: Fields = field(default_factory=Fields)
 
 
 @dataclass(frozen=True)

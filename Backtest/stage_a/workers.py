@@ -28,11 +28,13 @@ from ..data.bars_digest import DIGEST_FIELDS, bars_sha256
 from ..data.clock import build_panel, time_words
 from ..data.dsl.plan import Plan
 from ..data.factors import FactorValues, compute
-from ..data.hub_file import FileFacts, SymbolValues, write_symbol_file
+from ..data.fields import klines_of
+from ..data.hub_file import FileFacts, SymbolValues, clear_overflow
 from ..data.hub_journal import Block, Record, Source
+from ..data.hub_writer import write_symbol_file
 from ..data.panel import Panel
 from ..data.source import load_symbol, require_fields
-from ..data.timeframe import Timeframe, parse_duration
+from ..data.timeframe import parse_duration
 from ..errors import HubError, SymbolRefused
 from ..logs import LOGGER
 from .pool import Note
@@ -59,11 +61,12 @@ def _read(task: ReadTask, report: Report) -> None:
 
 def _build(task: BuildTask, report: Report, note: Note) -> None:
     job, plan = task.job, task.job.plan
+    columns = klines_of(plan.fields)
     facts: dict[str, _Facts] = {}
     bars: list[SymbolBars] = []
     for one in _load(job, task.symbols, task.last_bars, report):
         facts[one.symbol] = _facts_of(job, one)
-        bars.append(_only(one, plan.fields))
+        bars.append(_only(one, columns))
         del one  # its other fields were for the digest: they need not wait for the next symbol
     if not bars:
         return
@@ -72,7 +75,7 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
         with report.timed("read"):
             one = _load_one(job, symbol, task.last_bars)
         benchmarks[symbol] = source_of(one)
-        bars.append(_only(one, plan.fields))
+        bars.append(_only(one, columns))
         del one
     with report.timed("read"):
         panel = build_panel(
@@ -81,20 +84,22 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
             start_ns=job.start_ns,
             end_ns=job.end_ns,
             lookback=plan.lookback,
-            fields=plan.fields,
+            fields=columns,
             members=set(task.symbols),
             episode_gap_ns=parse_duration(job.core.episode_gap),
         )
+        panel = job.fields.filled(panel, plan.fields)
     bars.clear()  # the panel holds copies: the bars' memory is the computation's
     pyarrow.default_memory_pool().release_unused()
     values = _compute(job, panel, report, note)
     records = []
+    counts = {name: dict(count) for name, count in values.counts.items()}
     for symbol, own in sorted(facts.items()):
         own.sources.update(benchmarks)
         with report.timed("write"):
-            record, report.temporary[symbol] = _write(job, panel, values, own)
+            record, report.temporary[symbol] = _write(job, panel, values, own, counts)
             records.append(record)
-    report.block = Block(tuple(records), values.counts)
+    report.block = Block(tuple(records), counts)
 
 
 def _compute(job: Job, panel: Panel, report: Report, note: Note) -> FactorValues:
@@ -188,9 +193,9 @@ def _load_one(job: Job, symbol: str, last_bars: Mapping[str, LastBar]) -> Symbol
         settings=job.core,
         cache_root=job.klines,
         last_bar=last_bars.get(symbol),
-        fields=job.plan.fields.union(DIGEST_FIELDS),
+        fields=klines_of(job.plan.fields).union(DIGEST_FIELDS),
     )
-    require_fields(bars, job.plan.fields)
+    require_fields(bars, klines_of(job.plan.fields))
     return bars
 
 
@@ -209,7 +214,9 @@ def _require_window(job: Job, bars: SymbolBars) -> None:
         raise SymbolRefused(bars.symbol, f"{bars.source.path}: no bar inside the window; it has bars from {have}")
 
 
-def _write(job: Job, panel: Panel, values: FactorValues, facts: _Facts) -> tuple[Record, Path]:
+def _write(
+    job: Job, panel: Panel, values: FactorValues, facts: _Facts, counts: dict[str, dict[str, int]]
+) -> tuple[Record, Path]:
     column = panel.symbols.index(facts.symbol)
     own = np.flatnonzero(panel.exists[panel.warmup :, column])
     rows = slice(int(own[0]), int(own[-1]) + 1)
@@ -217,6 +224,10 @@ def _write(job: Job, panel: Panel, values: FactorValues, facts: _Facts) -> tuple
     factors, missing, dropped = {}, {}, []
     for name in values.names:
         array = values.values[name][rows, column].copy()
+        beyond = clear_overflow(array, job.core.dtype)
+        if beyond:
+            counted = counts.setdefault(name, {})
+            counted["overflow"] = counted.get("overflow", 0) + beyond
         missing[name] = int(np.isnan(array[own - rows.start]).sum())
         if job.on_missing == "drop" and missing[name] > limits.get(name, np.inf) * len(own):
             array[:] = np.nan
@@ -225,7 +236,7 @@ def _write(job: Job, panel: Panel, values: FactorValues, facts: _Facts) -> tuple
     tradable = panel.tradable[panel.warmup :, column][rows]
     part = SymbolValues(panel.first_bar + panel.warmup + rows.start, factors, tradable)
     temporary = job.partial / f"{facts.symbol}.parquet.{os.getpid()}{files.TEMPORARY}"
-    file = _write_file(temporary, part, job.timeframe)
+    file = _write_file(temporary, part, job)
     record = Record(
         symbol=facts.symbol,
         sha256=file.sha256,
@@ -242,10 +253,10 @@ def _write(job: Job, panel: Panel, values: FactorValues, facts: _Facts) -> tuple
     return record, temporary
 
 
-def _write_file(path: Path, part: SymbolValues, timeframe: Timeframe) -> FileFacts:
+def _write_file(path: Path, part: SymbolValues, job: Job) -> FileFacts:
     """Write a file; a disk that does not take it stops the run, whichever symbol it was."""
     try:
-        return write_symbol_file(path, part, timeframe=timeframe)
+        return write_symbol_file(path, part, timeframe=job.timeframe, dtype=job.core.dtype)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise HubError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -14,7 +14,8 @@ import numpy as np
 from Backtest.data.bars_digest import bars_sha256
 from Backtest.data.clock import time_words
 from Backtest.data.hub import Hub, sealed
-from Backtest.data.hub_file import SymbolValues, write_symbol_file
+from Backtest.data.hub_file import SymbolValues
+from Backtest.data.hub_writer import write_symbol_file
 from Backtest.data.root import open_root
 from Backtest.data.source import load_symbol
 from Backtest.data.timeframe import parse_timeframe

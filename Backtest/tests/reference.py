@@ -6,7 +6,8 @@ Nothing here calls a kernel. A twin takes ``(operands, literals, context)`` like
 from __future__ import annotations
 
 from .twins import TWINS, Twin
+from .twins_market import MARKET
 from .twins_more import MORE
 
-REFERENCE: dict[str, Twin] = {**TWINS, **MORE}
+REFERENCE: dict[str, Twin] = {**TWINS, **MORE, **MARKET}
 """Operator name -> twin."""

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from Backtest.data.hub import sealed
-from Backtest.data.hub_file import SymbolValues, read_symbol_file, write_symbol_file
+from Backtest.data.hub_file import SymbolValues, read_symbol_file
+from Backtest.data.hub_writer import write_symbol_file
 from Backtest.names import check_name
 from Backtest.results import run_folders
 from Backtest.run_backtest import command
@@ -84,7 +85,7 @@ def test_24_a_file_of_another_run(market, capsys):
     metadata = json.loads(market.metadata_path.read_text(encoding="utf-8"))
     listed = metadata["files"]["ETHUSDT"]
     facts_of = read_symbol_file.__globals__["FileFacts"](*(listed[key] for key in ("sha256", "rows", "start", "end")))
-    values = read_symbol_file(path, facts_of, timeframe=TIMEFRAME, columns=("mom",), wanted=("mom",))
+    values = read_symbol_file(path, facts_of, timeframe=TIMEFRAME, columns={"mom": "float64"}, wanted=("mom",))
     other = SymbolValues(values.first_bar, {"mom": values.factors["mom"] * 1.000001}, values.tradable)
     write_symbol_file(path, other, timeframe=TIMEFRAME)
     assert "SHA-256 differs" in refused(market, capsys)

@@ -6,7 +6,7 @@ Where a definition cancels (regression, partial correlation), the twin computes 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from statistics import NormalDist
@@ -398,7 +398,20 @@ def cross_correlation(x: list[float], y: list[float]) -> Sequence[float]:
     return [float(dot(u, v)) / root(dot(u, u)) / root(dot(v, v))] * len(x)
 
 
+def of_named(operands: Sequence[np.ndarray], literals: Mapping[str, Any], context: Context) -> np.ndarray:
+    """Copy the named column to every symbol that is listed."""
+    other = operands[0][:, [context.symbols.index(literals["symbol"])]]
+    return np.where(context.age > 0, np.repeat(other, context.age.shape[1], axis=1), NAN)
+
+
+def beta_to(operands: Sequence[np.ndarray], literals: Mapping[str, Any], context: Context) -> np.ndarray:
+    line = windowed(lambda rows, t: regression(rows, t, "beta"))
+    return line([operands[0], of_named(operands, literals, context)], {"min_periods": None, **literals}, context)
+
+
 MORE: dict[str, Twin] = {
+    "of": of_named,
+    "beta_to": beta_to,
     "ts_product": windowed(product),
     "ts_skew": windowed(skew),
     "ts_kurt": windowed(kurt),

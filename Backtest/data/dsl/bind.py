@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
-from ...errors import ExpressionError, did_you_mean
+from ...errors import ExpressionError, NameRefused, did_you_mean
+from ...names import check_name
 from ..timeframe import Timeframe
 from .bound import Bound
 from .dialects.interface import DEFAULT, Dialect, Form, Refused
@@ -22,13 +23,15 @@ YEAR_DAYS = 365
 
 WANTED = {
     "series": "a series", "operand": "a series or a number", "mask": "a mask", "any": "a series or a mask",
+    "group": "a group or a series of group numbers",
     "number": "a number", "window": "a whole number of bars, 1 or more, written as a literal",
     "lag": "a whole number of bars, 1 or more, written as a literal",
-    "count": "a whole number, written as a literal", "choice": "a quoted word",
+    "count": "a whole number, written as a literal", "choice": "a quoted word", "symbol": "a symbol's name in quotes",
     "value": "a series, a mask or a number",
 }  # fmt: skip
 ACCEPTED = {
     "series": ("series",), "operand": ("series", "number"), "mask": ("mask",), "any": ("series", "mask"),
+    "group": ("group", "series"),
     "value": ("series", "mask", "number"),
 }  # fmt: skip
 FOLDS: dict[str, Callable[[float, float], float]] = {
@@ -46,8 +49,8 @@ class Scope:
 
     Attributes
     ----------
-    fields
-        Panel fields.
+    fields, groups
+        Panel fields, and those of them that are groups.
     factors
         Definitions and earlier factors: name -> step number.
     own, later
@@ -62,6 +65,8 @@ class Scope:
         What the expression is: ``factor``, or ``definition`` (which knows no factor).
     dialect
         The language it is written in.
+    hint
+        What to add when a name is unknown: where more fields come from.
     """
 
     fields: Collection[str]
@@ -73,6 +78,8 @@ class Scope:
     timeframe: Timeframe | None = None
     what: str = "factor"
     dialect: Dialect = DEFAULT
+    groups: Collection[str] = ()
+    hint: str = ""
 
 
 def bind(tree: Tree, text: str, *, scope: Scope, table: StepTable, where: str) -> Bound:
@@ -130,7 +137,7 @@ class _Binder:
         if name in scope.factors:
             step = self.table.steps[scope.factors[name]]
             return Bound(step.kind, step.number, tree.offset)
-        made = self.dialect_name(tree)
+        made = self.dialect_name(tree) or self.bare(tree)
         if made is not None:
             return made
         if name == scope.own:
@@ -143,8 +150,9 @@ class _Binder:
         if name in scope.params:
             self.fail(f"{name!r} is a param; write {{{name}}}", tree.offset)
         fields = [*map(self.dialect.spell, scope.fields), *self.dialect.names]
-        hint = did_you_mean(name, [*fields, *scope.factors]) or f"; fields are {', '.join(fields)}"
-        self.fail(f"{name!r} is neither a field nor an earlier factor or definition{hint}", tree.offset)
+        bare = [row.name for row in LISTED.values() if row.bare] if self.dialect.forms is None else []
+        hint = did_you_mean(name, [*fields, *scope.factors, *bare]) or f"; fields are {', '.join(fields)}"
+        self.fail(f"{name!r} is neither a field nor an earlier factor or definition{hint}{scope.hint}", tree.offset)
 
     def dialect_name(self, tree: Name) -> Bound | None:
         """Return what the dialect makes of a name that is no factor."""
@@ -154,6 +162,11 @@ class _Binder:
         except Refused as refused:
             self.fail(str(refused), tree.offset)
         return None if made is None else replace(made, offset=tree.offset)
+
+    def bare(self, tree: Name) -> Bound | None:
+        """Return the value of a row that needs no argument, by its name alone."""
+        row = LISTED.get(ALIASES.get(tree.name, tree.name)) if self.dialect.forms is None else None
+        return self.call(Call(tree.name, (), offset=tree.offset), []) if row is not None and row.bare else None
 
     def signature(self, name: str) -> str:
         """Return how a call of that name is written, empty where there is none."""
@@ -283,11 +296,20 @@ class _Binder:
                 allowed = ", ".join(f'"{choice}"' for choice in argument.choices)
                 self.fail(f"{what} must be one of {allowed}; found {value.words}", value.offset)
             return
-        if value.kind != "number":
+        if argument.kind == "symbol" and value.kind == "word":
+            self.check_symbol(str(value.value), value.offset)
+            return
+        if value.kind != "number" or argument.kind == "symbol":
             self.fail(f"{what} must be {WANTED[argument.kind]}; found {value.words}", value.offset)
         if argument.kind != "number":
             self.check_whole(what, argument, value)
         self.check_bounds(what, argument, value)
+
+    def check_symbol(self, name: str, offset: int) -> None:
+        try:
+            check_name("symbol", name)
+        except NameRefused as refused:
+            self.fail(str(refused), offset)
 
     def check_whole(self, what: str, argument: Argument, value: Bound) -> None:
         number, kind = value.value, argument.kind
@@ -339,6 +361,9 @@ class _Binder:
         return Bound("number", value, call.offset)
 
     def step(self, call: Call, operator: Operator, operands: list[Bound], literals: dict[str, Any]) -> Bound:
+        for name in operator.implicit:
+            if name not in self.scope.fields:
+                self.fail(f"{call.name} needs the field {name}, which there is not{self.scope.hint}", call.offset)
         values = tuple(float(operand.value) if operand.kind == "number" else int(operand.value) for operand in operands)
         step = self.table.steps[self.table.operator(operator, values, tuple(literals.items()))]
         if step.lookback is not None and step.lookback > self.scope.max_window:
@@ -371,7 +396,8 @@ class _Maker:
         return self.binder.apply(self.call, operator, operands, {**given, **literals})
 
     def field(self, name: str) -> Bound:
-        return Bound("series", self.binder.table.field(name), self.call.offset)
+        kind: Literal["series", "group"] = "group" if name in self.binder.scope.groups else "series"
+        return Bound(kind, self.binder.table.field(name, kind), self.call.offset)
 
     def number(self, value: float) -> Bound:
         return Bound("number", value, self.call.offset)
@@ -392,6 +418,8 @@ def _what(call: Call, operator: Operator | Form, argument: Argument) -> str:
 def _kind_hint(wanted: str, found: str) -> str:
     if found == "mask" and wanted in ("series", "operand"):
         return "; where(mask, 1, 0) makes a series of it"
+    if found == "group":
+        return "; a group says who belongs together: grp_mean(x, group)"
     if found == "series" and wanted == "mask":
         return "; compare it, e.g. x > 0"
     return ""

@@ -1,8 +1,9 @@
-"""How the engine cuts a panel into blocks, and the memory that follows from it. Bits never depend on either.
+"""How the engine cuts a panel into tiles, and the memory that follows from it. Bits never depend on either.
 
 The plan's steps fall into segments: even ones are computed symbol by symbol, so they go through blocks of symbols; odd
-ones look across symbols and take whole rows. With a finite look-back rows are cut as well, each block with its
-look-back in front. Values that one segment leaves for a later one are held for all symbols; all others live inside a
+ones look at other symbols and take whole rows. Rows go through in tiles, from the first to the last: a tile's arrays
+stay in a core's cache, and what it leaves for the next one is the rows that steps look back to and the state of
+recursive operators. Values that one segment leaves for a later one are held for all symbols; all others live inside a
 block.
 """
 
@@ -15,18 +16,15 @@ from ...errors import SettingsError
 from .plan import Plan
 
 FLOAT = 8
-BLOCK_SYMBOLS, LEAST_SYMBOLS = 64, 16
-"""Columns side by side in a kernel's inner loop, at most and at least: vector code is at full speed from 32 on, and
-below 16 its gain is gone."""
+BLOCK_SYMBOLS, LEAST_SYMBOLS = 64, 32
+"""Columns side by side in a kernel's inner loop, at most and at least: vector code is at full speed from 32 on."""
 
-BLOCK_ROWS = 1024
-"""Rows of a block: 48 columns of them are 0.4 MB, so the few live arrays of a step stay in a core's L2 and L3 cache."""
+BLOCK_VALUES = 1 << 15
+"""Values of a tile: 0.26 MB an array, so that those of a step stay in a core's L2 cache. Below, calls begin to cost."""
 
-BLOCK_VALUES = 1 << 17
-"""Values of an array of a block; a long look-back takes its rows out of the number of symbols."""
-
-LOOKBACK_SHARE = 8
-"""A block is at least this many times its look-back: computing the look-back anew then costs 1/8 at most."""
+LOOKBACK_SHARE = 4
+"""A tile has at least this many times the rows of the longest look-back of one step, which that step goes through
+anew."""
 
 LEAST_ROWS = 64
 PANEL_CELL = 8
@@ -41,7 +39,7 @@ BASELINE = 275_000_000
 
 @dataclass(frozen=True)
 class Blocks:
-    """Rows (look-back not counted) and symbols of one block."""
+    """Rows of a tile (look-back not counted) and symbols of one block."""
 
     rows: int
     symbols: int
@@ -54,9 +52,11 @@ class Segment:
     Attributes
     ----------
     number
-        Odd: across symbols.
+        Odd: on whole rows.
     steps
         Numbers, in order.
+    sources
+        What the steps read and the segment does not compute.
     exports
         Those whose values a later segment reads.
     frees
@@ -67,6 +67,7 @@ class Segment:
 
     number: int
     steps: tuple[int, ...]
+    sources: tuple[int, ...]
     exports: frozenset[int]
     frees: tuple[tuple[int, ...], ...]
     last: tuple[int, ...]
@@ -94,28 +95,73 @@ def _segment(plan: Plan, group: int, steps: tuple[int, ...], readers: dict[int, 
         done_with[reader].append(used)
     frees = tuple(tuple(done_with[number]) for number in steps)
     last = tuple(used for used in last_reader if plan.steps[used].segment < group and max(readers[used]) == group)
-    return Segment(group, steps, exports, frees, last)
+    sources = tuple(dict.fromkeys(used for number in steps for used in plan.steps[number].inputs if used not in steps))
+    return Segment(group, steps, sources, exports, frees, last)
+
+
+def reaches(plan: Plan) -> dict[int, int]:
+    """Return for each step how many rows back its readers look; recursive ones remember what they need."""
+    found = dict.fromkeys(plan.needed, 0)
+    for number in plan.order:
+        own = plan.steps[number].own_lookback or 0
+        for used in plan.steps[number].inputs:
+            found[used] = max(found[used], own)
+    return found
+
+
+def places(plan: Plan, segment: Segment) -> tuple[dict[int, int], int]:
+    """Return the array of each step and source of a segment, and how many arrays there are.
+
+    An array that was free last is taken first, as the cache still holds it. What is held for all symbols anyway has no
+    place in a segment that looks across symbols.
+    """
+    held = held_steps(plan) if segment.number % 2 else frozenset()
+    found: dict[int, int] = {}
+    free: list[int] = []
+    count = 0
+    for number, frees in zip(segment.steps, segment.frees, strict=True):
+        for used in (*plan.steps[number].inputs, number):
+            if used in found or used in held:
+                continue
+            if not free:
+                free.append(count)
+                count += 1
+            found[used] = free.pop()
+        free += [found[used] for used in frees if used in found]
+    return found, count
+
+
+def held_steps(plan: Plan) -> frozenset[int]:
+    """Return the steps whose values are held for all symbols, because a later segment reads them."""
+    return frozenset(number for segment in segments(plan) for number in segment.exports)
+
+
+def full_places(plan: Plan) -> tuple[dict[int, int], int]:
+    """Return the array of each step that is held for all symbols, and how many arrays there are."""
+    found: dict[int, int] = {}
+    free: list[int] = []
+    count = 0
+    for segment in segments(plan):
+        for number in sorted(segment.exports):
+            if not free:
+                free.append(count)
+                count += 1
+            found[number] = free.pop()
+        free += [found[number] for number in segment.last if number in found]
+    return found, count
 
 
 def live_arrays(plan: Plan) -> tuple[int, int]:
     """Return how many arrays are alive at once: inside a block, and for all symbols."""
-    in_block = whole = 0
-    held: set[int] = set()
-    for segment in segments(plan):
-        local: set[int] = set()
-        across = segment.number % 2 == 1
-        for number, frees in zip(segment.steps, segment.frees, strict=True):
-            local.update((*plan.steps[number].inputs, number))
-            if across:
-                own = {used for used in local if plan.steps[used].is_computed}
-                whole = max(whole, len(held | own))
-            else:
-                in_block = max(in_block, len(local))
-                whole = max(whole, len(held | segment.exports))
-            local.difference_update(set(frees) - (segment.exports if across else set()))
-        held |= segment.exports
-        held.difference_update(segment.last)
-    return in_block, whole
+    parts = segments(plan)
+    in_block = max((places(plan, part)[1] for part in parts if part.number % 2 == 0), default=0)
+    across = max((places(plan, part)[1] for part in parts if part.number % 2), default=0)
+    return in_block, across + full_places(plan)[1]
+
+
+def deepest(plan: Plan) -> int:
+    """Return the longest look-back of one step; recursive ones remember what they need."""
+    return max((plan.steps[number].own_lookback or 0 for number in plan.order), default=0)
 
 
 def choose_blocks(plan: Plan, rows: int, symbols: int, *, budget: float | None = None) -> Blocks:
@@ -126,12 +172,14 @@ def choose_blocks(plan: Plan, rows: int, symbols: int, *, budget: float | None =
     SettingsError
         Not even the smallest block fits.
     """
-    lookback = plan.expression_lookback
-    longest = rows if lookback is None else min(rows, max(BLOCK_ROWS, LOOKBACK_SHARE * lookback))
-    wide = min(max(BLOCK_VALUES // max(1, longest), LEAST_SYMBOLS), BLOCK_SYMBOLS)
-    blocks = Blocks(max(1, longest), min(wide, max(1, symbols)))
+    columns = min(BLOCK_SYMBOLS, max(1, symbols))
+    least = LOOKBACK_SHARE * deepest(plan)
+    if least * columns > BLOCK_VALUES:
+        columns = min(LEAST_SYMBOLS, columns)
+    longest = min(rows, max(BLOCK_VALUES // max(columns, LEAST_SYMBOLS), least))
+    blocks = Blocks(max(1, longest), columns)
     while budget is not None and working_bytes(plan, blocks, rows, symbols) > budget:
-        if lookback is not None and blocks.rows > LEAST_ROWS:
+        if blocks.rows > LEAST_ROWS:
             blocks = Blocks(blocks.rows // 2, blocks.symbols)
         elif blocks.symbols > 1:
             blocks = Blocks(blocks.rows, blocks.symbols // 2)
@@ -147,9 +195,10 @@ def choose_blocks(plan: Plan, rows: int, symbols: int, *, budget: float | None =
 def working_bytes(plan: Plan, blocks: Blocks, rows: int, symbols: int) -> int:
     """Return the bytes of the engine's own arrays at their peak."""
     in_block, whole = live_arrays(plan)
-    lookback = plan.expression_lookback
-    deep = rows if lookback is None else min(rows, blocks.rows + lookback)
-    return deep * FLOAT * ((in_block + 1) * min(blocks.symbols, symbols) + whole * symbols)
+    deep = min(rows, blocks.rows) + min(rows, deepest(plan))
+    arrays = deep * ((in_block + 1) * min(blocks.symbols, symbols) + whole * symbols)
+    kept = symbols * sum(min(rows, reach) for reach in reaches(plan).values())
+    return FLOAT * (arrays + kept)
 
 
 def held_bytes(plan: Plan, rows: int, symbols: int) -> int:

@@ -13,7 +13,7 @@ class Bound:
     Attributes
     ----------
     kind
-        ``series`` and ``mask`` are steps, ``number`` and ``word`` are known now.
+        ``series``, ``mask`` and ``group`` are steps, ``number`` and ``word`` are known now.
     value
         Step number, number or word.
     offset
@@ -22,7 +22,7 @@ class Bound:
         A number as written or from a param, not computed.
     """
 
-    kind: Literal["series", "mask", "number", "word"]
+    kind: Literal["series", "mask", "group", "number", "word"]
     value: int | float | str
     offset: int
     literal: bool = False

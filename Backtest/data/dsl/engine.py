@@ -1,93 +1,34 @@
 """The engine: a plan and a panel in, factor values out.
 
-1. `spans` cuts the asked rows into blocks; each is computed from its look-back in front (`_RowBlock`).
-2. Segment after segment (`blocks.segments`): symbol by symbol ones go through blocks of symbols (`_along_time`), the
-   others take whole rows (`_across_symbols`).
-3. A step's operands are fields, library values, what an earlier segment left (`_RowBlock.source`) or arrays of the
-   block; `operators.apply` fills an array of the pool, which takes back every array after its last use (`Pool`).
-4. A factor's values go to its output, missing wherever the symbol has no bar (`_publish`).
+1. `Stream` makes ready what does not change from tile to tile: the plan's segments (`blocks.segments`) as programs,
+   one for each block of symbols (`program.Program`), and the arrays that they work in.
+2. `Stream.feed` takes the panel's rows in tiles, from the first to the last (`_tiles`). Rows before the asked window
+   are computed like all others, but go nowhere.
+3. Segment after segment, `Program.run` computes a tile and copies factors to their output (`program.publish`).
+4. A panel that does not fit into memory is fed in parts: each brings `Stream.overlap` rows of the part before.
 
-No value depends on the blocks: kernels cut windows at absolute bar indices, and no library function runs in here.
+No value depends on the tiles: kernels cut windows at absolute bar indices, recursive ones carry their state from tile
+to tile, and no library function runs in here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.context import Floats
 from ..panel import Panel
-from .blocks import Blocks, Segment, segments, spans
-from .operators import Context, Operand, Operator, apply
+from .blocks import Blocks, deepest, full_places, segments, spans
 from .plan import Plan
+from .program import Arrays, Program, Setup, Tile, publish
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-
-class Pool:
-    """Arrays for reuse: a fresh one costs a page fault every 4 kB, more than most operators."""
-
-    def __init__(self) -> None:
-        self._free: list[Floats] = []
-
-    def take(self, shape: tuple[int, int]) -> Floats:
-        """Return a C-ordered array of `shape` with any content."""
-        size = shape[0] * shape[1]
-        for place, flat in enumerate(self._free):
-            if flat.size >= size:
-                del self._free[place]
-                return flat[:size].reshape(shape)
-        self._free.clear()  # all too small: the first block is the largest, so this is rare
-        return np.empty(size).reshape(shape)
-
-    def give(self, values: Floats) -> None:
-        """Take back an array that `take` returned."""
-        flat = values.base
-        assert isinstance(flat, np.ndarray)
-        self._free.append(flat)
-
-
-@dataclass
-class _RowBlock:
-    """Rows begin..end-1 of the panel, of which those from `own` on are output; the rest is look-back.
-
-    `full` holds what a segment left for later ones: step -> [rows, S], arrays of the pool `wide`.
-    """
-
-    plan: Plan
-    panel: Panel
-    library: Mapping[int, Floats]
-    population: Bools
-    begin: int
-    end: int
-    own: int
-    gap_tolerance: float
-    wide: Pool
-    full: dict[int, Floats] = field(default_factory=dict)
-
-    def source(self, number: int) -> Floats | None:
-        """Return the rows of a field, a library value or an earlier segment's value; None: not there."""
-        what = self.plan.steps[number].source
-        if isinstance(what, str):
-            return self.panel.fields[what][self.begin : self.end]
-        if not isinstance(what, Operator):
-            return self.library[number][self.begin : self.end]
-        return self.full.get(number)
-
-    def context(self, columns: slice, *, across: bool = False) -> Context:
-        """Return what kernels need to know about these rows and columns, the population only `across` symbols."""
-        rows = slice(self.begin, self.end)
-        return Context(
-            # writable also where the panel is read-only: to numba those are two types, and it would compile anew
-            age=np.require(self.panel.age[rows, columns], requirements=["C", "W"]),
-            first_bar=self.panel.first_bar + self.begin,
-            population=np.ascontiguousarray(self.population[rows, columns]) if across else None,
-            gap_tolerance=self.gap_tolerance,
-            own_row=self.own,
-        )
+Undefined = NDArray[np.int64]
 
 
 def evaluate(
@@ -98,7 +39,8 @@ def evaluate(
     out: Mapping[str, Floats],
     blocks: Blocks,
     gap_tolerance: float,
-) -> NDArray[np.int64]:
+    threads: int = 1,
+) -> Undefined:
     """Fill `out` and return how many values each step left undefined (x/0, log of 0, overflow).
 
     Parameters
@@ -110,136 +52,129 @@ def evaluate(
     out
         Factor name -> float64 [T - warmup, S] to be filled: finite or NaN, NaN where the symbol has no bar.
     blocks
-        Rows and symbols of a block.
+        Rows of a tile and symbols of a block.
     gap_tolerance
         Fraction of a window that may be missing.
+    threads
+        Blocks of symbols computed side by side.
 
     Returns
     -------
     int64 [number of steps]
         Undefined values at output rows, the same for every block size.
     """
-    rows, symbols = panel.shape
-    undefined = np.zeros(len(plan.steps), dtype=np.int64)
-    if not symbols:
+    fitting = Blocks(max(1, min(blocks.rows, len(panel.age))), blocks.symbols)
+    stream = Stream(plan, counted(plan, panel), blocks=fitting, gap_tolerance=gap_tolerance, threads=threads)
+    return stream.feed(panel, library=library, out=out)
+
+
+def counted(plan: Plan, panel: Panel) -> Bools:
+    """Return the columns [S] whose undefined values count.
+
+    Not those that are here only because a factor names them: whether they are depends on the task.
+    """
+    return panel.member.any(axis=0) | ~np.isin(panel.symbols, plan.extra_symbols)
+
+
+class Stream:
+    """A plan that is computed from the first bar on, over rows that come in any number of parts.
+
+    Attributes
+    ----------
+    overlap
+        Rows of the part before that the next one must bring, or all there were: the longest look-back of one step.
+    """
+
+    def __init__(self, plan: Plan, columns: Bools, *, blocks: Blocks, gap_tolerance: float, threads: int = 1) -> None:
+        """Make the arrays; `columns` are the panel's symbols, False for those that count nowhere (`counted`)."""
+        self.plan, self.symbols, self._rows, self._counted = plan, len(columns), blocks.rows, columns
+        self.overlap = deepest(plan)
+        self._seen = 0
+        self._threads = max(1, min(threads, self.symbols))
+        self._programs = self._make(blocks, gap_tolerance)
+
+    def _make(self, blocks: Blocks, gap_tolerance: float) -> tuple[tuple[tuple[Program, ...], ...], ...]:
+        """Return for each segment and thread the programs."""
+        depth = self.overlap
+        size = (depth + blocks.rows) * self.symbols
+        where, _ = full_places(self.plan)
+        wide, local = Arrays(size), Arrays(size)
+        full = {n: wide.take(place, (depth + blocks.rows, self.symbols)) for n, place in where.items()}
+        setup = Setup(self.plan, self.symbols, depth, blocks.rows, gap_tolerance, full)
+        width = min(blocks.symbols, -(-self.symbols // self._threads)) if self.symbols else 1
+        edges = [0, *(np.flatnonzero(np.diff(self._counted)) + 1).tolist(), self.symbols]
+        columns = [slice(first, last) for begin, end in pairwise(edges) for first, last in spans(begin, end, width)]
+        narrow = [Arrays((depth + blocks.rows) * width) for _ in range(self._threads)]
+        return tuple(
+            ((Program(setup, segment, slice(0, self.symbols), local),),)
+            if segment.number % 2
+            else tuple(
+                tuple(Program(setup, segment, one, arrays) for one in columns[k :: self._threads])
+                for k, arrays in enumerate(narrow)
+            )
+            for segment in segments(self.plan)
+        )
+
+    def feed(
+        self, panel: Panel, *, library: Mapping[int, Floats], out: Mapping[str, Floats], begin: int = 0
+    ) -> Undefined:
+        """Compute the rows from `begin` on; see `evaluate`.
+
+        Parameters
+        ----------
+        begin
+            Rows in front that were part of the panel before: at least `overlap`, or all there have been. They are
+            `warmup` of this panel.
+        """
+        assert begin >= min(self.overlap, self._seen), "too few rows of the part before"
+        undefined = np.zeros(len(self.plan.steps), dtype=np.int64)
+        if not self.symbols:
+            return undefined
+        population = panel.member & panel.tradable
+        tiles = [
+            Tile(panel, first, last, self._seen + first - begin, library, population, out)
+            for first, last in _tiles(begin, panel.warmup, len(panel.age), self._rows)
+        ]
+        self._seen += len(panel.age) - begin
+        for tile in tiles:
+            self._publish_plain(tile)
+        with ThreadPoolExecutor(self._threads) if self._threads > 1 else nullcontext() as pool:
+            # Without cross-sections no tile waits for another block of symbols.
+            for part in [tiles] if len(self._programs) == 1 else [[tile] for tile in tiles]:
+                for programs in self._programs:
+                    if pool is None or len(programs) == 1:
+                        counts: Iterator[Undefined] = map(self._run, programs, [part] * len(programs))
+                    else:
+                        counts = pool.map(self._run, programs, [part] * len(programs))
+                    for count in counts:
+                        undefined += count
         return undefined
-    parts = segments(plan)
-    narrow, wide = Pool(), Pool()
-    population = panel.member & panel.tradable
-    lookback = plan.expression_lookback
-    size = blocks.rows if lookback is not None else max(1, rows)
-    for begin, end in spans(panel.warmup, rows, size):
-        start = 0 if lookback is None else max(0, begin - lookback)
-        block = _RowBlock(plan, panel, library, population, start, end, begin - start, gap_tolerance, wide)
-        _publish_plain(block, out)
-        for segment in parts:
-            if segment.number % 2:
-                _across_symbols(block, segment, out, undefined)
-            else:
-                for first, last in spans(0, symbols, blocks.symbols):
-                    _along_time(block, segment, slice(first, last), out, undefined, narrow)
-            for number in segment.last:
-                if number in block.full:
-                    wide.give(block.full.pop(number))
-        for values in block.full.values():
-            wide.give(values)
-    return undefined
+
+    def _run(self, programs: Sequence[Program], tiles: Sequence[Tile]) -> Undefined:
+        undefined, nobody = (np.zeros(len(self.plan.steps), dtype=np.int64) for _ in range(2))
+        for program in programs:
+            for tile in tiles:
+                program.run(tile, undefined if tile.is_output and self._counts(program) else nobody)
+        return undefined
+
+    def _counts(self, program: Program) -> bool:
+        """True but for columns that are here only because a factor names them."""
+        return program.across or bool(self._counted[program.columns.start])
+
+    def _publish_plain(self, tile: Tile) -> None:
+        """Copy factors that are a field or a library value."""
+        if not tile.is_output:
+            return
+        for number, names in self.plan.names.items():
+            what = self.plan.steps[number].source
+            if not self.plan.steps[number].is_computed:
+                whole = tile.panel.fields[what] if isinstance(what, str) else tile.library[number]
+                rows = slice(tile.begin, tile.end)
+                values = np.require(whole[rows], dtype=np.float64, requirements=["C", "W"])
+                publish(values, names, tile, 0, np.require(tile.panel.exists[rows], requirements=["C", "W"]))
 
 
-def _along_time(
-    block: _RowBlock,
-    segment: Segment,
-    columns: slice,
-    out: Mapping[str, Floats],
-    undefined: NDArray[np.int64],
-    pool: Pool,
-) -> None:
-    """Compute a segment for some symbols."""
-    context = block.context(columns)
-    shape = (context.age.shape[0], context.age.shape[1])
-    local: dict[int, Floats] = {}
-    lent: set[int] = set()
-
-    def load(number: int) -> Floats:
-        if number not in local:
-            values = block.source(number)
-            assert values is not None, "a step is computed before its readers"
-            part = values[:, columns]
-            if part.flags.c_contiguous and part.flags.writeable:
-                # as kernels want it already: a copy would cost as much as many an operator
-                local[number] = part
-                lent.add(number)
-            else:
-                local[number] = pool.take(shape)
-                np.copyto(local[number], part)
-        return local[number]
-
-    for number, frees in zip(segment.steps, segment.frees, strict=True):
-        values = pool.take(shape)
-        inputs = {used: load(used) for used in _inputs(block, number)}
-        undefined[number] += _compute(block, number, inputs, context, values)
-        local[number] = values
-        _publish(block, number, values, columns, out)
-        if number in segment.exports:
-            if number not in block.full:
-                block.full[number] = block.wide.take((shape[0], block.panel.shape[1]))
-            block.full[number][:, columns] = values
-        for used in frees:
-            values = local.pop(used)
-            if used not in lent:
-                pool.give(values)
-
-
-def _across_symbols(
-    block: _RowBlock, segment: Segment, out: Mapping[str, Floats], undefined: NDArray[np.int64]
-) -> None:
-    """Compute a segment for all symbols at once."""
-    everyone = slice(None)
-    context = block.context(everyone, across=True)
-    shape = (context.age.shape[0], context.age.shape[1])
-    for number, frees in zip(segment.steps, segment.frees, strict=True):
-        inputs: dict[int, Floats] = {}
-        for used in _inputs(block, number):
-            values = block.source(used)
-            assert values is not None, "a step is computed before its readers"
-            inputs[used] = values
-        block.full[number] = block.wide.take(shape)
-        undefined[number] += _compute(block, number, inputs, context, block.full[number])
-        _publish(block, number, block.full[number], everyone, out)
-        for used in frees:
-            if used in segment.steps and used not in segment.exports:
-                block.wide.give(block.full.pop(used))
-
-
-def _inputs(block: _RowBlock, number: int) -> tuple[int, ...]:
-    return block.plan.steps[number].inputs
-
-
-def _compute(block: _RowBlock, number: int, inputs: Mapping[int, Floats], context: Context, values: Floats) -> int:
-    step = block.plan.steps[number]
-    assert isinstance(step.source, Operator)
-    operands: list[Operand] = [inputs[item] if isinstance(item, int) else item for item in step.operands]
-    _, undefined = apply(step.source, operands, dict(step.literals), context, out=values)
-    return undefined
-
-
-def _publish(block: _RowBlock, number: int, values: Floats, columns: slice, out: Mapping[str, Floats]) -> None:
-    """Copy a step's own rows to the factors that it is; NaN where there is no bar and for anything not finite."""
-    if number not in block.plan.names:
-        return
-    from ..kernels.finish import publish  # compiled code: only where something is computed
-
-    first = block.begin + block.own
-    exists = np.require(block.panel.exists[first : block.end, columns], requirements=["C", "W"])
-    own = np.require(values[block.own :], dtype=np.float64, requirements=["C", "W"])
-    for name in block.plan.names[number]:
-        publish(own, exists, out[name], first - block.panel.warmup, columns.start or 0)
-
-
-def _publish_plain(block: _RowBlock, out: Mapping[str, Floats]) -> None:
-    """Copy factors that are a field or a library value."""
-    for number in block.plan.names:
-        if not block.plan.steps[number].is_computed:
-            values = block.source(number)
-            assert values is not None
-            _publish(block, number, values, slice(None), out)
+def _tiles(begin: int, own: int, end: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield tiles that cover begin..end-1; none has rows on both sides of `own`, the first that is output."""
+    yield from spans(begin, min(own, end), size)
+    yield from spans(max(own, begin), end, size)

@@ -19,6 +19,7 @@ EPISODE_START = "from the listing episode's first bar"
 FAMILIES = {
     "elementwise": "Elementwise", "time": "Along time", "recursive": "Along time, recursive",
     "cross": "Across symbols (the population: universe members that are tradable)",
+    "named": "Of a named symbol",
 }  # fmt: skip
 
 
@@ -30,6 +31,8 @@ class PanelSize:
     symbols: int
     reading: int
     source: str
+    cut: tuple[str, ...] = ()
+    """Lines that tell how the work is cut to keep to the memory limit."""
 
 
 def explain(
@@ -58,7 +61,7 @@ def explain(
         + (f", {len(plan.definitions)} definitions" if plan.definitions else "")
         + (", compares symbols" if plan.cross_symbol else ", each symbol on its own"),
         f"dialect    {plan.dialect}",
-        f"fields     {', '.join(sorted(plan.fields))}",
+        f"fields     {', '.join(sorted(plan.fields)) or 'none'}",
         f"look-back  {_lookback_words(plan.lookback, timeframe)}",
     ]
     if plan.extra_symbols:
@@ -66,6 +69,7 @@ def explain(
     if panel is not None:
         size = f"for {panel.rows:,} bars x {panel.symbols} symbols in one process, bars by {panel.source}"
         lines.append(f"memory     {_megabytes(plan, panel, memory_limit)} at the peak of a first run, {size}")
+        lines += panel.cut
     for definition in plan.definitions:
         used = definition.step in plan.needed
         head = f"{definition.name}  (definition, not stored{'' if used else ', and no factor uses it'})"
@@ -85,7 +89,7 @@ def _factor_lines(
     lines = [
         f"  {'expression' if factor.expression is not None else 'function  '} {' '.join((what or '').split())}",
         *([f"  params     {params}"] if factor.expression is not None and params else []),
-        f"  fields     {', '.join(factor.fields)}",
+        f"  fields     {', '.join(factor.fields) or 'none'}",
         f"  look-back  {_lookback_words(factor.lookback, timeframe)}",
         f"  operators  {', '.join(factor.operators) or 'none'}",
     ]
@@ -126,15 +130,18 @@ def _step_text(step: Step, inside: Mapping[int, str], plan: Plan) -> str:
     operator = step.source
     parts = [
         _operand_text(plan.steps[item], inside[item], operator) if isinstance(item, int) else repr(item)
-        for item in step.operands
+        for item in step.operands[: len(step.operands) - len(operator.implicit)]
     ]
     if operator.symbol is not None and len(parts) == 2:
         text = f"{parts[0]} {operator.symbol} {parts[1]}"
     elif operator.symbol is not None:
         text = operator.symbol + (" " if operator.symbol.isalpha() else "") + parts[0]
     else:
-        literals = [f"{name}={value!r}" for name, value in step.literals if value is not None]
-        text = f"{operator.name}({', '.join([*parts, *literals])})"
+        places = {argument.name for argument in operator.arguments if argument.kind == "symbol"}
+        symbols = [f'"{value}"' for name, value in step.literals if name in places]
+        literals = [f"{name}={value!r}" for name, value in step.literals if value is not None and name not in places]
+        inside_words = ", ".join([*symbols, *parts, *literals])
+        text = f"{operator.name}({inside_words})" if inside_words else operator.name
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 3] + "..."
 
 
@@ -167,6 +174,7 @@ def _operator_lines(operator: Operator) -> list[str]:
         "missing": operator.missing,
         "ties": operator.ties,
         "ddof": operator.ddof,
+        "fields": ", ".join(operator.implicit),
         "look-back": _rule_words(operator),
         "example": "" if operator.symbol is not None else operator.example,
     }

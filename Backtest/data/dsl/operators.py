@@ -9,6 +9,8 @@ from __future__ import annotations
 from ..kernels.context import Context, Operand
 from .rows_cross import ACROSS
 from .rows_elementwise import ELEMENTWISE, INFIX
+from .rows_market import MARKET
+from .rows_named import NAMED
 from .rows_recursive import RECURSIVE
 from .rows_time import ALONG_TIME, PAIRED
 from .signature import Argument, Literals, Operator, apply, constant
@@ -26,7 +28,7 @@ __all__ = [
     "constant",
 ]
 
-_ROWS = (*INFIX, *ELEMENTWISE, *ALONG_TIME, *PAIRED, *RECURSIVE, *ACROSS)
+_ROWS = (*INFIX, *ELEMENTWISE, *ALONG_TIME, *PAIRED, *RECURSIVE, *ACROSS, *NAMED, *MARKET)
 OPERATORS: dict[str, Operator] = {row.name: row for row in _ROWS}
 """Every operator by name, those that exist for a dialect only among them."""
 

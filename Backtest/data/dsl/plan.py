@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from .operators import Operator
 from .steps import Kind, LibraryCall, Step, add_lookbacks, total_lookback
 
 
@@ -21,7 +22,7 @@ class PlannedFactor:
     step
         Number of the step whose values the factor is.
     kind
-        ``series`` or ``mask`` (1.0, 0.0, NaN).
+        ``series`` or ``mask`` (1.0, 0.0, NaN); a definition may be a ``group`` as well.
     lookback
         Bars before t; None: from the episode's first bar.
     fields, operators
@@ -65,7 +66,7 @@ class Plan:
 
     @cached_property
     def fields(self) -> frozenset[str]:
-        """Panel fields that must be loaded."""
+        """Panel fields that are needed, whoever fills them (`data.fields`)."""
         return frozenset(name for factor in self.factors for name in factor.fields)
 
     @cached_property
@@ -94,8 +95,9 @@ class Plan:
 
     @cached_property
     def cross_symbol(self) -> bool:
-        """True when a value depends on other symbols: `cs_*`, or a library function that asks for ``symbols``."""
-        across = any(self.steps[number].segment > 0 for number in self.needed)
+        """True when a value depends on the run's other symbols: `cs_*`, or a library function asks for ``symbols``."""
+        sources = (self.steps[number].source for number in self.needed)
+        across = any(isinstance(source, Operator) and source.family == "cross" for source in sources)
         return across or any(call.cross for call in self.library_calls.values())
 
     @cached_property
@@ -107,7 +109,8 @@ class Plan:
     @cached_property
     def extra_symbols(self) -> tuple[str, ...]:
         """Symbols to load besides the run's own, sorted."""
-        return tuple(sorted({symbol for call in self.library_calls.values() for symbol in call.extra_symbols}))
+        named = {symbol for number in self.needed for symbol in self.steps[number].symbols}
+        return tuple(sorted(named.union(*(call.extra_symbols for call in self.library_calls.values()))))
 
     @cached_property
     def order(self) -> tuple[int, ...]:

@@ -111,7 +111,8 @@ def binary(name: str, formula: str, doc: str, example: str, outside: str = "", *
     missing = IN_OUT + (f", and {outside}" if outside else "")
     arguments = more.pop("arguments", (X, Y))
     return Operator(
-        name, arguments, more.pop("result", "series"), "elementwise", no_lookback, f"elementwise:{name}", doc,
+        name, arguments, more.pop("result", "series"), "elementwise", no_lookback,
+        more.pop("kernel", f"elementwise:{name}"), doc,
         formula, more.pop("missing", missing), example, **more,
     )  # fmt: skip
 

@@ -12,22 +12,28 @@ import numpy as np
 
 from ..kernels.context import Context, Floats, Kernel, Operand
 
-Kind = Literal["series", "operand", "mask", "any", "number", "window", "lag", "count", "choice", "value"]
+Kind = Literal[
+    "series", "operand", "mask", "any", "group", "number", "window", "lag", "count", "choice", "symbol", "value"
+]
 """What an argument accepts.
 
 series    a series (not a number, not a mask)
 operand   a series or a number
 mask      a mask
 any       a series or a mask
+group     a field of groups, or a series whose equal values are one group
 number    a finite number literal
 window    a positive integer literal: bars in the window, the present one included
 lag       a positive integer literal: bars back; zero or less would be look-ahead and is refused by that name
 count     a non-negative integer literal
 value     a series, a mask (1.0, 0.0, missing) or a number: arguments of dialects, where all are numbers
 choice    one of `Argument.choices`
+symbol    the full name of a symbol, quoted
 """
-ARRAY_KINDS = frozenset({"series", "operand", "mask", "any", "value"})
-Family = Literal["elementwise", "time", "recursive", "cross"]
+ARRAY_KINDS = frozenset({"series", "operand", "mask", "any", "group", "value"})
+Family = Literal["elementwise", "time", "recursive", "cross", "named"]
+WHOLE_ROWS = frozenset({"cross", "named"})
+"""Families whose kernels take all symbols of a bar at once."""
 Literals = Mapping[str, Any]
 
 
@@ -76,7 +82,7 @@ def signature_words(name: str, arguments: Sequence[Argument]) -> str:
             words.append("*")
         word = argument.name if argument.required else f"{argument.name}={argument.default}"
         words.append(f"{word}, ..." if argument.variadic else word)
-    return f"{name}({', '.join(words)})"
+    return f"{name}({', '.join(words)})" if words else name
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class Operator:
         Kind of the value. An elementwise operator whose operands are all numbers is a number (`folds`).
     family
         ``elementwise`` looks at one place, ``time`` at a window, ``recursive`` from the episode's first bar on,
-        ``cross`` at all symbols of one bar.
+        ``cross`` at all symbols of one bar, ``named`` at a symbol that the call names.
     lookback
         Complete literals -> bars needed before t; None: from the episode's first bar.
     kernel
@@ -104,8 +110,13 @@ class Operator:
         Known sign of every value.
     check
         Complete literals -> complaint about a combination of literals, or None.
+    expand
+        For a row that stands for other rows and has no kernel: calls ``add(name, operands, literals)`` for each of
+        them and returns what the last one gave. What is added may be a step or an array.
     dialect
         The dialect that the row exists for; empty: everybody's. Others neither list nor take it by its name.
+    implicit
+        Panel fields that the kernel gets as operands after the written ones.
     """
 
     name: str
@@ -124,12 +135,24 @@ class Operator:
     aliases: tuple[str, ...] = ()
     symbol: str | None = None
     check: Callable[[Literals], str | None] = lambda literals: None
+    expand: Callable[[Callable[..., Any], Sequence[Any], Literals], Any] | None = None
     dialect: str = ""
+    implicit: tuple[str, ...] = ()
 
     @property
     def array_arguments(self) -> tuple[Argument, ...]:
         """Arguments that are data."""
         return tuple(argument for argument in self.arguments if argument.is_array)
+
+    @property
+    def operands(self) -> tuple[Argument, ...]:
+        """What the kernel gets as operands: the arguments that are data, then the implicit fields."""
+        return (*self.array_arguments, *(Argument(name, "series") for name in self.implicit))
+
+    @property
+    def bare(self) -> bool:
+        """True where nothing must be given, so that the name alone is a call."""
+        return not any(argument.required for argument in self.arguments)
 
     @property
     def literal_arguments(self) -> tuple[Argument, ...]:
@@ -147,7 +170,7 @@ class Operator:
         return {argument.name: literals.get(argument.name, argument.default) for argument in self.literal_arguments}
 
     def signature(self) -> str:
-        """Return the call as users write it, e.g. ``ts_std(x, d, *, ddof=1, min_periods=None)``."""
+        """Return the call as users write it, e.g. ``ts_std(x, d, *, ddof=1, min_periods=None)``, ``vwap``."""
         return signature_words(self.name, self.arguments)
 
     def __reduce__(self) -> tuple[Callable[[str], Operator], tuple[str]]:
@@ -159,6 +182,11 @@ def _row(name: str) -> Operator:
     from .operators import OPERATORS
 
     return OPERATORS[name]
+
+
+def kernel_of(operator: Operator) -> Kernel:
+    """Return the operator's kernel, imported at first use."""
+    return _load(operator.kernel)
 
 
 @cache
@@ -182,8 +210,8 @@ def apply(
     operator
         The row of the table.
     operands
-        The data arguments in order (variadic ones spread out): float64 [T, B], or floats for numbers. Masks are
-        1.0 true, 0.0 false, NaN missing. Values are finite or NaN.
+        The data arguments in order (variadic ones spread out), then the implicit fields: float64 [T, B], or floats
+        for numbers. Masks are 1.0 true, 0.0 false, NaN missing. Values are finite or NaN.
     literals
         The literal arguments by name; defaults may be left out.
     context
@@ -199,8 +227,26 @@ def apply(
     """
     if out is None:
         out = np.empty(context.age.shape)
+    if operator.expand is not None:
+        return _expanded(operator, operands, literals, context, out)
     ready = [value if isinstance(value, float) else _ready(value) for value in operands]
-    undefined = _load(operator.kernel)(ready, operator.complete(literals), context, out)
+    undefined = kernel_of(operator)(ready, operator.complete(literals), context, out)
+    return out, undefined
+
+
+def _expanded(
+    operator: Operator, operands: Sequence[Operand], literals: Literals, context: Context, out: Floats
+) -> tuple[Floats, int]:
+    undefined = 0
+
+    def add(name: str, inputs: Sequence[Operand], given: Literals) -> Floats:
+        nonlocal undefined
+        values, count = apply(_row(name), inputs, given, context)
+        undefined += count
+        return values
+
+    assert operator.expand is not None
+    np.copyto(out, operator.expand(add, operands, literals))
     return out, undefined
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .operators import Operator
+from .operators import OPERATORS, Operator
+from .signature import WHOLE_ROWS
 
-Kind = Literal["series", "mask"]
+Kind = Literal["series", "mask", "group"]
 Literals = tuple[tuple[str, Any], ...]
 
 
@@ -48,17 +50,17 @@ class Step:
     number
         Position in the plan; every operand has a smaller one.
     kind
-        ``series`` or ``mask`` (1.0, 0.0, NaN).
+        ``series``, ``mask`` (1.0, 0.0, NaN), or ``group``: a field of codes.
     source
         A field's name, a row of the operator table, or a library call.
     operands
-        int: number of a step; float: a constant.
+        int: number of a step; float: a constant. The fields that a row of the table implies stand last.
     literals
         Literal arguments as written; the table fills in defaults.
     lookback
         Bars before t that the value at t rests on, through all operands; None: from the episode's first bar.
     segment
-        Even: computed symbol by symbol; odd: across symbols. No step uses one of a later segment.
+        Even: computed symbol by symbol; odd: on whole rows of symbols. No step uses one of a later segment.
     """
 
     number: int
@@ -80,6 +82,14 @@ class Step:
         if not isinstance(self.source, Operator):
             return 0
         return self.source.lookback(self.source.complete(dict(self.literals)))
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbols that the call names."""
+        if not isinstance(self.source, Operator):
+            return ()
+        places = {argument.name for argument in self.source.literal_arguments if argument.kind == "symbol"}
+        return tuple(value for name, value in self.literals if name in places)
 
     @property
     def is_field(self) -> bool:
@@ -113,9 +123,9 @@ class StepTable:
         self.operators: list[frozenset[str]] = []
         self._numbers: dict[tuple[object, ...], int] = {}
 
-    def field(self, name: str) -> int:
+    def field(self, name: str, kind: Literal["series", "group"] = "series") -> int:
         """Return the step that is the panel field `name`."""
-        return self._add(("field", name), kind="series", source=name)
+        return self._add(("field", name), kind=kind, source=name)
 
     def library(self, call: LibraryCall) -> int:
         """Return the step of a library call."""
@@ -123,7 +133,13 @@ class StepTable:
         return self._add(key, kind="series", source=call, lookback=call.lookback)
 
     def operator(self, operator: Operator, operands: tuple[int | float, ...], literals: Literals) -> int:
-        """Return the step that applies `operator`."""
+        """Return the step that applies `operator` to these operands and to the fields that it implies.
+
+        Where the row stands for others, it is the step that these end with.
+        """
+        if operator.expand is not None:
+            return int(operator.expand(self._named, operands, dict(literals)))
+        operands = (*operands, *(self.field(name) for name in operator.implicit))
         # repr tells 0.0 from -0.0 and 1 from 1.0, which == does not; their results differ in bits.
         key = (operator.name, tuple(map(repr, operands)), repr(literals))
         inputs = [self.steps[operand] for operand in operands if isinstance(operand, int)]
@@ -137,6 +153,9 @@ class StepTable:
             lookback=add_lookbacks(own, total_lookback([step.lookback for step in inputs])),
             segment=_segment(operator, inputs),
         )
+
+    def _named(self, name: str, operands: tuple[int | float, ...], literals: Mapping[str, Any]) -> int:
+        return self.operator(OPERATORS[name], operands, tuple(literals.items()))
 
     def _add(self, key: tuple[object, ...], **facts: Any) -> int:
         if key not in self._numbers:
@@ -171,5 +190,5 @@ def total_lookback(lookbacks: list[int | None]) -> int | None:
 
 def _segment(operator: Operator, inputs: list[Step]) -> int:
     last = max((step.segment for step in inputs), default=0)
-    odd = operator.family == "cross"
+    odd = operator.family in WHOLE_ROWS
     return last if last % 2 == odd else last + 1

@@ -18,13 +18,14 @@ from .finish import blank_infinite
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def stacked_means(x, age, out, alpha, span, depth):
+def stacked_means(x, age, out, alpha, span, depth, carried):
     """Combine the mean, the mean of the mean, ... (`depth` of them) so that their lags cancel.
 
-    Each mean begins with the first published value of the one below, its span-th.
+    Each mean begins with the first published value of the one below, its span-th. carried: their numbers of values,
+    their states.
     """
     rows, columns = x.shape
-    seen, state = np.zeros((depth, columns)), np.zeros((depth, columns))
+    seen, state = carried[:depth], carried[depth:]
     for t in range(rows):
         for b in range(columns):
             v, a = x[t, b], age[t, b]
@@ -62,12 +63,16 @@ def _pace(held, at, d, v, fast, slow):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def adaptive_mean(x, age, out, d, fast, slow):
-    """y += c (x - y) over the valid values, c from the efficiency of the last d changes; y begins at the d-th value."""
+def adaptive_mean(x, age, out, d, fast, slow, carried):
+    """y += c (x - y) over the valid values, c from the efficiency of the last d changes; y begins at the d-th value.
+
+    carried: number of values, y, the last d values as a ring.
+    """
     rows, columns = x.shape
-    held = np.zeros(d)
+    held = np.empty(d)
     for b in range(columns):
-        n, state = 0, 0.0
+        n, state = int(carried[0, b]), carried[1, b]
+        held[:] = carried[2:, b]
         for t in range(rows):
             v, a = x[t, b], age[t, b]
             n = 0 if a <= 1 else n
@@ -82,11 +87,13 @@ def adaptive_mean(x, age, out, d, fast, slow):
                 held[at] = v
                 n += 1
             out[t, b] = r
+        carried[0, b], carried[1, b] = n, state
+        carried[2:, b] = held
 
 
 def _stacked(depth: int, x: Operand, literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     span = int(literals["span"])
-    stacked_means(x, context.age, out, 2.0 / (span + 1.0), span, depth)
+    stacked_means(x, context.age, out, 2.0 / (span + 1.0), span, depth, context.state(2 * depth))
     return blank_infinite(out, context)
 
 
@@ -103,7 +110,8 @@ def tema(operands: Sequence[Operand], literals: Mapping[str, Any], context: Cont
 def kama(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Kaufman's adaptive mean."""
     fast, slow = (2.0 / (int(literals[name]) + 1.0) for name in ("fast", "slow"))
-    adaptive_mean(operands[0], context.age, out, int(literals["d"]), fast, slow)
+    d = int(literals["d"])
+    adaptive_mean(operands[0], context.age, out, d, fast, slow, context.state(d + 2))
     return blank_infinite(out, context)
 
 
@@ -112,5 +120,5 @@ def ewm_halflife(operands: Sequence[Operand], literals: Mapping[str, Any], conte
     halflife = float(literals["h"])
     # expm1 keeps the digits of a small 1 - 0.5 ** (1 / h).
     alpha = -math.expm1(-math.log(2.0) / halflife)
-    exponential_mean(operands[0], context.age, out, alpha, math.ceil(halflife))
+    exponential_mean(operands[0], context.age, out, alpha, math.ceil(halflife), context.state(2))
     return blank_infinite(out, context)

@@ -17,6 +17,21 @@ CEIL_SLACK = 1e-9
 """(1 - 0.1) * d is not exact in binary; without it ceil could ask for one value more than the user's fraction."""
 
 
+class Memory:
+    """What a recursive operator hands from one call to the next, when rows come in several calls.
+
+    Attributes
+    ----------
+    planes
+        float64 [quantities, B] as the kernel laid them out; None before the first call.
+    """
+
+    __slots__ = ("planes",)
+
+    def __init__(self) -> None:
+        self.planes: Floats | None = None
+
+
 @dataclass(frozen=True)
 class Context:
     """The rows an operator is applied to.
@@ -34,6 +49,10 @@ class Context:
     own_row
         First row that is not look-back. Only rows from here on are counted as undefined, so that the counts do not
         depend on how time was cut.
+    symbols
+        Names of the B columns; needed by operators that name a symbol only.
+    memory
+        Where a recursive operator leaves its state for the rows that follow these; None: there are none.
     """
 
     age: NDArray[np.int32]
@@ -41,6 +60,15 @@ class Context:
     population: NDArray[np.bool_] | None = None
     gap_tolerance: float = 0.1
     own_row: int = 0
+    symbols: tuple[str, ...] = ()
+    memory: Memory | None = None
+
+    def state(self, planes: int) -> Floats:
+        """Return the state before row 0, float64 [planes, B], for the kernel to update; zeros where nothing was."""
+        memory = self.memory or Memory()
+        if memory.planes is None:
+            memory.planes = np.zeros((planes, self.age.shape[1]))
+        return memory.planes
 
 
 class Kernel(Protocol):

@@ -16,11 +16,13 @@ from .finish import blank_infinite
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def exponential_mean(x, age, out, alpha, needed):
-    """y += alpha (x - y); missing where x is, and before the `needed`-th valid value of the episode."""
-    rows, columns = x.shape
-    seen, state = np.zeros(columns), np.zeros(columns)
-    for t in range(rows):
+def exponential_mean(x, age, out, alpha, needed, carried):
+    """y += alpha (x - y); missing where x is, and before the `needed`-th valid value of the episode.
+
+    carried: number of values, y.
+    """
+    seen, state = carried[0].copy(), carried[1].copy()
+    for t in range(len(x)):
         v, a, r = x[t], age[t], out[t]
         for b in range(v.size):
             ok = (a[b] > 0) & (v[b] == v[b])
@@ -31,17 +33,18 @@ def exponential_mean(x, age, out, alpha, needed):
             n += 1.0 if ok else 0.0
             state[b], seen[b] = y, n
             r[b] = y if ok & (n >= needed) else np.nan
+    carried[0], carried[1] = seen, state
 
 
 def ema(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Exponential mean with a = 2 / (span + 1)."""
     span = int(literals["span"])
-    exponential_mean(operands[0], context.age, out, 2.0 / (span + 1.0), span)
+    exponential_mean(operands[0], context.age, out, 2.0 / (span + 1.0), span, context.state(2))
     return blank_infinite(out, context)
 
 
 def rma(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Wilder's mean with a = 1 / d."""
     d = int(literals["d"])
-    exponential_mean(operands[0], context.age, out, 1.0 / d, d)
+    exponential_mean(operands[0], context.age, out, 1.0 / d, d, context.state(2))
     return blank_infinite(out, context)

@@ -108,11 +108,12 @@ def lags(x, age, out, d, code, own):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def last_valid(x, age, out, limit):
-    """Last valid value of the episode, at most `limit` bars old."""
+def last_valid(x, age, out, limit, carried):
+    """Last valid value of the episode, at most `limit` bars old. carried: is there one, the value, bars since."""
     rows, columns = x.shape
     for b in range(columns):
-        held, since = np.nan, 0
+        held = carried[1, b] if carried[0, b] > 0.0 else np.nan
+        since = -int(carried[2, b])
         for t in range(rows):
             v, a = x[t, b], age[t, b]
             if a <= 1:
@@ -120,6 +121,7 @@ def last_valid(x, age, out, limit):
             if a > 0 and v == v:
                 held, since = v, t
             out[t, b] = held if t - since <= limit else np.nan
+        carried[0, b], carried[1, b], carried[2, b] = 1.0 if held == held else 0.0, held, rows - since
 
 
 def _lagged(code: int, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
@@ -149,5 +151,5 @@ def logret(operands: Sequence[Operand], literals: Mapping[str, Any], context: Co
 def ffill(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Last valid value, at most ``limit`` bars old."""
     limit = NO_LIMIT if literals["limit"] is None else int(literals["limit"])
-    last_valid(operands[0], context.age, out, limit)
+    last_valid(operands[0], context.age, out, limit, context.state(3))
     return 0

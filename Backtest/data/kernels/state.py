@@ -15,15 +15,17 @@ import numpy as np
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
 
+NEVER = -(2**62)
+"""Row of what has not happened yet in the episode; row 0 is the first of this call, those of earlier ones are below."""
 SUM, MAX, MIN, COUNT = range(4)
 SINCE_CHANGE, HUMP = range(2)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def cumulated(x, age, out, mode):
-    """Sum, largest, smallest or number of the episode's valid values so far."""
+def cumulated(x, age, out, mode, carried):
+    """Sum, largest, smallest or number of the episode's valid values so far. carried: their number, the statistic."""
     rows, columns = x.shape
-    n, state = np.zeros(columns), np.zeros(columns)
+    n, state = carried[0], carried[1]
     for t in range(rows):
         for b in range(columns):
             v, a = x[t, b], age[t, b]
@@ -45,25 +47,32 @@ def cumulated(x, age, out, mode):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def bars_since_true(c, age, out):
-    """Bars since c was last true."""
+def bars_since_true(c, age, out, carried):
+    """Bars since c was last true. carried: bars from then to the next call's row 0, 0 for never."""
     rows, columns = c.shape
-    last = np.full(columns, -1)
+    last = np.empty(columns, np.int64)
+    for b in range(columns):
+        last[b] = -int(carried[0, b]) if carried[0, b] > 0.0 else NEVER
     for t in range(rows):
         for b in range(columns):
             a = age[t, b]
             if a <= 1:
-                last[b] = -1
+                last[b] = NEVER
             if a > 0 and c[t, b] == 1.0:
                 last[b] = t
-            out[t, b] = t - last[b] if a > 0 and c[t, b] == c[t, b] and last[b] >= 0 else np.nan
+            out[t, b] = t - last[b] if a > 0 and c[t, b] == c[t, b] and last[b] > NEVER else np.nan
+    for b in range(columns):
+        carried[0, b] = float(rows - last[b]) if last[b] > NEVER else 0.0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def held_values(c, x, leave, age, out):
-    """x at the last bar where c was true and `leave` was not; missing from a true `leave` on."""
+def held_values(c, x, leave, age, out, carried):
+    """x at the last bar where c was true and `leave` was not; missing from a true `leave` on.
+
+    carried: is a value held, the value.
+    """
     rows, columns = x.shape
-    held = np.full(columns, np.nan)
+    held = np.where(carried[0] > 0.0, carried[1], np.nan)
     for t in range(rows):
         for b in range(columns):
             a, enter, end = age[t, b], c[t, b], leave[t, b]
@@ -75,13 +84,20 @@ def held_values(c, x, leave, age, out):
             elif there and enter == 1.0:
                 held[b] = x[t, b]
             out[t, b] = held[b] if there else np.nan
+    carried[0] = held == held
+    carried[1] = held
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def changes(x, age, out, mode, limit):
-    """Bars since x took another value, or x followed in steps of at most `limit`."""
+def changes(x, age, out, mode, limit, carried):
+    """Bars since x took another value, or x followed in steps of at most `limit`.
+
+    carried: has there been a value, the present one, bars from its first row to the next call's row 0.
+    """
     rows, columns = x.shape
-    seen, state, since = np.zeros(columns, np.bool_), np.zeros(columns), np.zeros(columns, np.int64)
+    seen, state, since = carried[0] > 0.0, carried[1], np.empty(columns, np.int64)
+    for b in range(columns):
+        since[b] = -int(carried[2, b])
     for t in range(rows):
         for b in range(columns):
             v, a = x[t, b], age[t, b]
@@ -97,6 +113,8 @@ def changes(x, age, out, mode, limit):
                 seen[b] = True
                 r = state[b] if mode == HUMP else float(t - since[b])
             out[t, b] = r
+    for b in range(columns):
+        carried[0, b], carried[2, b] = 1.0 if seen[b] else 0.0, float(rows - since[b])
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -116,7 +134,7 @@ def crossings(x, step_x, y, step_y, age, out, sign):
 
 
 def _cumulated(mode: int, operands: Sequence[Operand], context: Context, out: Floats) -> int:
-    cumulated(operands[0], context.age, out, mode)
+    cumulated(operands[0], context.age, out, mode, context.state(2))
     return blank_infinite(out, context)
 
 
@@ -142,19 +160,19 @@ def cum_count(operands: Sequence[Operand], literals: Mapping[str, Any], context:
 
 def bars_since(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Bars since the mask was last true."""
-    bars_since_true(operands[0], context.age, out)
+    bars_since_true(operands[0], context.age, out, context.state(1))
     return 0
 
 
 def value_when(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """x at the last bar where the mask was true."""
-    held_values(operands[0], operands[1], np.zeros_like(out), context.age, out)
+    held_values(operands[0], operands[1], np.zeros_like(out), context.age, out, context.state(2))
     return 0
 
 
 def trade_when(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """x taken at a trigger and held until the exit."""
-    held_values(*operands, context.age, out)
+    held_values(*operands, context.age, out, context.state(2))
     return 0
 
 
@@ -162,13 +180,13 @@ def days_from_last_change(
     operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats
 ) -> int:
     """Bars since x took another value."""
-    changes(operands[0], context.age, out, SINCE_CHANGE, 0.0)
+    changes(operands[0], context.age, out, SINCE_CHANGE, 0.0, context.state(3))
     return 0
 
 
 def hump(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """x followed in steps of at most the limit, and not at all within it."""
-    changes(operands[0], context.age, out, HUMP, float(literals["limit"]))
+    changes(operands[0], context.age, out, HUMP, float(literals["limit"]), context.state(3))
     return 0
 
 

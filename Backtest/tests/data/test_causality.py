@@ -123,19 +123,22 @@ def test_leaks_inside_definitions_and_expressions_are_named_with_what_rests_on_t
 
 def test_an_operator_that_peeks_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The language has none; a kernel that reads one bar ahead, and one that states one bar too few, stand in."""
-    from Backtest.data.dsl import engine
-    from Backtest.data.dsl.operators import apply
+    from Backtest.data.dsl import program
+    from Backtest.data.dsl.signature import kernel_of
 
-    def ahead(operator, operands, literals, context, *, out):
-        result = apply(operator, operands, literals, context, out=out)
-        if operator.name == "abs":
-            out[:-1] = out[1:].copy()
-        return result
+    def ahead(operator):
+        def kernel(operands, literals, context, out):
+            undefined = kernel_of(operator)(operands, literals, context, out)
+            if operator.name == "abs":
+                out[:-1] = out[1:].copy()
+            return undefined
+
+        return kernel
 
     body = "factors:\n  - {name: fair, type: expression, expression: 'ts_mean(close, 7)'}\n"
     plan = plan_of(tmp_path, body + "  - {name: x, type: expression, expression: 'abs(close) + fair'}\n")
     assert verdict_of(plan).violations == ()
-    monkeypatch.setattr(engine, "apply", ahead)
+    monkeypatch.setattr(program, "kernel_of", ahead)
     found = {(one.factor, one.kind) for one in verdict_of(plan).violations}
     assert ("x", "look-ahead") in found
     assert {name for name, _ in found} == {"x"}

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from Backtest.data.dsl import engine
+from Backtest.data.dsl import program
 from Backtest.data.dsl.blocks import Blocks, choose_blocks, held_bytes, live_arrays, segments, working_bytes
-from Backtest.data.dsl.operators import OPERATORS, apply
+from Backtest.data.dsl.operators import OPERATORS
 from Backtest.data.dsl.plan import Plan
+from Backtest.data.dsl.signature import kernel_of
 from Backtest.data.factors import FactorValues, compile_recipe, compute
 from Backtest.data.panel import Panel
 from Backtest.errors import DataError, SettingsError
@@ -137,11 +138,14 @@ def test_undefined_values_are_counted_per_factor(tmp_path: Path) -> None:
 def test_a_shared_step_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     applied: list[str] = []
 
-    def counting(operator, *arguments, **more):
-        applied.append(operator.name)
-        return apply(operator, *arguments, **more)
+    def counting(operator):
+        def kernel(*arguments):
+            applied.append(operator.name)
+            return kernel_of(operator)(*arguments)
 
-    monkeypatch.setattr(engine, "apply", counting)
+        return kernel
+
+    monkeypatch.setattr(program, "kernel_of", counting)
     expressions = {
         "a": "ts_std(logret(close, 1), 12)",
         "b": "ts_mean(abs(logret(close, 1)), 12) / ts_std(log_diff(close, 1), 12)",
@@ -157,14 +161,6 @@ def test_last_use_frees_memory(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, long)
     assert len(plan.order) > 100
     assert live_arrays(plan) == (4, 0), "close, the sum so far, the next mean and the next sum"
-    allocated: list[int] = []
-    pool = engine.Pool()
-    values = [pool.take((10, 2)) for _ in range(3)]
-    for array in values:
-        allocated.append(id(array.base))
-        pool.give(array)
-    assert id(pool.take((5, 4)).base) in allocated
-    assert id(pool.take((1, 1)).base) in allocated
 
 
 def test_segments_of_a_cross_symbol_plan(tmp_path: Path) -> None:
@@ -182,7 +178,7 @@ def test_segments_of_a_cross_symbol_plan(tmp_path: Path) -> None:
 
 def test_block_choice_keeps_to_the_memory_limit(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, ALONG_TIME)
-    assert choose_blocks(plan, 100_000, 40) == Blocks(1024, 40)
+    assert choose_blocks(plan, 100_000, 40) == Blocks(819, 40)
     for budget in (5e6, 1e6, 3e5):
         assert working_bytes(plan, choose_blocks(plan, 100_000, 40, budget=budget), 100_000, 40) <= budget
     with pytest.raises(SettingsError, match="GB more than memory_limit_gb allows for 100,000 bars of 40 symbols"):
@@ -190,8 +186,8 @@ def test_block_choice_keeps_to_the_memory_limit(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="memory_limit_gb"):
         computed(plan, small_panel(), memory_limit=1.0)
     deep = plan_of(tmp_path, {"a": "ts_mean(close, 900)"})
-    assert choose_blocks(deep, 100_000, 40).rows == 8 * 899
-    assert choose_blocks(plan_of(tmp_path, RECURSIVE), 100_000, 40).rows == 100_000
+    assert choose_blocks(deep, 100_000, 40) == Blocks(4 * 899, 32)
+    assert choose_blocks(plan_of(tmp_path, RECURSIVE), 100_000, 40).rows == 819
 
 
 def test_a_plan_travels_between_processes(tmp_path: Path) -> None:

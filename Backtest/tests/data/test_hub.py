@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,10 @@ import pytest
 from Backtest import files
 from Backtest.data import hub as hub_module
 from Backtest.data.hub import Hub, require_recipe, sealed
-from Backtest.data.hub_file import FileDamaged, FileFacts, SymbolValues, read_symbol_file, write_symbol_file
+from Backtest.data.hub_file import FileDamaged, FileFacts, SymbolValues, clear_overflow, read_symbol_file
 from Backtest.data.hub_journal import Block, Record, Source
 from Backtest.data.hub_write import check_target, open_build
+from Backtest.data.hub_writer import ROW_GROUP, SymbolWriter, write_symbol_file
 from Backtest.data.timeframe import parse_timeframe
 from Backtest.errors import HubError, NameRefused
 
@@ -114,11 +116,77 @@ def test_bytes_follow_from_the_values_alone(tmp_path):
     assert facts[0].sha256 == files.sha256(tmp_path / "a")
 
 
-def test_no_metadata_of_pandas_and_fixed_row_groups(tmp_path):
-    write_symbol_file(tmp_path / "x", values(70_000), timeframe=HOUR)
+def test_no_metadata_of_pandas_and_row_groups_at_fixed_places_of_the_clock(tmp_path):
+    rows = 2 * ROW_GROUP + 1000
+    write_symbol_file(tmp_path / "x", values(rows), timeframe=HOUR)
     file = pq.ParquetFile(tmp_path / "x")
     assert file.schema_arrow.metadata is None
-    assert [file.metadata.row_group(number).num_rows for number in range(2)] == [65_536, 4_464]
+    sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+    assert sum(sizes) == rows
+    ends = FIRST + np.cumsum(sizes)
+    assert (ends[:-1] % ROW_GROUP == 0).all()
+    assert max(sizes) == ROW_GROUP
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_pieces_of_writing_leave_no_trace(tmp_path, dtype):
+    whole = values(3 * ROW_GROUP)
+    facts = write_symbol_file(tmp_path / "whole", whole, timeframe=HOUR, dtype=dtype)
+    for number, cuts in enumerate(([1], [5, 6, 7], [ROW_GROUP], [100, 2 * ROW_GROUP + 3])):
+        writer = SymbolWriter(tmp_path / str(number), timeframe=HOUR, factors=dict.fromkeys(FACTORS, dtype))
+        for begin, end in pairwise([0, *cuts, 3 * ROW_GROUP]):
+            part = {name: array[begin:end] for name, array in whole.factors.items()}
+            writer.write(SymbolValues(FIRST + begin, part, whole.tradable[begin:end]))
+        assert writer.finish() == facts
+        assert (tmp_path / str(number)).read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_pieces_must_follow_each_other(tmp_path):
+    writer = SymbolWriter(tmp_path / "x", timeframe=HOUR, factors=dict.fromkeys(FACTORS, "float64"))
+    writer.write(values(10))
+    with pytest.raises(ValueError, match="cannot follow"):
+        writer.write(values(10, offset=11))
+
+
+def test_a_file_that_is_given_up_is_gone_and_writes_nothing_more(tmp_path):
+    writer = SymbolWriter(tmp_path / "x", timeframe=HOUR, factors=dict.fromkeys(FACTORS, "float64"))
+    writer.write(values(2 * ROW_GROUP))
+    assert (tmp_path / "x").exists()
+    writer.abort()
+    assert not (tmp_path / "x").exists()
+
+
+def test_float32_is_read_back_rounded_to_nearest(tmp_path):
+    exact = np.array([0.1, 16_777_217.0, -1 / 3, 1e-46, 3.4028235e38, np.nan, 1e-40])
+    part = SymbolValues(FIRST, {"mom": exact}, np.ones(7, np.bool_))
+    facts = write_symbol_file(tmp_path / "x", part, timeframe=HOUR, dtype="float32")
+    assert pq.read_schema(tmp_path / "x").field("mom").type == pa.float32()
+    found = read_symbol_file(tmp_path / "x", facts, timeframe=HOUR, columns={"mom": "float32"}, wanted=("mom",))
+    # IEEE 754 by hand: 24 bits of 0.1 and 1/3; 2**24 + 1 lies midway and goes to the even 2**24; 1e-46 is below half
+    # the smallest number 2**-149, 1e-40 is 71362 of them
+    rounded = [13_421_773 * 2.0**-27, 2.0**24, -11_184_811 * 2.0**-25, 0.0, (2 - 2.0**-23) * 2.0**127, np.nan]
+    np.testing.assert_array_equal(found.factors["mom"], [*rounded, 71_362 * 2.0**-149])
+    assert found.factors["mom"].dtype == np.float64
+
+
+def test_what_float32_cannot_hold_becomes_missing_and_is_counted():
+    limit = (2 - 2.0**-23) * 2.0**127  # its largest number; half a step above it rounding goes to infinity
+    edge = limit + 2.0**103
+    array = np.array([limit, np.nextafter(edge, 0), edge, -1e300, np.nan, 0.0])
+    kept = array.copy()
+    assert clear_overflow(kept, "float64") == 0
+    np.testing.assert_array_equal(kept, array)
+    assert clear_overflow(kept, "float32") == 2
+    np.testing.assert_array_equal(np.isnan(kept), [False, False, True, True, True, False])
+    assert np.isfinite(kept[:2].astype(np.float32)).all()
+
+
+def test_another_type_than_the_metadata_say_is_refused(tmp_path):
+    facts = write_symbol_file(tmp_path / "x", values(), timeframe=HOUR, dtype="float32")
+    with pytest.raises(FileDamaged, match=r"mom float, .* metadata says others"):
+        read_symbol_file(
+            tmp_path / "x", facts, timeframe=HOUR, columns=dict.fromkeys(FACTORS, "float64"), wanted=FACTORS
+        )
 
 
 def test_two_symbols_on_one_clock(hub):
@@ -197,7 +265,9 @@ def test_22_page_checksums_catch_what_a_forged_hash_lets_through(tmp_path):
         path.write_bytes(bad)
         forged = FileFacts(files.sha256(path), facts.rows, facts.start, facts.end)
         try:
-            found = read_symbol_file(path, forged, timeframe=HOUR, columns=FACTORS, wanted=FACTORS)
+            found = read_symbol_file(
+                path, forged, timeframe=HOUR, columns=dict.fromkeys(FACTORS, "float64"), wanted=FACTORS
+            )
         except FileDamaged:
             caught += 1
         else:

@@ -49,6 +49,11 @@ def metadata_of(hub: Path, factor_set: str = "one") -> dict:
     return json.loads((hub / "metadata" / "1h" / f"{factor_set}.json").read_text(encoding="utf-8"))
 
 
+def timeless(metadata: dict) -> dict:
+    """Return the metadata without the time of writing and the seal over it."""
+    return {key: value for key, value in metadata.items() if key not in ("created_at", "metadata_sha256")}
+
+
 # --- what is written ---------------------------------------------------------------------------------------------
 
 
@@ -334,7 +339,7 @@ def test_resampling_names_its_source_and_a_folder_with_more_symbols(tmp_path, in
 
 
 def test_20_a_missing_column_refuses_only_where_a_factor_needs_it(market, tmp_path, inline):
-    needs = "factors:\n  - {name: basis, type: expression, expression: premium_close / close}\n"
+    needs = "factors:\n  - {name: carry, type: expression, expression: premium_close / close}\n"
     with pytest.raises(DataError, match="premium_close"):
         prepare(settings(market, tmp_path, recipe=needs))
 
@@ -441,7 +446,7 @@ def test_32_resume_computes_only_what_is_not_finished(market, tmp_path, monkeypa
     assert digests(parts) == digests(whole)
     assert not partial.exists()
     a, b = metadata_of(parts), metadata_of(whole)
-    assert {**a, "created_at": 0} == {**b, "created_at": 0}
+    assert timeless(a) == timeless(b)
 
 
 def test_32_a_finished_symbol_whose_file_or_klines_changed_is_computed_anew(tmp_path, monkeypatch, inline):
@@ -578,10 +583,59 @@ def test_explain_and_list_operators(market, tmp_path):
     assert explained.returncode == 0, explained.stderr
     assert "MB" in explained.stdout
     assert "cs_rank" in explained.stdout
+    assert "limit      4 GB for the arrays of each process" in explained.stdout
     assert not (tmp_path / "factors").exists()
     listed = run([*line[:2], "--list-operators"])
     assert listed.returncode == 0
     assert "ts_mean" in listed.stdout
+
+
+def test_explain_says_how_the_memory_limit_cuts_the_work(market, tmp_path):
+    line = [*arguments(market, tmp_path), "--memory-limit"]
+    wide = run([*line, "2.5", "--explain"]).stdout
+    assert "limit      2.5 GB for the arrays of each process (--memory-limit)" in wide
+    assert "cut        6 symbols into 4 tasks of at most 2, in 2 processes" in wide
+    refused = run([*line, "0.01"])
+    assert refused.returncode == 2
+    assert "memory_limit_gb is 0.01; allowed is 0.1 to 100000" in refused.stderr
+
+
+# --- float32 -----------------------------------------------------------------------------------------------------
+
+HUGE = "factors:\n  - {name: tiny, type: expression, expression: close / 3}\n"
+HUGE += '  - {name: huge, type: expression, expression: "where(close > 1000, close * 4.4e34, close)"}\n'
+
+
+def test_float32_is_the_rounded_float64_and_is_recorded(market, tmp_path, inline):
+    prepare(settings(market, tmp_path, recipe=CROSS_RECIPE))
+    prepare(settings(market, tmp_path, "short", recipe=CROSS_RECIPE, dtype="float32"))
+    metadata = metadata_of(tmp_path, "short")
+    assert {facts["dtype"] for facts in metadata["factors"].values()} == {"float32"}
+    assert metadata_of(tmp_path)["factors"]["mom"]["dtype"] == "float64"
+    long, short = (Hub(tmp_path).read(HOUR, name) for name in ("one", "short"))
+    for name, values in long.factors.items():
+        assert short.factors[name].dtype == np.float64
+        np.testing.assert_array_equal(short.factors[name], values.astype(np.float32).astype(np.float64))
+    assert frame_of(tmp_path, "AAAUSDT", "short")["mom"].dtype == np.float32
+
+
+def test_what_float32_cannot_hold_is_missing_and_counted(market, tmp_path, inline):
+    prepare(settings(market, tmp_path, recipe=HUGE, dtype="float32"))
+    close = np.array([float(row[4]) for row in klines("CCCUSDT")])
+    beyond = (close > 1000) & (close * 4.4e34 >= 3.4028235677973366e38)
+    assert 50 < beyond.sum() < len(close) - 50
+    found = frame_of(tmp_path, "CCCUSDT")["huge"].to_numpy()
+    np.testing.assert_array_equal(np.isnan(found), beyond)
+    assert not np.isinf(found).any()
+    facts = metadata_of(tmp_path)["factors"]
+    assert (facts["huge"]["overflow_values"], facts["tiny"]["overflow_values"]) == (beyond.sum(), 0)
+    assert facts["huge"]["missing_ratio_by_symbol"]["CCCUSDT"] == beyond.sum() / len(close)
+
+
+def test_float32_and_float64_are_never_mixed(market, tmp_path, inline):
+    prepare(settings(market, tmp_path))
+    with pytest.raises(HubError, match="exists"):
+        prepare(settings(market, tmp_path, dtype="float32"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

@@ -35,7 +35,6 @@ X, Y = Argument("x", "value"), Argument("y", "value")
 D = Argument("d", "value")
 NORM = Argument("norm", "choice", required=False, default="abs", choices=("abs", "n", "n-1"), keyword_only=True)
 
-QUOTE_VOLUME = "quote_asset_volume"
 CLASSES = {
     "indclass.sector": ("sector",),
     "indclass.industry": ("industry", "sector"),
@@ -144,7 +143,7 @@ def name_of(make: Maker, name: str) -> Bound | None:
     if key == "returns":
         return make.row("returns", make.field("close"), 1)
     if key == "vwap":
-        return make.row("div", make.field(QUOTE_VOLUME), make.field("volume"))
+        return make.row("vwap")
     if key == "cap":
         if "supply" not in make.fields:
             raise Refused("'cap' is close times supply, and no symbols table has a column 'supply'")
@@ -153,7 +152,7 @@ def name_of(make: Maker, name: str) -> Bound | None:
     if days:
         if int(days[1]) < 1:
             raise Refused(f"{name!r} is the mean of no bar; adv1 or more is allowed")
-        return make.row("ts_mean", make.field(QUOTE_VOLUME), int(days[1]))
+        return make.row("adv", int(days[1]))
     return plain_name(make, name) or plain_name(make, key)
 
 

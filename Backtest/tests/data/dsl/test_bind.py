@@ -12,15 +12,16 @@ from Backtest.data.dsl.bound import Bound
 from Backtest.data.dsl.operators import OPERATORS, Operator
 from Backtest.data.dsl.parser import parse
 from Backtest.data.dsl.steps import StepTable
+from Backtest.data.schema import FIELDS as KLINES
 from Backtest.data.timeframe import parse_timeframe
 from Backtest.errors import ExpressionError
 
-FIELDS = ("open", "high", "low", "close", "volume")
+FIELDS = (*KLINES, "sector")
 
 
 def bound(text: str, table: StepTable | None = None, **more: Any) -> tuple[Bound, StepTable]:
     steps = table or StepTable()
-    result = bind(parse(text), text, scope=Scope(FIELDS, **more), table=steps, where="factor 'x'")
+    result = bind(parse(text), text, scope=Scope(FIELDS, groups=("sector",), **more), table=steps, where="factor 'x'")
     return result, steps
 
 
@@ -147,7 +148,52 @@ def test_lookback_adds_up(text: str, bars: int | None) -> None:
 def test_every_row_binds_its_example(operator: Operator) -> None:
     result, table = bound(operator.example)
     assert result.kind == operator.result
-    assert any(step.source is operator for step in table.steps)
+    if operator.expand is None:
+        assert any(step.source is operator for step in table.steps)
+    else:
+        last = table.steps[int(result.value)].source
+        assert isinstance(last, Operator)
+        assert operator.formula.startswith(last.name), "a row that stands for others states them"
+
+
+def test_a_row_without_required_arguments_needs_no_brackets() -> None:
+    """`vwap` is `vwap()`, and its steps know the fields that it implies."""
+    table = StepTable()
+    bare, _ = bound("close / vwap", table)
+    called, _ = bound("close / vwap()", table)
+    written, _ = bound("close / (quote_asset_volume / volume)", table)
+    assert bare == called
+    assert bare.value != written.value  # another row: it is counted and explained by its own name
+    assert table.fields[int(bare.value)] == {"close", "quote_asset_volume", "volume"}
+    assert lookback("adv(20) / shift(adv(20), 5)") == 24
+    assert lookback("where(age > 100, taker_imbalance, premium)") == 0
+    step, table = bound("adv_rank(50, d=30)")
+    assert step.kind == "mask"
+    assert table.steps[int(step.value)].segment == 1
+
+
+@pytest.mark.parametrize(
+    "text, offset, message",
+    [
+        ("adv", 0, "'adv' is an operator; write adv(d, *, min_periods=None)"),
+        ("vwap(close)", 5, "vwap takes 0 arguments: vwap"),
+        ("age(3)", 4, "age takes 0 arguments: age"),
+        ("sector + 1", 0, "left operand of '+' must be a series or a number; found a group; a group says who belongs"),
+        ("ts_mean(sector, 3)", 8, "'x' of ts_mean must be a series; found a group"),
+        ("vwab / close", 0, "'vwab' is neither a field nor an earlier factor or definition; did you mean 'vwap'?"),
+        ("chain", 0, "write it"),
+    ],
+)
+def test_bare_rows_and_groups_refused(text: str, offset: int, message: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        bound(text, hint="; write it")
+    assert message in str(caught.value)
+    assert f"column {offset + 1}:" in str(caught.value)
+
+
+def test_a_row_whose_field_nothing_fills_says_so() -> None:
+    with pytest.raises(ExpressionError, match="vwap needs the field quote_asset_volume, which there is not; write it"):
+        bind(parse("vwap"), "vwap", scope=Scope(("volume",), hint="; write it"), table=StepTable(), where="x")
 
 
 def test_binding_compiles_nothing() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from Backtest.data.dsl.operators import ALIASES, OPERATORS, Argument, Context, Operator, apply, constant
 from Backtest.data.kernels.context import needed_values
+from Backtest.data.schema import FIELDS
 
 from ..kernels.series import literal_cases, operands_of, sample
 
@@ -30,7 +31,8 @@ def evaluate(node: ast.expr, fields: dict[str, np.ndarray], context: Context) ->
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.Name):
-        return fields[node.id]
+        bare = OPERATORS.get(node.id)
+        return _call(bare, [], fields, context) if bare else fields[node.id]
     if isinstance(node, ast.Call):
         assert isinstance(node.func, ast.Name)
         operator, parts = OPERATORS[node.func.id], node.args
@@ -43,10 +45,10 @@ def evaluate(node: ast.expr, fields: dict[str, np.ndarray], context: Context) ->
     else:
         assert isinstance(node, ast.UnaryOp)
         operator, parts = OPERATORS[INFIX[type(node.op)]], [node.operand]
-    return _call(operator, [evaluate(part, fields, context) for part in parts], context)
+    return _call(operator, [evaluate(part, fields, context) for part in parts], fields, context)
 
 
-def _call(operator: Operator, values: list[Any], context: Context) -> np.ndarray:
+def _call(operator: Operator, values: list[Any], fields: dict[str, np.ndarray], context: Context) -> np.ndarray:
     positional = [argument for argument in operator.arguments if not argument.keyword_only]
     while len(positional) < len(values):
         assert positional[-1].variadic
@@ -56,6 +58,7 @@ def _call(operator: Operator, values: list[Any], context: Context) -> np.ndarray
     for argument, value in zip(positional, values, strict=False):
         if not argument.is_array:
             literals[argument.name] = (*literals.get(argument.name, ()), value) if argument.variadic else value
+    operands += [fields[name] for name in operator.implicit]
     return apply(operator, operands, literals, context)[0]
 
 
@@ -69,9 +72,12 @@ def test_row_is_documented(operator: Operator) -> None:
         assert operator.ties
     if any(argument.name == "ddof" for argument in operator.arguments):
         assert operator.ddof
-    first = operator.arguments[0].name
-    assert operator.signature().startswith(f"{operator.name}({first}")
-    assert first in ("x", "y", "c", "trigger")
+    if operator.arguments:
+        first = operator.arguments[0].name
+        assert operator.signature().startswith(f"{operator.name}({first}")
+        assert first in ("x", "y", "c", "trigger", "symbol", "perp", "d", "n")
+    else:
+        assert operator.signature() == operator.name
 
 
 @every_operator
@@ -80,14 +86,19 @@ def test_example_runs_and_uses_the_operator(operator: Operator) -> None:
     shape = (60, 6)
     close = 10 * np.exp(0.02 * rng.standard_normal(shape).cumsum(axis=0))
     fields = {
-        "close": close, "open": 0.99 * close, "high": 1.02 * close, "low": 0.97 * close, "volume": rng.random(shape)
+        "close": close, "open": 0.99 * close, "high": 1.02 * close, "low": 0.97 * close, "volume": rng.random(shape),
+        "premium_close": 0.01 * rng.random(shape),
     }  # fmt: skip
+    fields["quote_asset_volume"] = close * fields["volume"]
+    fields["taker_buy_base_volume"] = rng.random(shape) * fields["volume"]
     age = np.ascontiguousarray(np.broadcast_to(np.arange(1, 61, dtype=np.int32)[:, None], shape))
-    context = Context(age=age, first_bar=17, population=np.ones(shape, bool))
+    columns = ("BTCUSDT", "A", "B", "C", "D", "E")
+    context = Context(age=age, first_bar=17, population=np.ones(shape, bool), symbols=columns)
     tree = ast.parse(operator.example, mode="eval").body
     names = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     infix = {INFIX[type(node)] for node in ast.walk(tree) if type(node) in INFIX}
-    assert operator.name in names | infix
+    bare = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert operator.name in (names | infix | (bare if operator.bare else set()))
     values = evaluate(tree, fields, context)
     assert values.shape == shape
     assert np.isfinite(values[-1]).all()
@@ -99,8 +110,12 @@ def test_arguments_are_well_formed(operator: Operator) -> None:
     names = [argument.name for argument in operator.arguments]
     assert len(set(names)) == len(names)
     assert [a.required for a in positional] == sorted((a.required for a in positional), reverse=True)
-    assert [a.is_array for a in operator.arguments] == sorted((a.is_array for a in operator.arguments), reverse=True)
+    arrays = [a.is_array for a in operator.arguments if a.kind != "symbol"]
+    assert arrays == sorted(arrays, reverse=True)
+    assert all(a is operator.arguments[0] for a in operator.arguments if a.kind == "symbol")
     assert not any(argument.variadic for argument in positional[:-1])
+    assert not (operator.implicit and any(argument.variadic for argument in operator.array_arguments))
+    assert set(operator.implicit) <= set(FIELDS)
     for argument in operator.arguments:
         assert argument.required or not argument.is_array
         assert not argument.required or not argument.keyword_only

@@ -23,6 +23,9 @@ EXTRA_LITERALS: dict[str, list[dict[str, Any]]] = {
     "cs_clip_mad": [{"k": 0.0}, {"k": 2.5}],
     "cs_clip_std": [{"k": 1.5, "ddof": 1}, {"k": 1.0, "ddof": 0}],
     "cs_qcut": [{"q": 1}, {"q": 3}, {"q": 10}],
+    "adv_rank": [
+        {"n": n, "d": d, "min_periods": m} for n, d, m in [(1, 5, None), (3, 2, None), (4, 8, 2), (50, 1, None)]
+    ],
     "hump": [{"limit": 0.0}, {"limit": 0.5}],
     "ewm_halflife": [{"h": 0.5}, {"h": 4.0}],
     "kama": [{"d": 1, "fast": 2, "slow": 30}, {"d": 5, "fast": 3, "slow": 10}],
@@ -35,6 +38,8 @@ EXTRA_LITERALS: dict[str, list[dict[str, Any]]] = {
         {"d": 8, "out": out, "min_periods": m}
         for out, m in [("resid", None), ("alpha", None), ("fitted", 2), ("r2", None), ("se_beta", None), ("beta", 2)]
     ],
+    "of": [{"symbol": "S0"}],
+    "beta_to": [{"symbol": "S0", "d": d, "min_periods": m} for d, m in [(2, None), (8, None), (8, 2)]],
     "sum_split_by": [
         {"d": 8, "k": k, "part": part, "min_periods": m}
         for k, part, m in [(1, "top", None), (8, "bottom", 2), (3, "diff", 2)]
@@ -106,13 +111,18 @@ def sample(seed: int = 0) -> tuple[np.ndarray, Context]:
     x = np.ascontiguousarray(np.column_stack([values for values, _ in named.values()]))
     age = np.ascontiguousarray(np.column_stack([ages for _, ages in named.values()]))
     population = np.random.default_rng(seed + 1).random(x.shape) < 0.8
-    return x, Context(age=age, first_bar=FIRST_BAR, population=population)
+    return x, Context(age=age, first_bar=FIRST_BAR, population=population, symbols=names_of(x))
+
+
+def names_of(x: np.ndarray) -> tuple[str, ...]:
+    """Return S0, S1, ... for the columns of x."""
+    return tuple(f"S{column}" for column in range(x.shape[1]))
 
 
 def operands_of(operator: Operator, x: np.ndarray, context: Context, seed: int = 0) -> list[np.ndarray]:
     """Return one array per data argument: x itself, then related and unrelated series; masks where masks are due."""
     rng = np.random.default_rng(seed + 2)
-    return [_operand(argument, k, x, context, rng) for k, argument in enumerate(operator.array_arguments)]
+    return [_operand(argument, k, x, context, rng) for k, argument in enumerate(operator.operands)]
 
 
 def _operand(argument: Argument, k: int, x: np.ndarray, context: Context, rng: np.random.Generator) -> np.ndarray:

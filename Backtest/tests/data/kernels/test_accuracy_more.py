@@ -228,11 +228,11 @@ def test_a_departed_spike_leaves_no_trace() -> None:
     names = [name for name, row in OPERATORS.items() if row.family == "time" and name not in ("hull", "ts_count_nan")]
     for name in names:
         operator = OPERATORS[name]
-        if operator.array_arguments[0].kind == "mask" or operator.lookback(operator.complete({"d": D})) != D - 1:
+        if operator.operands[0].kind == "mask" or operator.lookback(operator.complete({"d": D})) != D - 1:
             continue
         literals = {"d": D, "k": 3, "f": 0.9, "q": 0.3}
         given = {k: v for k, v in literals.items() if k in [argument.name for argument in operator.literal_arguments]}
-        others = [other, other[::-1].copy()][: len(operator.array_arguments) - 1]
+        others = [other, other[::-1].copy()][: len(operator.operands) - 1]
         context = Context(age=age, first_bar=3)
         got, want = (run(operator, [x, *others], given, context) for x in (spiked, clean))
         assert got[60 + D :].tobytes() == want[60 + D :].tobytes(), name

@@ -11,7 +11,7 @@ import pytest
 
 from Backtest.data.dsl.operators import OPERATORS, Context, Operator, apply
 
-from .series import FIRST_BAR, ROWS, cut, literal_cases, operands_of, run, same_bits, sample
+from .series import FIRST_BAR, ROWS, cut, literal_cases, names_of, operands_of, run, same_bits, sample
 
 GARBAGE = 9e99
 
@@ -35,8 +35,8 @@ def every_operator(keep: Callable[[Operator], bool] = lambda operator: True) -> 
 
 def missing_follows_the_operands(operator: Operator) -> bool:
     """False for operators whose row gives a missing present value another meaning."""
-    held = {"shift", "ffill", "value_when", "trade_when", "cum_count"}
-    if operator.name in {"and", "or", "where", "is_nan", "fill", *held}:
+    held = {"shift", "ffill", "value_when", "trade_when", "cum_count", "adv_rank"}
+    if operator.name in {"and", "or", "where", "is_nan", "fill", *held} or operator.family == "named":
         return False
     return operator.family != "time" or "where x is" in operator.missing
 
@@ -101,13 +101,13 @@ def test_lookback_is_not_overstated(operator: Operator) -> None:
     t = 40
     changed = False
     for _ in range(20):
-        operands = [np.exp(rng.standard_normal((t + 1, 4))) for _ in operator.array_arguments]
-        if operator.array_arguments[0].kind == "mask":
+        operands = [np.exp(rng.standard_normal((t + 1, 4))) for _ in operator.operands]
+        if operator.operands[0].kind == "mask":
             operands[0] = (operands[0] > 1).astype(np.float64)
         if operator.name == "ffill":
             operands[0][t - lookback + 1 :] = np.nan
         age = np.ascontiguousarray(np.broadcast_to(np.arange(100, 101 + t, dtype=np.int32)[:, None], (t + 1, 4)))
-        context = Context(age=age, first_bar=0)
+        context = Context(age=age, first_bar=0, symbols=names_of(age))
         oldest = np.zeros((t + 1, 4), bool)
         oldest[t - lookback] = True
         touched = [np.where(oldest, np.nan, a) for a in operands]
@@ -117,13 +117,24 @@ def test_lookback_is_not_overstated(operator: Operator) -> None:
     assert changed
 
 
-@every_case(lambda operator: operator.family != "cross")
+@every_case(lambda operator: operator.family not in ("cross", "named"))
 def test_same_bits_for_any_block_of_symbols(operator: Operator, literals: dict[str, Any]) -> None:
     operands, context = market(operator)
     whole = run(operator, operands, literals, context)
     symbols = whole.shape[1]
     for block in (slice(0, 1), slice(3, 4), slice(2, 7), slice(5, symbols), slice(None, None, -1)):
         arrays, part = cut(operands, context, slice(None), block)
+        assert same_bits(run(operator, arrays, literals, part), whole[:, block])
+
+
+@every_case(lambda operator: operator.family == "named")
+def test_symbols_touch_only_through_the_one_that_is_named(operator: Operator, literals: dict[str, Any]) -> None:
+    operands, context = market(operator)
+    whole = run(operator, operands, literals, context)
+    named = context.symbols.index(literals["symbol"])
+    for block in ([named, 3], [4, named, 2], [named, 9, 10]):
+        arrays, part = cut(operands, context, slice(None), block)
+        part = replace(part, symbols=tuple(context.symbols[column] for column in block))
         assert same_bits(run(operator, arrays, literals, part), whole[:, block])
 
 
@@ -162,7 +173,7 @@ def test_missing_in_missing_out(operator: Operator, literals: dict[str, Any]) ->
     assert np.isnan(run(operator, operands, literals, context)[gone]).all()
 
 
-@every_operator(lambda operator: operator.family in ("time", "recursive"))
+@every_operator(lambda operator: operator.family in ("time", "recursive", "named"))
 def test_outside_every_episode_windows_are_missing(operator: Operator) -> None:
     operands, context = market(operator)
     filled = [np.where(np.isnan(a), 1.0, a) for a in operands]
@@ -175,9 +186,13 @@ def test_cross_sections_do_not_notice_outsiders(operator: Operator) -> None:
     operands, context = market(operator)
     assert context.population is not None
     for literals in literal_cases(operator):
+        out = ~context.population
+        if operator.lookback(literals):  # a window reaches back to bars on which a member was none yet
+            out = np.broadcast_to(np.arange(out.shape[1]) % 3 == 0, out.shape)
+            context = replace(context, population=np.ascontiguousarray(context.population & ~out))
         values = run(operator, operands, literals, context)
-        assert np.isnan(values[~context.population]).all()
-        spoiled = spoil(operands, ~context.population)
+        assert np.isnan(values[out]).all()
+        spoiled = spoil(operands, out)
         assert same_bits(run(operator, spoiled, literals, context), values)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from Backtest.data.dsl.operators import OPERATORS, Context, Operator
 
 from ...reference import REFERENCE
-from .series import literal_cases, operands_of, run, sample
+from .series import literal_cases, names_of, operands_of, run, sample
 
 RELATIVE = 1e-9
 CASES = [
@@ -38,6 +38,8 @@ LARGEST_SCALE = {
 def scale_of(operator: Operator, operands: list[np.ndarray], literals: dict[str, Any], context: Context) -> Any:
     """Return the natural scale (DESIGN section 5 rule 7), below which relative error means nothing."""
     name, spread = operator.name, {"min_periods": None, **literals, "ddof": 0}
+    if name == "beta_to":
+        return scale_of_two("ts_beta", [*operands, REFERENCE["of"](operands, literals, context)], spread, context)
     if name in UNIT_SCALE:
         return 1.0
     if name in LARGEST_SCALE:
@@ -112,7 +114,8 @@ def small_markets(draw: st.DrawFn) -> tuple[np.ndarray, Context]:
             now = {"begin": 1, "end": 0, "on": now + 1 if now else 0}[event]
             age[t, s] = now
     x[age == 0] = np.nan
-    return x, Context(age=age, first_bar=draw(st.integers(-20, 20)), population=~np.isnan(x))
+    first = draw(st.integers(-20, 20))
+    return x, Context(age=age, first_bar=first, population=~np.isnan(x), symbols=names_of(x))
 
 
 @pytest.mark.parametrize("operator", [o for o in OPERATORS.values() if o.family != "elementwise"], ids=lambda o: o.name)

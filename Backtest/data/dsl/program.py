@@ -1,0 +1,330 @@
+"""One segment of a plan made ready for some columns: a list of calls to go through, tile of rows after tile of rows.
+
+Looking up kernels, completing literals and cutting arrays costs as much as computing a small tile, so all of it is done
+once (`Program._prepare`), again only where the shape of a tile changes. What a tile leaves for the next one:
+
+* an array in `_history` of the last rows of each step that later rows look back to. A kernel is given the look-back of
+  its operands in front of the tile's own rows and leaves rubbish there in its result; `_Keep` puts the true rows back;
+* the state of each recursive operator (`Memory`).
+
+Windows are cut at absolute bar indices, so that no value depends on the tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.context import Context, Floats, Kernel, Memory, Operand
+from ..panel import Panel
+from .blocks import Segment, places, reaches
+from .operators import Operator
+from .plan import Plan
+from .signature import kernel_of
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Rows begin..end-1 of a panel.
+
+    Attributes
+    ----------
+    seen
+        Rows before `begin` that count: as many as there are, or as the tiles before had.
+    library
+        Step of every library call -> its values, of the panel's shape.
+    population
+        Who takes part in cross-sections, bool of the panel's shape.
+    out
+        Factor -> array to be filled, whose row 0 is the panel's row `panel.warmup`.
+    """
+
+    panel: Panel
+    begin: int
+    end: int
+    seen: int
+    library: Mapping[int, Floats]
+    population: Bools
+    out: Mapping[str, Floats]
+
+    @property
+    def is_output(self) -> bool:
+        """False for rows that only others look back to."""
+        return self.begin >= self.panel.warmup
+
+
+class Arrays:
+    """Flat arrays by number, made at first use and then reused: fresh memory costs a page fault every 4 kB."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._flat: dict[int, Floats] = {}
+
+    def take(self, number: int, shape: tuple[int, int]) -> Floats:
+        """Return array `number` as a C-ordered array of `shape`, which holds at most `size` values."""
+        if number not in self._flat:
+            self._flat[number] = np.empty(self.size)
+        return self._flat[number][: shape[0] * shape[1]].reshape(shape)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the programs of a plan share.
+
+    Attributes
+    ----------
+    symbols
+        Columns of the panel.
+    depth
+        Rows that arrays have in front of a tile: the longest look-back of one step.
+    rows
+        Rows of a tile at most.
+    full
+        Step -> [depth + rows, symbols], what a segment leaves for later ones.
+    """
+
+    plan: Plan
+    symbols: int
+    depth: int
+    rows: int
+    gap_tolerance: float
+    full: Mapping[int, Floats]
+
+
+class _Action(Protocol):
+    def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None: ...
+
+
+@dataclass(slots=True)
+class _Load:
+    """Copy a source into an array of the columns."""
+
+    number: int
+    lookback: int
+    target: Floats
+
+    def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
+        np.copyto(self.target, program.source(tile, self.number, self.lookback)[:, program.columns])
+
+
+@dataclass(slots=True)
+class _Call:
+    """Apply an operator."""
+
+    number: int
+    kernel: Kernel
+    operands: list[Operand]
+    literals: dict[str, Any]
+    lookback: int
+    memory: Memory | None
+    out: Floats
+
+    def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
+        context = program.contexts[self.lookback]
+        if self.memory is not None:
+            context = replace(context, memory=self.memory)
+        if found := self.kernel(self.operands, self.literals, context, self.out):
+            undefined[self.number] += found
+
+
+@dataclass(slots=True)
+class _Keep:
+    """Put back the rows in front of a tile, and keep its last rows for the next one."""
+
+    kept: Floats
+    front: Floats
+    next_kept: Floats
+    last: Floats
+
+    def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
+        self.front[...] = self.kept
+        self.next_kept[...] = self.last
+
+
+@dataclass(slots=True)
+class _Export:
+    """Copy a value to where later segments find it."""
+
+    values: Floats
+    target: Floats
+
+    def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
+        self.target[...] = self.values
+
+
+@dataclass(slots=True)
+class _Publish:
+    """Copy a factor to its output: NaN where there is no bar and for anything not finite."""
+
+    values: Floats
+    names: tuple[str, ...]
+
+    def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
+        if tile.is_output:
+            publish(self.values, self.names, tile, program.columns.start, program.exists)
+
+
+def publish(values: Floats, names: Iterable[str], tile: Tile, column: int, exists: Bools) -> None:
+    """Copy the tile's own rows of some columns to the outputs of some factors."""
+    from ..kernels.finish import publish as copy  # compiled code: only where something is computed
+
+    for name in names:
+        copy(values, exists, tile.out[name], tile.begin - tile.panel.warmup, column)
+
+
+class Program:
+    """A segment for the symbols of `columns`.
+
+    Attributes
+    ----------
+    contexts
+        Look-back -> what kernels are told about the tile's rows with that look-back in front.
+    exists
+        The columns' part of ``panel.exists`` for the tile's own rows.
+    """
+
+    contexts: dict[int, Context]
+    exists: Bools
+
+    def __init__(self, setup: Setup, segment: Segment, columns: slice, arrays: Arrays) -> None:
+        self.setup, self.segment, self.columns = setup, segment, columns
+        self.across = segment.number % 2 == 1
+        self.width = columns.stop - columns.start
+        self._places, _ = places(setup.plan, segment)
+        self._reaches = reaches(setup.plan)
+        self._arrays = arrays
+        self._all = self.width == setup.symbols
+        steps = segment.steps
+        self._history = {n: np.empty((self._reaches[n], self.width)) for n in steps if self._reaches[n]}
+        self._memory = {n: Memory() for n in steps if setup.plan.steps[n].own_lookback is None}
+        self._prepared: tuple[object, ...] = ()
+        self._actions: list[_Action] = []
+        self._direct: list[tuple[list[Operand], int, int, int]] = []
+        self._lookbacks: set[int] = set()
+
+    def run(self, tile: Tile, undefined: NDArray[np.int64]) -> None:
+        """Compute the tile's rows and add to `undefined` how many values each step left undefined."""
+        shape = (tile.end - tile.begin, min(tile.seen, self.setup.depth), *self._lendable(tile))
+        if shape != self._prepared:
+            self._prepare(tile)
+            self._prepared = shape
+        self._look(tile)
+        for operands, place, number, lookback in self._direct:
+            operands[place] = self.source(tile, number, lookback)
+        for action in self._actions:
+            action.run(self, tile, undefined)
+
+    def source(self, tile: Tile, number: int, lookback: int) -> Floats:
+        """Return a field, a library value or an earlier segment's value, `lookback` rows and the tile's own."""
+        what = self.setup.plan.steps[number].source
+        if isinstance(what, Operator):
+            depth = self.setup.depth
+            return self.setup.full[number][depth - lookback : depth + tile.end - tile.begin]
+        whole = tile.panel.fields[what] if isinstance(what, str) else tile.library[number]
+        return whole[tile.begin - lookback : tile.end]
+
+    def _lendable(self, tile: Tile) -> tuple[int, ...]:
+        """Return the sources that kernels can be given as they are: to numba another layout is another type."""
+        if not self._all:
+            return ()
+        return tuple(n for n in self.segment.sources if _is_plain(self.source(tile, n, 0)))
+
+    def _look(self, tile: Tile) -> None:
+        """Cut out what is not a step: ages, who takes part, which bars are there."""
+        across = self.across
+        own = slice(tile.begin, tile.end)
+        # writable also where the panel is read-only: to numba those are two types, and it would compile anew
+        self.exists = _plain(tile.panel.exists[own, self.columns])
+        deepest = max(self._lookbacks, default=0)
+        ages = _plain(tile.panel.age[tile.begin - deepest : tile.end, self.columns])
+        population = _plain(tile.population[tile.begin - deepest : tile.end, self.columns]) if across else None
+        self.contexts = {
+            lookback: Context(
+                age=ages[deepest - lookback :],
+                first_bar=tile.panel.first_bar + tile.begin - lookback,
+                population=None if population is None else population[deepest - lookback :],
+                gap_tolerance=self.setup.gap_tolerance,
+                own_row=lookback,
+                symbols=tile.panel.symbols if across else (),
+            )
+            for lookback in self._lookbacks
+        }
+
+    def _prepare(self, tile: Tile) -> None:
+        """Make the calls for tiles of this shape."""
+        lent = set(self._lendable(tile))
+        self._actions, self._direct = [], []
+        self._lookbacks = {self._lookback(tile, number) for number in self.segment.steps}
+        loaded: set[int] = set()
+        for number in self.segment.steps:
+            step = self.setup.plan.steps[number]
+            for used in step.inputs:
+                if used in self.segment.sources and used not in lent and used not in loaded:
+                    loaded.add(used)
+                    deepest = min(tile.seen, self._reaches[used])
+                    self._actions.append(_Load(used, deepest, self._view(tile, used, deepest)))
+            self._actions += self._step(tile, number, lent)
+
+    def _lookback(self, tile: Tile, number: int) -> int:
+        """Return the rows in front of the tile that a step is given; a recursive one remembers what it needs."""
+        return min(tile.seen, self.setup.plan.steps[number].own_lookback or 0)
+
+    def _step(self, tile: Tile, number: int, lent: set[int]) -> list[_Action]:
+        step = self.setup.plan.steps[number]
+        assert isinstance(step.source, Operator)
+        lookback = self._lookback(tile, number)
+        operands: list[Operand] = []
+        for place, operand in enumerate(step.operands):
+            if isinstance(operand, int) and operand in lent:
+                self._direct.append((operands, place, operand, lookback))
+            operands.append(
+                operand
+                if isinstance(operand, float)
+                else (0.0 if operand in lent else self._view(tile, operand, lookback))
+            )
+        actions: list[_Action] = [
+            _Call(
+                number,
+                kernel_of(step.source),
+                operands,
+                step.source.complete(dict(step.literals)),
+                lookback,
+                self._memory.get(number),
+                self._view(tile, number, lookback),
+            )
+        ]
+        kept = self._history.get(number)
+        have = min(tile.seen, self._reaches[number])
+        if kept is not None:
+            keep = min(tile.seen + tile.end - tile.begin, len(kept))
+            whole = self._view(tile, number, have)
+            actions.append(_Keep(kept[len(kept) - have :], whole[:have], kept[len(kept) - keep :], whole[-keep:]))
+        if number in self.segment.exports and not self._all:
+            depth = self.setup.depth
+            target = self.setup.full[number][depth - have : depth + tile.end - tile.begin, self.columns]
+            actions.append(_Export(self._view(tile, number, have), target))
+        if names := self.setup.plan.names.get(number):
+            actions.append(_Publish(self._view(tile, number, 0), names))
+        return actions
+
+    def _view(self, tile: Tile, number: int, lookback: int) -> Floats:
+        """Return `lookback` rows and the tile's own of a step's array."""
+        setup, end = self.setup, self.setup.depth + tile.end - tile.begin
+        if self._all and number in setup.full:
+            return setup.full[number][setup.depth - lookback : end]
+        array = self._arrays.take(self._places[number], (setup.depth + setup.rows, self.width))
+        return array[setup.depth - lookback : end]
+
+
+def _is_plain(values: NDArray[Any]) -> bool:
+    return values.flags.c_contiguous and values.flags.writeable and values.dtype == np.float64
+
+
+def _plain(values: NDArray[Any]) -> NDArray[Any]:
+    return np.require(values, requirements=["C", "W"])

@@ -1,0 +1,124 @@
+"""The engine beside the plain application of one operator after the other to whole columns: same bits, same counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from Backtest.data.dsl.blocks import Blocks
+from Backtest.data.dsl.engine import Stream, counted, evaluate
+from Backtest.data.dsl.operators import OPERATORS, Context, Operator, apply
+from Backtest.data.dsl.plan import Plan, PlannedFactor
+from Backtest.data.dsl.steps import StepTable
+from Backtest.data.panel import Panel
+from Backtest.tests.data.kernels.series import literal_cases
+from Backtest.tests.data.small_panel import FIELDS, small_panel
+
+ROWS, SYMBOLS, GAP_TOLERANCE = 120, 7, 0.1
+USABLE = [operator for operator in OPERATORS.values() if operator.expand is None]
+MORE_FIELDS = sorted({name for operator in USABLE for name in operator.implicit} - set(FIELDS))
+
+
+@cache
+def cases(name: str) -> tuple[tuple[tuple[str, object], ...], ...]:
+    symbol = {argument.name: "S03USDT" for argument in OPERATORS[name].literal_arguments if argument.kind == "symbol"}
+    if symbol:
+        return (tuple(symbol.items()),)
+    return tuple(tuple(case.items()) for case in literal_cases(OPERATORS[name]))
+
+
+def random_plan(seed: int, first: int, count: int) -> Plan:
+    """Return a plan of `count` operators of the table from number `first` on, on random earlier steps; all factors."""
+    draw = np.random.default_rng(seed)
+    table = StepTable()
+    series, masks = [table.field(name) for name in FIELDS], []
+    masks.append(table.operator(OPERATORS["gt"], (series[3], series[0]), ()))
+    found: list[int] = [masks[0]]
+    for k in range(count):
+        operator = USABLE[(first + k) % len(USABLE)]
+        literals = cases(operator.name)[draw.integers(len(cases(operator.name)))]
+        operands = tuple(operand(argument.kind, draw, series, masks) for argument in operator.array_arguments)
+        number = table.operator(operator, operands, literals)
+        (masks if operator.result == "mask" else series).append(number)
+        found.append(number)
+    factors = [PlannedFactor(f"f{number}", number, table.steps[number].kind, None, (), ()) for number in found]
+    return Plan(tuple(table.steps), tuple(factors))
+
+
+def operand(kind: str, draw: np.random.Generator, series: list[int], masks: list[int]) -> int | float:
+    if kind == "operand" and draw.random() < 0.1:
+        return float(draw.integers(-1, 3))
+    return int(draw.choice(masks if kind == "mask" else series))
+
+
+def whole_columns(plan: Plan, panel: Panel) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return what the engine must give: every operator applied once, to all rows and symbols."""
+    context = Context(
+        panel.age, panel.first_bar, panel.member & panel.tradable, GAP_TOLERANCE, panel.warmup, panel.symbols
+    )
+    values: dict[int, np.ndarray] = {}
+    counts = np.zeros(len(plan.steps), dtype=np.int64)
+    for step in plan.steps:
+        if isinstance(step.source, Operator):
+            operands = [values[one] if isinstance(one, int) else one for one in step.operands]
+            values[step.number], counts[step.number] = apply(step.source, operands, dict(step.literals), context)
+        else:
+            values[step.number] = panel.fields[str(step.source)]
+    there = panel.exists[panel.warmup :]
+    own = {factor.name: values[factor.step][panel.warmup :] for factor in plan.factors}
+    return {name: np.where(there & np.isfinite(one), one, np.nan) for name, one in own.items()}, counts
+
+
+def market(seed: int = 1) -> Panel:
+    """Return a small panel with every field that a row of the table takes by itself, random walks too."""
+    panel = small_panel(ROWS, SYMBOLS, seed=seed)
+    draw = np.random.default_rng(seed)
+    more = {name: panel.fields["volume"] * draw.random((ROWS, SYMBOLS)) for name in MORE_FIELDS}
+    return replace(panel, fields={**panel.fields, **more})
+
+
+def empty(plan: Plan, panel: Panel) -> dict[str, np.ndarray]:
+    return {factor.name: np.empty((len(panel.age) - panel.warmup, SYMBOLS)) for factor in plan.factors}
+
+
+def same(got: dict[str, np.ndarray], wanted: dict[str, np.ndarray], plan: Plan) -> None:
+    for factor in plan.factors:
+        source = plan.steps[factor.step].source
+        name = source.name if isinstance(source, Operator) else source
+        assert got[factor.name].tobytes() == wanted[factor.name].tobytes(), name
+
+
+@pytest.mark.parametrize("first", range(0, len(USABLE), 24), ids=lambda first: USABLE[first].name)
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, ROWS), symbols=st.integers(1, 8), threads=st.integers(1, 3))
+def test_tiles_change_nothing(first: int, seed: int, rows: int, symbols: int, threads: int) -> None:
+    plan, panel = random_plan(seed, first, 24), market(seed % 1000)
+    panel = replace(panel, warmup=seed % 50)
+    wanted, counts = whole_columns(plan, panel)
+    out = empty(plan, panel)
+    found = evaluate(
+        plan, panel, library={}, out=out, blocks=Blocks(rows, symbols), gap_tolerance=GAP_TOLERANCE, threads=threads
+    )
+    same(out, wanted, plan)
+    np.testing.assert_array_equal(found, counts)
+
+
+@pytest.mark.parametrize("first", [0, 60, 120])
+def test_a_panel_may_come_in_parts(first: int) -> None:
+    """Each part brings the rows that fields are looked back to; all else is carried."""
+    plan, panel = random_plan(first, first, 60), market()
+    wanted, counts = whole_columns(plan, replace(panel, warmup=10))
+    stream = Stream(plan, counted(plan, panel), blocks=Blocks(13, 4), gap_tolerance=GAP_TOLERANCE)
+    out, found = empty(plan, replace(panel, warmup=10)), np.zeros_like(counts)
+    for begin, end in [(0, 5), (5, 31), (31, 32), (32, 90), (90, ROWS)]:
+        top = max(0, begin - stream.overlap)
+        own = max(begin, min(10, end))
+        part = {name: values[own - 10 : end - 10] for name, values in out.items()}
+        found += stream.feed(panel.rows(top, end, warmup=own - top), library={}, out=part, begin=begin - top)
+    same(out, wanted, plan)
+    np.testing.assert_array_equal(found, counts)
