@@ -15,7 +15,9 @@ data without gaps; the rest is ours:
    paper's dollar volume. ``cap`` is close times ``supply`` of the symbols table.
 8. ``IndClass.sector``, ``.industry`` and ``.subindustry`` are the symbols table's columns of that name. Coins have no
    such three levels: without a column ``industry`` it is ``sector``, without ``subindustry`` it is ``chain``.
-9. Warm-up and gaps are ours: a window needs d bars of the listing episode and nine tenths of its values. On data without
+9. A window in which one of the two series does not move has ``correlation`` and ``covariance`` 0, as most published
+   versions have it: ranks often stand still for the three or four bars that some factors look at.
+10. Warm-up and gaps are ours: a window needs d bars of the listing episode and nine tenths of its values. On data without
    gaps this is the full window that the libraries ask for.
 """
 
@@ -75,6 +77,18 @@ def along(name: str, row: str, *data: str, least: int = 1, noun: str = "window",
         return make.row(row, *given, bars(values["d"], f"the {noun} 'd' of {name}", least=least), **literals)
 
     return Form(name, (*(Argument(one, "value") for one in data), D), meaning)
+
+
+def moving_together(name: str, row: str) -> Form:
+    """Return the form of correlation or covariance: the row, and 0 where it has none although the window has values."""
+
+    def meaning(make: Maker, values: Values) -> Bound:
+        x, y = (series(values[one], f"{one!r} of {name}") for one in ("x", "y"))
+        d = bars(values["d"], f"the window 'd' of {name}", least=2)
+        enough = make.row("ts_mean", make.row("add", x, y), d)
+        return make.row("fill", make.row(row, x, y, d), make.row("mul", enough, make.number(0.0)))
+
+    return Form(name, (X, Y, D), meaning)
 
 
 def across(name: str, row: str) -> Form:
@@ -191,8 +205,8 @@ FORMS: dict[str, Form | Overload] = {
     "indneutralize": neutralized(),
     "delay": along("delay", "shift", "x", noun="lag"),
     "delta": along("delta", "delta", "x", noun="lag"),
-    "correlation": along("correlation", "ts_corr", "x", "y", least=2),
-    "covariance": along("covariance", "ts_cov", "x", "y", least=2),
+    "correlation": moving_together("correlation", "ts_corr"),
+    "covariance": moving_together("covariance", "ts_cov"),
     "stddev": along("stddev", "ts_std", "x", least=2),
     "decay_linear": along("decay_linear", "decay_linear", "x"),
     "sum": along("sum", "ts_sum", "x"),

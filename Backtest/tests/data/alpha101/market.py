@@ -15,7 +15,7 @@ import numpy as np
 from Backtest.data.panel import Floats, Panel
 from Backtest.data.timeframe import parse_timeframe
 
-ROWS, SYMBOLS = 480, 16
+ROWS, SYMBOLS = 320, 16
 """Rows: the longest look-back of the paper is 252. KunQuant wants a multiple of 8 symbols; 16 keep its ranks exact."""
 SEED = 101
 LEVEL = 100.0

@@ -2,18 +2,19 @@
 
 Slow and plain on purpose: windows are cut out and computed one by one, in two passes, with nothing shared with the
 package. Arrays are float64 [T, S], missing is NaN, and a comparison is 1.0, 0.0 or NaN. A window of d bars needs
-ceil(0.9 d) values, and the market has no gaps, so that only windows without a correlation are ever short.
+ceil(0.9 d) values; the market has no gaps, so that windows are short only where x / 0 stands before them.
 
 Ranks of computed values may hang on their last bit: two symbols whose correlations are equal on paper differ by
 rounding, and then one of them comes first. Inside `ties_seen` whatever compares values takes those within 1e-9 of each
-other as equal. A cell that comes out the same both ways does not hang on rounding.
+other as equal; inside `ties_broken` it sees them with an error of 1e-12, drawn from a seed. A cell that changes with that error
+is decided by rounding, whoever computes it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import pandas as pd
@@ -24,28 +25,39 @@ Floats = NDArray[np.float64]
 
 VALID_SHARE = 0.9
 FLAT = 1e-12
-"""A window whose standard deviation is below this share of its largest value has no correlation."""
-_rounding: list[int] = []
-"""Decimals of the largest value that comparisons see; empty: all."""
+"""A window whose standard deviation is below this share of its largest value does not move: its correlation is 0."""
+EQUAL, ERROR = 1e-9, 1e-12
+"""Shares of the largest value: what counts as equal in `ties_seen`, the error that is added in `ties_broken`."""
+_view: list[Callable[[Floats, Floats], Floats]] = []
+"""How comparisons see values, given the scale; empty: as they are."""
 
 
 @contextmanager
-def ties_seen(decimals: int = 9) -> Iterator[None]:
-    """Take values within 10 ** -decimals of the largest as equal wherever values are compared."""
-    _rounding.append(decimals)
+def _seeing(view: Callable[[Floats, Floats], Floats]) -> Iterator[None]:
+    _view.append(view)
     try:
         yield
     finally:
-        _rounding.pop()
+        _view.pop()
+
+
+def ties_seen() -> AbstractContextManager[None]:
+    """Let comparisons take values as equal that are nearly so."""
+    return _seeing(lambda x, scale: np.round(x / scale / EQUAL) * EQUAL)
+
+
+def ties_broken(seed: int, error: float = ERROR) -> AbstractContextManager[None]:
+    """Let comparisons see values with a small error; the opposite error breaks every tie the other way."""
+    draw = np.random.default_rng(seed)
+    return _seeing(lambda x, scale: x + error * scale * draw.uniform(-1, 1, x.shape))
 
 
 def _seen(x: Floats, axis: int) -> Floats:
-    if not _rounding:
+    """Return what a comparison along `axis` sees of x."""
+    if not _view:
         return x
-    with np.errstate(invalid="ignore"):
-        scale = np.nanmax(np.abs(np.where(np.isnan(x), 0.0, x)), axis=axis, keepdims=True)
-    scale[scale == 0] = 1.0
-    return np.round(x / scale, _rounding[-1])
+    scale = np.max(np.abs(np.nan_to_num(x)), axis=axis, keepdims=True)
+    return _view[-1](x, np.where(scale == 0, 1.0, scale))
 
 
 # ---- one place ------------------------------------------------------------------------------------------------------
@@ -80,9 +92,8 @@ def log(x: Floats) -> Floats:
 
 def less(x: Floats | float, y: Floats | float) -> Floats:
     """x < y as 1.0, 0.0 or NaN."""
-    x, y = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
-    margin = 10.0 ** -_rounding[-1] * np.maximum(np.abs(x), np.abs(y)) if _rounding else 0.0
-    return np.where(np.isnan(x) | np.isnan(y), np.nan, (x + margin < y).astype(float))
+    pair = _seen(np.stack(np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(y, dtype=float))), 0)
+    return np.where(np.isnan(pair).any(axis=0), np.nan, (pair[0] < pair[1]).astype(float))
 
 
 def equal(x: Floats, y: float) -> Floats:
@@ -215,7 +226,8 @@ def stddev(x: Floats, d: float) -> Floats:
     return _placed(np.sqrt(np.nansum(away**2, axis=2) / (count - 1)), enough, len(x))
 
 
-def _comoved(x: Floats, y: Floats, d: float) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+def _comoved(x: Floats, y: Floats, d: float) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return sum (x - mean)(y - mean), the product of both sums of squares, the count, and where that is enough."""
     both = ~np.isnan(x) & ~np.isnan(y)
     first, enough, _ = _windows(np.where(both, x, np.nan), d)
     second, _, _ = _windows(np.where(both, y, np.nan), d)
@@ -224,22 +236,22 @@ def _comoved(x: Floats, y: Floats, d: float) -> tuple[Floats, Floats, Floats, Fl
         a = np.nan_to_num(first - np.nansum(first, axis=2, keepdims=True) / count[:, :, None])
         b = np.nan_to_num(second - np.nansum(second, axis=2, keepdims=True) / count[:, :, None])
         sums = [(one * two).sum(axis=2) for one, two in ((a, b), (a, a), (b, b))]
+        moves = enough.copy()
         for square, cut in ((sums[1], first), (sums[2], second)):
-            largest = np.max(np.abs(np.nan_to_num(cut)), axis=2)
-            enough = enough & (np.sqrt(square / count) > FLAT * largest)
-    return sums[0], sums[1], sums[2], count.astype(float), enough
+            moves &= np.sqrt(square / count) > FLAT * np.max(np.abs(np.nan_to_num(cut)), axis=2)
+    return np.where(moves, sums[0], 0.0), np.where(moves, sums[1] * sums[2], 1.0), count.astype(float), enough
 
 
 def correlation(x: Floats, y: Floats, d: float) -> Floats:
     """Pearson correlation of the window."""
-    xy, xx, yy, _, enough = _comoved(x, y, d)
-    return _placed(over(xy, np.sqrt(xx) * np.sqrt(yy)), enough, len(x))
+    together, alone, _, enough = _comoved(x, y, d)
+    return _placed(over(together, np.sqrt(alone)), enough, len(x))
 
 
 def covariance(x: Floats, y: Floats, d: float) -> Floats:
     """Covariance of the window, ddof 1."""
-    xy, _, _, count, enough = _comoved(x, y, d)
-    return _placed(over(xy, count - 1), enough, len(x))
+    together, _, count, enough = _comoved(x, y, d)
+    return _placed(over(together, count - 1), enough, len(x))
 
 
 def decay_linear(x: Floats, d: float) -> Floats:
