@@ -8,6 +8,7 @@ from __future__ import annotations
 from .twins import TWINS, Twin
 from .twins_market import MARKET
 from .twins_more import MORE
+from .twins_qlib import OF_QLIB
 
-REFERENCE: dict[str, Twin] = {**TWINS, **MORE, **MARKET}
+REFERENCE: dict[str, Twin] = {**TWINS, **MORE, **MARKET, **OF_QLIB}
 """Operator name -> twin."""

@@ -11,6 +11,7 @@ from .rows_cross import ACROSS
 from .rows_elementwise import ELEMENTWISE, INFIX
 from .rows_market import MARKET
 from .rows_named import NAMED
+from .rows_qlib import QLIB
 from .rows_recursive import RECURSIVE
 from .rows_time import ALONG_TIME, PAIRED
 from .signature import Argument, Literals, Operator, apply, constant
@@ -28,7 +29,7 @@ __all__ = [
     "constant",
 ]
 
-_ROWS = (*INFIX, *ELEMENTWISE, *ALONG_TIME, *PAIRED, *RECURSIVE, *ACROSS, *NAMED, *MARKET)
+_ROWS = (*INFIX, *ELEMENTWISE, *ALONG_TIME, *PAIRED, *RECURSIVE, *ACROSS, *NAMED, *MARKET, *QLIB)
 OPERATORS: dict[str, Operator] = {row.name: row for row in _ROWS}
 """Every operator by name, those that exist for a dialect only among them."""
 

@@ -28,7 +28,7 @@ def _noise(draw: random.Random, scale: float) -> float:
 
 
 def _bar(draw: random.Random, level: float, last: float) -> tuple[dict[str, float], float]:
-    level = 0.9 * level + _noise(draw, 0.05)
+    level = 0.5 * level + _noise(draw, 0.08)
     close = LEVEL * math.exp(level)
     opened = last * (1 + _noise(draw, 0.004))
     high = max(opened, close) * (1 + 0.02 * draw.random())

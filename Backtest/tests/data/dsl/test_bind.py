@@ -9,6 +9,8 @@ import pytest
 
 from Backtest.data.dsl.bind import Scope, bind, length_words
 from Backtest.data.dsl.bound import Bound
+from Backtest.data.dsl.dialects.interface import DEFAULT
+from Backtest.data.dsl.dialects.table import DIALECTS
 from Backtest.data.dsl.operators import OPERATORS, Operator
 from Backtest.data.dsl.parser import parse
 from Backtest.data.dsl.steps import StepTable
@@ -21,7 +23,9 @@ FIELDS = (*KLINES, "sector")
 
 def bound(text: str, table: StepTable | None = None, **more: Any) -> tuple[Bound, StepTable]:
     steps = table or StepTable()
-    result = bind(parse(text), text, scope=Scope(FIELDS, groups=("sector",), **more), table=steps, where="factor 'x'")
+    dialect = more.get("dialect", DEFAULT)
+    tree = parse(text, dialect=dialect)
+    result = bind(tree, text, scope=Scope(FIELDS, groups=("sector",), **more), table=steps, where="factor 'x'")
     return result, steps
 
 
@@ -146,7 +150,7 @@ def test_lookback_adds_up(text: str, bars: int | None) -> None:
 
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda operator: operator.name)
 def test_every_row_binds_its_example(operator: Operator) -> None:
-    result, table = bound(operator.example)
+    result, table = bound(operator.example, dialect=DIALECTS[operator.dialect or "default"])
     assert result.kind == operator.result
     if operator.expand is None:
         assert any(step.source is operator for step in table.steps)
