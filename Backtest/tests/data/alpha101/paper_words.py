@@ -60,6 +60,20 @@ def _seen(x: Floats, axis: int) -> Floats:
     return _view[-1](x, np.where(scale == 0, 1.0, scale))
 
 
+_whole: list[Callable[[float], int]] = [math.floor]
+"""How windows become whole numbers: the paper rounds down."""
+
+
+@contextmanager
+def windows_rounded() -> Iterator[None]:
+    """Round windows to the nearest, as KunQuant does."""
+    _whole.append(round)
+    try:
+        yield
+    finally:
+        _whole.pop()
+
+
 # ---- one place ------------------------------------------------------------------------------------------------------
 
 
@@ -148,7 +162,7 @@ def indneutralize(x: Floats, group: Floats) -> Floats:
 
 def delay(x: Floats, d: float) -> Floats:
     """x d bars ago."""
-    return pd.DataFrame(x).shift(math.floor(d)).to_numpy()
+    return pd.DataFrame(x).shift(_whole[-1](d)).to_numpy()
 
 
 def delta(x: Floats, d: float) -> Floats:
@@ -158,7 +172,7 @@ def delta(x: Floats, d: float) -> Floats:
 
 def _windows(x: Floats, d: float) -> tuple[Floats, Floats, int]:
     """Return the windows [T - d + 1, S, d], where they hold enough values, and d as a whole number."""
-    whole = math.floor(d)
+    whole = _whole[-1](d)
     cut = sliding_window_view(x, whole, axis=0)
     enough = (~np.isnan(cut)).sum(axis=2) >= math.ceil(VALID_SHARE * whole)
     return cut, enough, whole
@@ -264,14 +278,14 @@ def decay_linear(x: Floats, d: float) -> Floats:
 class Market:
     """The paper's data: prices, volume and what it derives from them."""
 
-    def __init__(self, fields: dict[str, Floats]) -> None:
+    def __init__(self, fields: dict[str, Floats], *, adv_of: str = "quote_asset_volume") -> None:
         self.open, self.high, self.low, self.close = (fields[name] for name in ("open", "high", "low", "close"))
-        self.volume, self.dollars = fields["volume"], fields["quote_asset_volume"]
-        self.vwap = over(self.dollars, self.volume)
+        self.volume, self.averaged = fields["volume"], fields[adv_of]
+        self.vwap = over(fields["quote_asset_volume"], self.volume)
         self.returns = over(self.close, delay(self.close, 1)) - 1
         self.cap = fields["supply"] * self.close
         self.sector, self.industry, self.subindustry = fields["sector"], fields["sector"], fields["chain"]
 
     def adv(self, d: int) -> Floats:
-        """Mean dollar volume of d bars."""
-        return ts_sum(self.dollars, d) / d
+        """Mean dollar volume of d bars (or of what `adv_of` names)."""
+        return ts_sum(self.averaged, d) / d

@@ -1,0 +1,32 @@
+"""What the comparisons of the 101 Alphas share: the formulas, when two arrays agree, which cells rounding decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .paper_first import FIRST
+from .paper_second import SECOND
+from .paper_words import ERROR, Floats, Market, ties_broken
+
+Bools = NDArray[np.bool_]
+FORMULAS: dict[str, Callable[[Market], Floats]] = {**FIRST, **SECOND}
+SEEDS = 4
+
+
+def same(x: Floats, y: Floats, *, tolerance: float = 1e-9) -> Bools:
+    """Return where both are missing, or differ by at most `tolerance` of the largest |y|."""
+    scale = max(float(np.max(np.abs(np.nan_to_num(y)))), 1e-300)
+    return np.asarray((np.isnan(x) & np.isnan(y)) | (np.abs(x - y) <= tolerance * scale))
+
+
+def hangs_on_rounding(formula: Callable[[Market], Floats], market: Market) -> Bools:
+    """Return the cells that change when comparisons see errors of 1e-12, each draw with both signs."""
+    seen: list[Floats] = []
+    for seed in range(SEEDS):
+        for error in (ERROR, -ERROR):
+            with ties_broken(seed, error):
+                seen.append(formula(market))
+    return np.any([~same(other, seen[0]) for other in seen[1:]], axis=0)
