@@ -7,6 +7,7 @@ laws that the tests hold every row to. Importing this module compiles nothing.
 from __future__ import annotations
 
 from ..kernels.context import Context, Operand
+from .rows_coarse import BARS
 from .rows_cross import ACROSS
 from .rows_elementwise import ELEMENTWISE, INFIX
 from .rows_market import MARKET
@@ -18,6 +19,7 @@ from .signature import Argument, Literals, Operator, apply, constant
 
 __all__ = [
     "ALIASES",
+    "APART",
     "LISTED",
     "OPERATORS",
     "Argument",
@@ -35,6 +37,9 @@ OPERATORS: dict[str, Operator] = {row.name: row for row in _ROWS}
 
 LISTED: dict[str, Operator] = {row.name: row for row in _ROWS if not row.dialect}
 """The operators of the default dialect."""
+
+APART: dict[str, Operator] = {BARS.name: BARS}
+"""Operators of the default dialect that the binder resolves itself: no kernel takes the run's bars for them."""
 
 ALIASES: dict[str, str] = {alias: row.name for row in OPERATORS.values() for alias in row.aliases}
 """Other names -> name."""

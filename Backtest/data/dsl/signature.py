@@ -13,7 +13,19 @@ import numpy as np
 from ..kernels.context import Context, Floats, Kernel, Operand
 
 Kind = Literal[
-    "series", "operand", "mask", "any", "group", "number", "window", "lag", "count", "choice", "symbol", "value"
+    "series",
+    "operand",
+    "mask",
+    "any",
+    "group",
+    "number",
+    "window",
+    "lag",
+    "count",
+    "choice",
+    "symbol",
+    "value",
+    "timeframe",
 ]
 """What an argument accepts.
 
@@ -29,9 +41,10 @@ count     a non-negative integer literal
 value     a series, a mask (1.0, 0.0, missing) or a number: arguments of dialects, where all are numbers
 choice    one of `Argument.choices`
 symbol    the full name of a symbol, quoted
+timeframe a bar length, quoted
 """
 ARRAY_KINDS = frozenset({"series", "operand", "mask", "any", "group", "value"})
-Family = Literal["elementwise", "time", "recursive", "cross", "named"]
+Family = Literal["elementwise", "time", "recursive", "cross", "named", "coarse"]
 WHOLE_ROWS = frozenset({"cross", "named"})
 """Families whose kernels take all symbols of a bar at once."""
 Literals = Mapping[str, Any]
@@ -99,7 +112,8 @@ class Operator:
         Kind of the value. An elementwise operator whose operands are all numbers is a number (`folds`).
     family
         ``elementwise`` looks at one place, ``time`` at a window, ``recursive`` from the episode's first bar on,
-        ``cross`` at all symbols of one bar, ``named`` at a symbol that the call names.
+        ``cross`` at all symbols of one bar, ``named`` at a symbol that the call names, ``coarse`` at other bars (no
+        kernel: see `bind`).
     lookback
         Complete literals -> bars needed before t; None: from the episode's first bar.
     kernel
