@@ -124,6 +124,8 @@ def _prepare(
     with Pool(WORK) as pool:  # its first process imports what it needs while this one reads the recipe
         inputs = open_inputs(settings)
         tell_richer(inputs.root)
+        for name, reason in inputs.plan.skipped.items():
+            LOGGER.warning("factor %s is left out: %s", name, reason)
         with open_build(
             inputs.hub,
             inputs.timeframe,
@@ -278,6 +280,7 @@ def summary(inputs: Inputs, build: Build, run: Run, status: str) -> dict[str, An
         "dropped": dropped(records),
         "rows": sum(record.rows for record in records.values()),
         "factors": [factor.name for factor in inputs.plan.factors],
+        "skipped": dict(inputs.plan.skipped),
         "qc": {symbol: found for symbol in sorted(records) if (found := findings(records[symbol]))},
         "seconds": {
             **{part: round(seconds, 3) for part, seconds in run.seconds.items()},

@@ -17,8 +17,8 @@ data without gaps; the rest is ours:
    such three levels: without a column ``industry`` it is ``sector``, without ``subindustry`` it is ``chain``.
 9. A window in which one of the two series does not move has ``correlation`` and ``covariance`` 0, as most published
    versions have it: ranks often stand still for the three or four bars that some factors look at.
-10. Warm-up and gaps are ours: a window needs d bars of the listing episode and nine tenths of its values. On data without
-   gaps this is the full window that the libraries ask for.
+10. Warm-up and gaps are ours: a window needs d bars of the listing episode and nine tenths of its values. On data
+   without gaps this is the full window that the libraries ask for.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def random_market(rows: int = ROWS, symbols: int = SYMBOLS, *, seed: int = SEED)
     """Return float64 [T, S] by field: open, high, low, close, volume, quote_asset_volume and group numbers."""
     draw = random.Random(seed)
     names = ("open", "high", "low", "close", "volume", "quote_asset_volume")
-    fields = {name: np.empty((rows, symbols)) for name in names}
+    fields: dict[str, Floats] = {name: np.empty((rows, symbols)) for name in names}
     for column in range(symbols):
         level, last = 0.0, LEVEL
         for row in range(rows):

@@ -170,7 +170,8 @@ def alpha029(m: Market) -> Floats:
 
 
 def alpha030(m: Market) -> Floats:
-    signs = sum(np.sign(delay(m.close, lag) - delay(m.close, lag + 1)) for lag in range(3))
+    moves = [delay(m.close, lag) - delay(m.close, lag + 1) for lag in range(3)]
+    signs = np.sign(moves[0]) + np.sign(moves[1]) + np.sign(moves[2])
     return over((1 - rank(signs)) * ts_sum(m.volume, 5), ts_sum(m.volume, 20))
 
 

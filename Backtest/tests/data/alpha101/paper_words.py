@@ -6,8 +6,8 @@ ceil(0.9 d) values; the market has no gaps, so that windows are short only where
 
 Ranks of computed values may hang on their last bit: two symbols whose correlations are equal on paper differ by
 rounding, and then one of them comes first. Inside `ties_seen` whatever compares values takes those within 1e-9 of each
-other as equal; inside `ties_broken` it sees them with an error of 1e-12, drawn from a seed. A cell that changes with that error
-is decided by rounding, whoever computes it.
+other as equal; inside `ties_broken` it sees them with an error of 1e-12, drawn from a seed. A cell that changes with
+that error is decided by rounding, whoever computes it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 VALID_SHARE = 0.9
 FLAT = 1e-12
@@ -170,7 +171,7 @@ def delta(x: Floats, d: float) -> Floats:
     return x - delay(x, d)
 
 
-def _windows(x: Floats, d: float) -> tuple[Floats, Floats, int]:
+def _windows(x: Floats, d: float) -> tuple[Floats, Bools, int]:
     """Return the windows [T - d + 1, S, d], where they hold enough values, and d as a whole number."""
     whole = _whole[-1](d)
     cut = sliding_window_view(x, whole, axis=0)
@@ -178,7 +179,7 @@ def _windows(x: Floats, d: float) -> tuple[Floats, Floats, int]:
     return cut, enough, whole
 
 
-def _placed(values: Floats, enough: Floats, rows: int) -> Floats:
+def _placed(values: Floats, enough: Bools, rows: int) -> Floats:
     out = np.full((rows, values.shape[1]), np.nan)
     out[rows - len(values) :] = np.where(enough, values, np.nan)
     return out
@@ -240,7 +241,7 @@ def stddev(x: Floats, d: float) -> Floats:
     return _placed(np.sqrt(np.nansum(away**2, axis=2) / (count - 1)), enough, len(x))
 
 
-def _comoved(x: Floats, y: Floats, d: float) -> tuple[Floats, Floats, Floats, Floats]:
+def _comoved(x: Floats, y: Floats, d: float) -> tuple[Floats, Floats, Floats, Bools]:
     """Return sum (x - mean)(y - mean), the product of both sums of squares, the count, and where that is enough."""
     both = ~np.isnan(x) & ~np.isnan(y)
     first, enough, _ = _windows(np.where(both, x, np.nan), d)
