@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..timeframe import Timeframe
@@ -25,14 +25,28 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class PanelSize:
-    """Bars (look-back included) and symbols of a process, bytes for parsing a file, and what they were taken from."""
+    """What one process works on.
+
+    Attributes
+    ----------
+    rows, symbols
+        Bars (look-back included) and symbols.
+    reading
+        Bytes for parsing a file.
+    source
+        What they were taken from.
+    cut
+        Lines that tell how the work is cut to keep to the memory limit.
+    memory
+        Plan -> peak bytes; None: all rows are computed at once.
+    """
 
     rows: int
     symbols: int
     reading: int
     source: str
     cut: tuple[str, ...] = ()
-    """Lines that tell how the work is cut to keep to the memory limit."""
+    memory: Callable[[Plan], int] | None = None
 
 
 def explain(
@@ -107,7 +121,10 @@ def _lookback_words(lookback: int | None, timeframe: Timeframe | None) -> str:
 
 
 def _megabytes(plan: Plan, panel: PanelSize, memory_limit: float | None) -> str:
-    needed = plan.estimate_memory(panel.rows, panel.symbols, memory_limit=memory_limit, reading=panel.reading)
+    if panel.memory is not None:
+        needed = panel.memory(plan)
+    else:
+        needed = plan.estimate_memory(panel.rows, panel.symbols, memory_limit=memory_limit, reading=panel.reading)
     return f"{needed / 1e6:,.0f} MB"
 
 

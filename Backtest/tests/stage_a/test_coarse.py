@@ -17,8 +17,7 @@ from Backtest.settings import CoreSettings, build
 from Backtest.stage_a import run as stage_run
 from Backtest.stage_a.causality import load_panel
 
-from .market import digests, settings
-from .test_prepare import frame_of, metadata_of
+from .market import digests, frame_of, metadata_of, settings
 
 SYMBOLS = ("ANCUSDT", "BTCUSDT", "BTTUSDT", "SOLUSDT", "SRMUSDT")
 START, END = "2021-10-01", "2022-08-01"
