@@ -14,7 +14,8 @@ data without gaps; the rest is ours:
 7. ``returns`` is close to close. ``vwap`` is quote over base volume, ``adv20`` the mean quote volume of 20 bars: the
    paper's dollar volume. ``cap`` is close times ``supply`` of the symbols table.
 8. ``IndClass.sector``, ``.industry`` and ``.subindustry`` are the symbols table's columns of that name. Coins have no
-   such three levels: without a column ``industry`` it is ``sector``, without ``subindustry`` it is ``chain``.
+   such three levels: a level without a column of its own is the next coarser one, ``sector`` in the end. (Not the
+   chain: most coins are alone on theirs, and what is alone in its group is 0 once it is neutralised.)
 9. A window in which one of the two series does not move has ``correlation`` and ``covariance`` 0, as most published
    versions have it: ranks often stand still for the three or four bars that some factors look at.
 10. Warm-up and gaps are ours: a window needs d bars of the listing episode and nine tenths of its values. On data
@@ -40,7 +41,7 @@ NORM = Argument("norm", "choice", required=False, default="abs", choices=("abs",
 CLASSES = {
     "indclass.sector": ("sector",),
     "indclass.industry": ("industry", "sector"),
-    "indclass.subindustry": ("subindustry", "chain"),
+    "indclass.subindustry": ("subindustry", "industry", "sector"),
 }
 """Classification -> columns of the symbols table, the first that there is."""
 SPELLED = {name: f"IndClass.{name.partition('.')[2]}" for name in CLASSES}

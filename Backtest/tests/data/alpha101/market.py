@@ -19,7 +19,7 @@ ROWS, SYMBOLS = 320, 16
 """Rows: the longest look-back of the paper is 252. KunQuant wants a multiple of 8 symbols; 16 keep its ranks exact."""
 SEED = 101
 LEVEL = 100.0
-SECTORS, CHAINS = 3, 5
+SECTORS, SUBINDUSTRIES = 3, 5
 
 
 def _noise(draw: random.Random, scale: float) -> float:
@@ -53,7 +53,7 @@ def random_market(rows: int = ROWS, symbols: int = SYMBOLS, *, seed: int = SEED)
             for name, value in bar.items():
                 fields[name][row, column] = value
     fields["sector"] = np.tile(np.arange(symbols) % SECTORS, (rows, 1)).astype(float)
-    fields["chain"] = np.tile(np.arange(symbols) // 2 % CHAINS, (rows, 1)).astype(float)
+    fields["subindustry"] = np.tile(np.arange(symbols) // 2 % SUBINDUSTRIES, (rows, 1)).astype(float)
     fields["supply"] = np.tile(1e6 * (1 + np.arange(symbols)), (rows, 1)).astype(float)
     return fields
 

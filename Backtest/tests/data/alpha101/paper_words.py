@@ -285,7 +285,7 @@ class Market:
         self.vwap = over(fields["quote_asset_volume"], self.volume)
         self.returns = over(self.close, delay(self.close, 1)) - 1
         self.cap = fields["supply"] * self.close
-        self.sector, self.industry, self.subindustry = fields["sector"], fields["sector"], fields["chain"]
+        self.sector, self.industry, self.subindustry = fields["sector"], fields["sector"], fields["subindustry"]
 
     def adv(self, d: int) -> Floats:
         """Mean dollar volume of d bars (or of what `adv_of` names)."""

@@ -14,7 +14,7 @@ from Backtest.data.recipe import Recipe, load_recipe
 from Backtest.data.schema import FieldSource
 
 RECIPE = Path(__file__).parents[4] / "config" / "recipes" / "alpha101.yaml"
-TABLE = (FieldSource("sector", "group", "the test"), FieldSource("chain", "group", "the test"))
+TABLE = (FieldSource("sector", "group", "the test"), FieldSource("subindustry", "group", "the test"))
 SUPPLY = FieldSource("supply", "series", "the test")
 
 
