@@ -2,7 +2,7 @@
 
 `random.Random.random` is fixed by Python's documentation, and prices are rounded, so that the last bit of a platform's
 exp cannot matter. Prices stay near each other and cross often: ranks move on nearly every bar, as the correlations of
-ranks in the paper need, and no price is so large that a power in price units overflows.
+ranks in the paper need.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from Backtest.data.timeframe import parse_timeframe
 
 ROWS, SYMBOLS = 320, 16
 """Rows: the longest look-back of the paper is 252. KunQuant wants a multiple of 8 symbols; 16 keep its ranks exact."""
-SEED = 101
-LEVEL = 100.0
+SEED = 7
+LEVEL = 1.0
+"""Prices near 1: dollar volume and volume, which the paper compares, are then of one size."""
 SECTORS, SUBINDUSTRIES = 3, 5
 
 
@@ -36,7 +37,7 @@ def _bar(draw: random.Random, level: float, last: float) -> tuple[dict[str, floa
     volume = 1000.0 * math.exp(_noise(draw, 1.0))
     bar = {"open": opened, "high": high, "low": low, "close": close}
     price = low + (high - low) * draw.random()
-    return {**{name: round(value, 5) for name, value in bar.items()}, "volume": round(volume, 3), "vwap": price}, level
+    return {**{name: round(value, 7) for name, value in bar.items()}, "volume": round(volume, 3), "vwap": price}, level
 
 
 def random_market(rows: int = ROWS, symbols: int = SYMBOLS, *, seed: int = SEED) -> dict[str, Floats]:
@@ -49,7 +50,7 @@ def random_market(rows: int = ROWS, symbols: int = SYMBOLS, *, seed: int = SEED)
         for row in range(rows):
             bar, level = _bar(draw, level, last)
             last = bar["close"]
-            bar["quote_asset_volume"] = round(bar.pop("vwap") * bar["volume"], 2)
+            bar["quote_asset_volume"] = round(bar.pop("vwap") * bar["volume"], 4)
             for name, value in bar.items():
                 fields[name][row, column] = value
     fields["sector"] = np.tile(np.arange(symbols) % SECTORS, (rows, 1)).astype(float)

@@ -238,7 +238,7 @@ def stddev(x: Floats, d: float) -> Floats:
     cut, enough, _ = _windows(x, d)
     away = cut - np.nanmean(cut, axis=2, keepdims=True)
     count = (~np.isnan(cut)).sum(axis=2)
-    return _placed(np.sqrt(np.nansum(away**2, axis=2) / (count - 1)), enough, len(x))
+    return _placed(np.sqrt(over(np.nansum(away**2, axis=2), count - 1)), enough, len(x))
 
 
 def _comoved(x: Floats, y: Floats, d: float) -> tuple[Floats, Floats, Floats, Bools]:
