@@ -72,6 +72,7 @@ def explain(
     texts = step_texts(plan)
     lines = [
         f"{len(plan.factors)} factors, {len(plan.needed)} distinct steps"
+        + "".join(f", {len(part.needed)} on {bars.label} bars" for bars, part in plan.coarse_plans.items())
         + (f", {len(plan.definitions)} definitions" if plan.definitions else "")
         + (", compares symbols" if plan.cross_symbol else ", each symbol on its own"),
         f"dialect    {plan.dialect}",
@@ -88,6 +89,7 @@ def explain(
         used = definition.step in plan.needed
         head = f"{definition.name}  (definition, not stored{'' if used else ', and no factor uses it'})"
         lines += ["", head, *_factor_lines(plan, definition, texts, timeframe)]
+    lines += [line for name, reason in plan.skipped.items() for line in ("", f"{name}  (left out)", f"  {reason}")]
     for factor in plan.factors:
         lines += ["", factor.name, *_factor_lines(plan, factor, texts, timeframe)]
         if panel is not None:
