@@ -53,6 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--config", type=Path, metavar="FILE", help="settings instead of config/core.yaml")
     add("--log-level", choices=LEVELS, help="how much the log file says")
     add("--overwrite", action="store_true", help="replace the factor set that is there")
+    add("--append", action="store_true", help="extend the factor set that is there to a later --end")
     add("--dry-run", action="store_true", help="check everything but the klines, list the symbols, write nothing")
     add("--explain", action="store_true", help="print what each factor needs, write nothing (needs --dsl-path only)")
     add(
@@ -151,6 +152,7 @@ def settings_of(arguments: argparse.Namespace, started: float) -> PrepareSetting
         end=arguments.end,
         on_missing=arguments.on_missing,
         overwrite=arguments.overwrite,
+        append=arguments.append,
         dry_run=arguments.dry_run,
         started=started,
     )
