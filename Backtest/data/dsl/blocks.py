@@ -9,7 +9,7 @@ block.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -84,7 +84,34 @@ def segments(plan: Plan) -> tuple[Segment, ...]:
     for number in plan.order:
         for used in plan.steps[number].inputs:
             readers.setdefault(used, set()).add(plan.steps[number].segment)
-    return tuple(_segment(plan, group, tuple(steps), readers) for group, steps in sorted(groups.items()))
+    return tuple(_segment(plan, group, _late(plan, steps), readers) for group, steps in sorted(groups.items()))
+
+
+def _late(plan: Plan, steps: Sequence[int]) -> tuple[int, ...]:
+    """Return the steps in order, elementwise ones on fields alone not before they are read.
+
+    Fields are there all the time, so that nothing is held longer, and more of what is read once stays inside a chain.
+    """
+    late: set[int] = set()
+    done: dict[int, None] = {}
+    for number in steps:
+        inputs = plan.steps[number].inputs
+        if (
+            _operator(plan, number).chains
+            and number not in plan.names
+            and all(used in late or not plan.steps[used].is_computed for used in inputs)
+        ):
+            late.add(number)
+            continue
+        wanted = {used for used in inputs if used in late and used not in done}
+        todo = list(wanted)
+        while todo:
+            more = {used for used in plan.steps[todo.pop()].inputs if used in late and used not in done} - wanted
+            wanted |= more
+            todo += more
+        done.update(dict.fromkeys((*sorted(wanted), number)))
+    done.update(dict.fromkeys(sorted(late.difference(done))))
+    return tuple(done)
 
 
 def _segment(plan: Plan, group: int, steps: tuple[int, ...], readers: dict[int, set[int]]) -> Segment:
