@@ -216,7 +216,7 @@ def compute(
     function_timeout
         Seconds for each library function; None: no limit.
     threads
-        Blocks of symbols computed side by side. The values do not depend on it.
+        Parts of time, or blocks of symbols, computed side by side. The values do not depend on it.
 
     Returns
     -------

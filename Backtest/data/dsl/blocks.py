@@ -247,8 +247,7 @@ def working_bytes(plan: Plan, blocks: Blocks, rows: int, symbols: int, *, thread
     """Return the bytes of the engine's own arrays at their peak."""
     in_block, whole = live_arrays(plan)
     deep = min(rows, blocks.rows) + min(rows, deepest(plan))
-    beside = min(threads * blocks.symbols, symbols)
-    arrays = deep * ((in_block + 1) * beside + whole * symbols)
+    arrays = threads * deep * ((in_block + 1) * min(blocks.symbols, symbols) + whole * symbols)
     kept = symbols * sum(min(rows, reach) for reach in reaches(plan).values())
     return FLOAT * (arrays + kept)
 
