@@ -33,6 +33,8 @@ class CoreSettings:
         Klines lie in ``<data_root>/<klines_folder>/<timeframe>/<file_pattern>.csv|.csv.gz|.parquet``.
     quote
         Quote currency that ``BTC`` is completed with.
+    symbols_table
+        File of what is known of each coin (sector, supply ...); where there is none, recipes have no groups.
     last_bar
         ``auto`` drops the last bar when it closes after the file was written; ``drop`` and ``keep`` always do.
     episode_gap
@@ -83,6 +85,7 @@ class CoreSettings:
     klines_folder: str = "6.Binance Data Resampled"
     file_pattern: str = "{symbol}"
     quote: str = "USDT"
+    symbols_table: str = "config/symbols.yaml"
     last_bar: Literal["auto", "drop", "keep"] = "auto"
     episode_gap: str = "3d"
     max_bad_rows: float = 0.001

@@ -17,9 +17,10 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import DataError
-from ..settings import CoreSettings
+from ..settings import CoreSettings, resolve
 from .panel import Floats, Panel
 from .schema import FIELDS, FieldSource
+from .symbols_table import load_symbols_table
 
 KLINES = {name: FieldSource(name) for name in FIELDS}
 """What every run has."""
@@ -88,4 +89,4 @@ def klines_of(names: Iterable[str]) -> frozenset[str]:
 
 def open_fields(core: CoreSettings) -> Fields:
     """Return the fields that the settings provide."""
-    return Fields()
+    return Fields((load_symbols_table(resolve(core.symbols_table), quote=core.quote),))

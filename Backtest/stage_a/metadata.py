@@ -139,6 +139,8 @@ def metadata(
         "source_timeframe": source_timeframe,
         "synthetic": synthetic,
         "on_missing": manifest["on_missing"],
+        "layout": manifest["layout"],
+        "library": manifest["library"],
         "settings": manifest["settings"],
         "software": manifest["software"],
         "generation": generation,
@@ -217,6 +219,7 @@ def _file_facts(record: Record, folder: str) -> dict[str, Any]:
         "source_size": source.size,
         "bars": record.bars,
         "bars_sha256": record.bars_sha256,
+        "history_sha256": record.history_sha256,
         "last_bar": source.last_bar,
     }
 

@@ -22,6 +22,7 @@ import pyarrow.parquet
 from ..data.bars import LastBar, SymbolBars
 from ..data.bars_digest import DIGEST_FIELDS, bars_sha256, history_sha256
 from ..data.clock import build_panel, time_words
+from ..data.dsl.plan import Plan
 from ..data.factors import FactorValues, compute
 from ..data.fields import klines_of
 from ..data.hub_journal import Source
@@ -54,10 +55,10 @@ def _read(task: ReadTask, report: Report) -> None:
     job = task.job
     for bars in _load(job, task.symbols, {}, report):
         report.sources[bars.symbol] = source_of(bars)
-        first, after = _window(job, bars)
+        _, after = _window(job, bars)
         kept = task.kept.get(bars.symbol)
         same = kept is None or _history(job, bars, kept.last + 1) == kept.history_sha256
-        report.standings[bars.symbol] = Standing(int(bars.index[first]), int(bars.index[after - 1]), same)
+        report.standings[bars.symbol] = Standing(int(bars.index[0]), int(bars.index[after - 1]), same)
 
 
 def _build(task: BuildTask, report: Report, note: Note) -> None:
@@ -87,7 +88,7 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
         rows = chunk_rows(job, end - begin, len(bars))
         for first, after in chunks(begin, end, rows):
             with report.timed("read"):
-                panel = _panel(job, bars, first, after, frozenset(task.symbols))
+                panel = _ended(plan, _panel(job, bars, first, after, frozenset(task.symbols)), facts)
             if after == end:
                 bars.clear()  # the panel holds copies: the bars' memory is the computation's
                 pyarrow.default_memory_pool().release_unused()
@@ -109,22 +110,21 @@ def _panel(job: Job, bars: Sequence[SymbolBars], first: int, after: int, members
         members=members,
         episode_gap_ns=parse_duration(job.core.episode_gap),
     )
-    return _ended(job, job.fields.filled(panel, plan.fields), bars)
+    return job.fields.filled(panel, plan.fields)
 
 
-def _ended(job: Job, panel: Panel, bars: Sequence[SymbolBars]) -> Panel:
-    """Return the panel with no symbol alive after its last bar, where nobody but its own rows could read it.
+def _ended(plan: Plan, panel: Panel, facts: Sequence[Facts]) -> Panel:
+    """Return the panel with no symbol alive after its last bar inside the window, where only its own rows read it.
 
     Those rows are no output. What is undefined there would be counted, and so much of it as the other symbols of the
     task reach further: the counts would depend on who shares a task.
     """
-    plan = job.plan
     if plan.cross_symbol:
         return panel
     age = panel.age.copy()
-    for one in bars:
+    for one in facts:
         if one.symbol not in plan.extra_symbols:
-            age[max(0, int(one.index[-1]) + 1 - panel.first_bar) :, panel.symbols.index(one.symbol)] = 0
+            age[max(0, one.last + 1 - panel.first_bar) :, panel.symbols.index(one.symbol)] = 0
     return replace(panel, age=age)
 
 

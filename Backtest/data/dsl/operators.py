@@ -10,6 +10,7 @@ from ..kernels.context import Context, Operand
 from .rows_coarse import BARS
 from .rows_cross import ACROSS
 from .rows_elementwise import ELEMENTWISE, INFIX
+from .rows_group import GROUPED
 from .rows_market import MARKET
 from .rows_named import NAMED
 from .rows_qlib import QLIB
@@ -31,7 +32,7 @@ __all__ = [
     "constant",
 ]
 
-_ROWS = (*INFIX, *ELEMENTWISE, *ALONG_TIME, *PAIRED, *RECURSIVE, *ACROSS, *NAMED, *MARKET, *QLIB)
+_ROWS = (*INFIX, *ELEMENTWISE, *ALONG_TIME, *PAIRED, *RECURSIVE, *ACROSS, *GROUPED, *NAMED, *MARKET, *QLIB)
 OPERATORS: dict[str, Operator] = {row.name: row for row in _ROWS}
 """Every operator by name, those that exist for a dialect only among them."""
 

@@ -130,14 +130,13 @@ def test_an_operator_that_peeks_is_caught(tmp_path: Path, monkeypatch: pytest.Mo
     def ahead(operator):
         def kernel(operands, literals, context, out):
             undefined = kernel_of(operator)(operands, literals, context, out)
-            if operator.name == "abs":
-                out[:-1] = out[1:].copy()
+            out[:-1] = out[1:].copy()
             return undefined
 
-        return kernel
+        return kernel if operator.name == "ts_max" else kernel_of(operator)
 
     body = "factors:\n  - {name: fair, type: expression, expression: 'ts_mean(close, 7)'}\n"
-    plan = plan_of(tmp_path, body + "  - {name: x, type: expression, expression: 'abs(close) + fair'}\n")
+    plan = plan_of(tmp_path, body + "  - {name: x, type: expression, expression: 'ts_max(close, 2) + fair'}\n")
     assert verdict_of(plan).violations == ()
     monkeypatch.setattr(program, "kernel_of", ahead)
     found = {(one.factor, one.kind) for one in verdict_of(plan).violations}

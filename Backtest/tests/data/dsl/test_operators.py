@@ -100,6 +100,7 @@ def test_example_runs_and_uses_the_operator(operator: Operator, tmp_path: Path) 
         "close": close, "open": 0.99 * close, "high": 1.02 * close, "low": 0.97 * close, "volume": rng.random(shape),
         "premium_close": 0.01 * rng.random(shape),
     }  # fmt: skip
+    fields["sector"] = np.repeat([[0.0, 1.0, 0.0, 1.0, 1.0, 0.0]], 60, axis=0)
     fields["quote_asset_volume"] = close * fields["volume"]
     fields["taker_buy_base_volume"] = rng.random(shape) * fields["volume"]
     age = np.ascontiguousarray(np.broadcast_to(np.arange(1, 61, dtype=np.int32)[:, None], shape))
