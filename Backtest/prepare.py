@@ -130,6 +130,8 @@ def _prepare(
         inputs = open_inputs(settings)
         base = _base(settings, inputs)
         tell_richer(inputs.root)
+        for name, reason in inputs.plan.skipped.items():
+            LOGGER.warning("factor %s is left out: %s", name, reason)
         with open_build(
             inputs.hub,
             inputs.timeframe,
@@ -296,6 +298,7 @@ def summary(inputs: Inputs, build: Build, run: Run, status: str) -> dict[str, An
         "dropped": dropped(records),
         "rows": sum(record.rows for record in records.values()),
         "factors": [factor.name for factor in inputs.plan.factors],
+        "skipped": dict(inputs.plan.skipped),
         "qc": {symbol: found for symbol in sorted(records) if (found := findings(records[symbol]))},
         "seconds": {
             **{part: round(seconds, 3) for part, seconds in run.seconds.items()},

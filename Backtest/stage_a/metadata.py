@@ -129,6 +129,7 @@ def metadata(
             for factor in plan.factors
         },
         "definitions": {definition.name: _content_facts(definition) for definition in plan.definitions},
+        "skipped": dict(plan.skipped),
         "dialect": plan.dialect,
         "dsl_sha1": manifest["dsl_sha1"],
         "fields": manifest["fields"],

@@ -89,6 +89,7 @@ def explain(
         used = definition.step in plan.needed
         head = f"{definition.name}  (definition, not stored{'' if used else ', and no factor uses it'})"
         lines += ["", head, *_factor_lines(plan, definition, texts, timeframe)]
+    lines += [line for name, reason in plan.skipped.items() for line in ("", f"{name}  (left out)", f"  {reason}")]
     for factor in plan.factors:
         lines += ["", factor.name, *_factor_lines(plan, factor, texts, timeframe)]
         if panel is not None:
