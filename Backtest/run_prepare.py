@@ -63,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="recompute on N cut and N later-starting panels, name what peeks",
     )
     add("--list-operators", action="store_true", help="print the operators of the language")
+    add("--markdown", choices=("zh", "en"), help="with --list-operators: as the page that the README links")
     return parser
 
 
@@ -72,6 +73,11 @@ def main(arguments: argparse.Namespace, on_published: Callable[[], None] | None 
     from Backtest.process import clean_stdout, interrupts_held_back, seconds_alive
 
     with clean_stdout() as write:
+        if arguments.list_operators and arguments.markdown:
+            from Backtest.report.operator_page import markdown_page
+
+            write(markdown_page(arguments.markdown))
+            return 0
         if arguments.list_operators:
             from Backtest.data.dsl.explain import operator_page
 
