@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, RecipeError
-from .dsl.bind import Scope, bind
+from ..errors import DataError, ExpressionError, RecipeError
+from .dsl.bind import EXTERNAL_HINT, Scope, bind
 from .dsl.blocks import Blocks, choose_blocks, held_bytes
 from .dsl.dialects.table import DIALECTS
 from .dsl.engine import evaluate
@@ -101,8 +101,8 @@ def compile_recipe(
         else:
             params = {**recipe.params, **spec.params}
             scope = Scope(
-                known.sources, earlier, spec.name, names, params, max_window, timeframe, spec.what, dialect,
-                groups, known.hint,
+                known.names, earlier, spec.name, names, params, max_window, timeframe, spec.what, dialect,
+                groups, known.hint, known.externals,
             )  # fmt: skip
             step, params = _expression_step(spec, scope, table, trees), dict(spec.params)
         if len(table.steps) > RECIPE_STEP_LIMIT:
@@ -127,6 +127,8 @@ def _expression_step(spec: FactorSpec, scope: Scope, table: StepTable, trees: di
     if text not in trees:  # the factors of a grid share theirs
         trees[text] = parse(text, where=spec.where, dialect=scope.dialect)
     bound = bind(trees[text], text, scope=scope, table=table, where=spec.where)
+    if bound.kind == "external":
+        raise ExpressionError(f"{bound.words} is no series yet{EXTERNAL_HINT}", text, bound.offset, spec.where)
     if bound.kind in ("number", "word"):
         advice = "use a series" if spec.what == "factor" else "'params' is for numbers"
         raise RecipeError(f"{spec.where}: the expression is {bound.words}, the same on every bar; {advice}")
@@ -142,7 +144,7 @@ def _library_call(
         spec.source or "",
         {name: _filled(value, recipe, spec) for name, value in spec.params.items()},
         allow_modules=allow_modules,
-        fields=tuple(fields.sources),
+        fields=fields.names,
         max_window=max_window,
         where=spec.where,
     )

@@ -72,13 +72,13 @@ class FieldSource:
     name
         As a recipe writes it.
     kind
-        ``series``, or ``group``: codes, equal ones make members of one group.
+        ``series``, ``group``: codes, equal ones make members of one group, or ``external``: a series with a delay.
     filled_by
         Who has the values, for messages: ``klines``, ``the symbols table`` ...
     """
 
     name: str
-    kind: Literal["series", "group"] = "series"
+    kind: Literal["series", "group", "external"] = "series"
     filled_by: str = "klines"
 
 

@@ -90,7 +90,7 @@ class Report:
     refused
         Symbol -> reason in its data.
     sources
-        Symbol -> kline file that was read (`read` only).
+        Symbol -> kline file that was read, and path -> file beside it (`read` only).
     block, temporary
         What `Build.accept` takes (`build` only).
     seconds

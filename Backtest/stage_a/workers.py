@@ -34,6 +34,7 @@ from ..data.hub_journal import Block, Record, Source
 from ..data.hub_writer import write_symbol_file
 from ..data.panel import Panel
 from ..data.source import load_symbol, require_fields
+from ..data.stamped import Stamped
 from ..data.timeframe import parse_duration
 from ..errors import HubError, SymbolRefused
 from ..logs import LOGGER
@@ -56,7 +57,10 @@ def work(task: ReadTask | BuildTask, note: Note) -> Report:
 
 
 def _read(task: ReadTask, report: Report) -> None:
-    report.sources = {bars.symbol: source_of(bars) for bars in _load(task.job, task.symbols, {}, report)}
+    series: dict[str, dict[str, Stamped]] = {}
+    for bars in _load(task.job, task.symbols, {}, report, series):
+        report.sources[bars.symbol] = source_of(bars)
+        report.sources.update(stamped_sources(series[bars.symbol]))
 
 
 def _build(task: BuildTask, report: Report, note: Note) -> None:
@@ -64,8 +68,9 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
     columns = klines_of(plan.fields)
     facts: dict[str, _Facts] = {}
     bars: list[SymbolBars] = []
-    for one in _load(job, task.symbols, task.last_bars, report):
-        facts[one.symbol] = _facts_of(job, one)
+    series: dict[str, dict[str, Stamped]] = {}
+    for one in _load(job, task.symbols, task.last_bars, report, series):
+        facts[one.symbol] = _facts_of(job, one, series[one.symbol])
         bars.append(_only(one, columns))
         del one  # its other fields were for the digest: they need not wait for the next symbol
     if not bars:
@@ -73,8 +78,8 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
     benchmarks = {}
     for symbol in set(plan.extra_symbols).difference(task.symbols):
         with report.timed("read"):
-            one = _load_one(job, symbol, task.last_bars)
-        benchmarks[symbol] = source_of(one)
+            one = _load_one(job, symbol, task.last_bars, series)
+        benchmarks.update({symbol: source_of(one), **stamped_sources(series[symbol])})
         bars.append(_only(one, columns))
         del one
     with report.timed("read"):
@@ -88,7 +93,7 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
             members=set(task.symbols),
             episode_gap_ns=parse_duration(job.core.episode_gap),
         )
-        panel = job.fields.filled(panel, plan.fields)
+        panel = job.fields.with_series(series).filled(panel, plan.fields)
     bars.clear()  # the panel holds copies: the bars' memory is the computation's
     pyarrow.default_memory_pool().release_unused()
     values = _compute(job, panel, report, note)
@@ -151,10 +156,12 @@ class _Facts:
     findings: tuple[dict[str, Any], ...]
 
 
-def _facts_of(job: Job, bars: SymbolBars) -> _Facts:
+def _facts_of(job: Job, bars: SymbolBars, series: Mapping[str, Stamped]) -> _Facts:
     first, after = _window(job, bars)
     digest = bars_sha256(bars, int(bars.index[first]), int(bars.index[after - 1]) + 1)
-    return _Facts(bars.symbol, {bars.symbol: source_of(bars)}, digest, tuple(asdict(one) for one in bars.findings))
+    sources = {bars.symbol: source_of(bars), **stamped_sources(series)}
+    found = (*bars.findings, *(one for stamped in series.values() for one in stamped.findings))
+    return _Facts(bars.symbol, sources, digest, tuple(asdict(one) for one in found))
 
 
 def thresholds(plan: Plan) -> dict[str, float]:
@@ -167,17 +174,32 @@ def source_of(bars: SymbolBars) -> Source:
     return Source(bars.source.path, bars.source.size, bars.source.mtime_ns, bars.source.sha256, bars.last_bar)
 
 
+def stamped_sources(series: Mapping[str, Stamped]) -> dict[str, Source]:
+    """Return path -> file of what a symbol has beside its klines."""
+    sources = (source for stamped in series.values() for source in stamped.sources)
+    return {one.path: Source(one.path, one.size, one.mtime_ns, one.sha256, "keep") for one in sources}
+
+
 def _only(bars: SymbolBars, fields: frozenset[str]) -> SymbolBars:
     """Return the bars without the fields that only their digest needed."""
     return replace(bars, fields={name: values for name, values in bars.fields.items() if name in fields})
 
 
-def _load(job: Job, symbols: Iterable[str], last_bars: Mapping[str, LastBar], report: Report) -> Iterator[SymbolBars]:
-    """Yield the bars of the symbols that have any inside the window; the others are refused."""
+def _load(
+    job: Job,
+    symbols: Iterable[str],
+    last_bars: Mapping[str, LastBar],
+    report: Report,
+    series: dict[str, dict[str, Stamped]],
+) -> Iterator[SymbolBars]:
+    """Yield the bars of the symbols that have any inside the window; the others are refused.
+
+    What lies beside a symbol's klines goes into `series`.
+    """
     for symbol in symbols:
         try:
             with report.timed("read"):
-                bars = _load_one(job, symbol, last_bars)
+                bars = _load_one(job, symbol, last_bars, series)
             _require_window(job, bars)
         except SymbolRefused as refused:
             report.refused[symbol] = refused.reason
@@ -186,7 +208,9 @@ def _load(job: Job, symbols: Iterable[str], last_bars: Mapping[str, LastBar], re
             del bars
 
 
-def _load_one(job: Job, symbol: str, last_bars: Mapping[str, LastBar]) -> SymbolBars:
+def _load_one(
+    job: Job, symbol: str, last_bars: Mapping[str, LastBar], series: dict[str, dict[str, Stamped]]
+) -> SymbolBars:
     bars = load_symbol(
         job.root,
         symbol,
@@ -196,6 +220,7 @@ def _load_one(job: Job, symbol: str, last_bars: Mapping[str, LastBar]) -> Symbol
         fields=klines_of(job.plan.fields).union(DIGEST_FIELDS),
     )
     require_fields(bars, klines_of(job.plan.fields))
+    series[symbol] = job.fields.load(symbol, job.plan.fields)
     return bars
 
 

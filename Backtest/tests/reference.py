@@ -6,8 +6,9 @@ Nothing here calls a kernel. A twin takes ``(operands, literals, context)`` like
 from __future__ import annotations
 
 from .twins import TWINS, Twin
+from .twins_joined import JOINED
 from .twins_market import MARKET
 from .twins_more import MORE
 
-REFERENCE: dict[str, Twin] = {**TWINS, **MORE, **MARKET}
+REFERENCE: dict[str, Twin] = {**TWINS, **MORE, **MARKET, **JOINED}
 """Operator name -> twin."""

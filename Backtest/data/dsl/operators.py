@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..kernels.context import Context, Operand
 from .rows_cross import ACROSS
 from .rows_elementwise import ELEMENTWISE, INFIX
+from .rows_joined import JOINED
 from .rows_market import MARKET
 from .rows_named import NAMED
 from .rows_recursive import RECURSIVE
@@ -28,7 +29,7 @@ __all__ = [
     "constant",
 ]
 
-_ROWS = (*INFIX, *ELEMENTWISE, *ALONG_TIME, *PAIRED, *RECURSIVE, *ACROSS, *NAMED, *MARKET)
+_ROWS = (*INFIX, *ELEMENTWISE, *ALONG_TIME, *PAIRED, *RECURSIVE, *ACROSS, *NAMED, *MARKET, *JOINED)
 OPERATORS: dict[str, Operator] = {row.name: row for row in _ROWS}
 """Every operator by name, those that exist for a dialect only among them."""
 

@@ -13,7 +13,20 @@ import numpy as np
 from ..kernels.context import Context, Floats, Kernel, Operand
 
 Kind = Literal[
-    "series", "operand", "mask", "any", "group", "number", "window", "lag", "count", "choice", "symbol", "value"
+    "series",
+    "operand",
+    "mask",
+    "any",
+    "group",
+    "number",
+    "window",
+    "lag",
+    "count",
+    "choice",
+    "symbol",
+    "value",
+    "external",
+    "delay",
 ]
 """What an argument accepts.
 
@@ -29,8 +42,10 @@ count     a non-negative integer literal
 value     a series, a mask (1.0, 0.0, missing) or a number: arguments of dialects, where all are numbers
 choice    one of `Argument.choices`
 symbol    the full name of a symbol, quoted
+external  an external series of the recipe, by its name
+delay     a quoted duration, "0h" or longer; the kernel gets nanoseconds
 """
-ARRAY_KINDS = frozenset({"series", "operand", "mask", "any", "group", "value"})
+ARRAY_KINDS = frozenset({"series", "operand", "mask", "any", "group", "value", "external"})
 Family = Literal["elementwise", "time", "recursive", "cross", "named"]
 WHOLE_ROWS = frozenset({"cross", "named"})
 """Families whose kernels take all symbols of a bar at once."""

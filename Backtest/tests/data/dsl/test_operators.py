@@ -15,6 +15,7 @@ import pytest
 from Backtest.data.dsl.operators import ALIASES, OPERATORS, Argument, Context, Operator, apply, constant
 from Backtest.data.kernels.context import needed_values
 from Backtest.data.schema import FIELDS
+from Backtest.data.stamped_fields import FIELDS as STAMPED
 
 from ..kernels.series import literal_cases, operands_of, sample
 
@@ -90,6 +91,8 @@ def test_example_runs_and_uses_the_operator(operator: Operator) -> None:
         "premium_close": 0.01 * rng.random(shape),
     }  # fmt: skip
     fields["quote_asset_volume"] = close * fields["volume"]
+    fields.update({"open_interest": close, "funding_sum": rng.random(shape), "funding_count": np.ones(shape)})
+    fields["usdt_supply"] = close
     fields["taker_buy_base_volume"] = rng.random(shape) * fields["volume"]
     age = np.ascontiguousarray(np.broadcast_to(np.arange(1, 61, dtype=np.int32)[:, None], shape))
     columns = ("BTCUSDT", "A", "B", "C", "D", "E")
@@ -115,7 +118,7 @@ def test_arguments_are_well_formed(operator: Operator) -> None:
     assert all(a is operator.arguments[0] for a in operator.arguments if a.kind == "symbol")
     assert not any(argument.variadic for argument in positional[:-1])
     assert not (operator.implicit and any(argument.variadic for argument in operator.array_arguments))
-    assert set(operator.implicit) <= set(FIELDS)
+    assert set(operator.implicit) <= {*FIELDS, *STAMPED}
     for argument in operator.arguments:
         assert argument.required or not argument.is_array
         assert not argument.required or not argument.keyword_only
