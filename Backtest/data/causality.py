@@ -236,7 +236,7 @@ class _Check:
     def evaluated(self, part: Plan, panel: Panel, library: dict[int, Floats], begin: int) -> dict[str, Floats]:
         rows = slice(begin, begin + panel.shape[0])
         own = {number: library[number][rows] for number in part.library_calls}
-        return evaluated(part, panel, own, gap_tolerance=self.gap_tolerance)[0]
+        return evaluated(part, panel, own, gap_tolerance=self.gap_tolerance)
 
     def bits(
         self, part: Plan, whole: dict[str, Floats], values: dict[str, Floats], start: int, kind: Kind, cut: int
@@ -323,12 +323,17 @@ def _groups(plan: Plan, panel: Panel) -> Iterator[Plan]:
     """Yield plans of expression factors that look back equally far, each small enough to be held whole."""
     rows, symbols = panel.shape
     largest = max(1, HELD_BYTES // max(1, rows * symbols * 8))
-    computed = [(_depth(plan, factor), factor) for factor in plan.factors if plan.steps[factor.step].is_computed]
+    given = (str, LibraryCall)
+    computed = [
+        (_depth(plan, factor), factor)
+        for factor in plan.factors
+        if not isinstance(plan.steps[factor.step].source, given)
+    ]
     computed.sort(key=lambda pair: pair[0])
     for _, group in groupby(computed, key=lambda pair: pair[0]):
         factors = [factor for _, factor in group]
         for begin in range(0, len(factors), largest):
-            yield Plan(plan.steps, tuple(factors[begin : begin + largest]), plan.definitions)
+            yield plan.part(tuple(factors[begin : begin + largest]))
 
 
 def _depth(plan: Plan, factor: PlannedFactor) -> int:

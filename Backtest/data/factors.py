@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, ExpressionError, RecipeError
+from .coarse import coarse_values
 from .dsl.bind import EXTERNAL_HINT, Scope, bind
 from .dsl.blocks import Blocks, choose_blocks, held_bytes
 from .dsl.dialects.table import DIALECTS
@@ -73,7 +74,8 @@ def compile_recipe(
     max_window
         Longest window and longest total look-back, bars.
     timeframe
-        For telling in messages how long a window is.
+        Of the run's bars. None where it is not known: messages do not tell how long a window is, and ``bars`` is
+        refused.
     fields
         What the recipe may name besides kline columns; None: nothing.
 
@@ -92,6 +94,7 @@ def compile_recipe(
     names = frozenset(spec.name for spec in entries)
     known = fields or Fields()
     groups = frozenset(name for name, source in known.sources.items() if source.kind == "group")
+    steady = frozenset(name for name, source in known.sources.items() if source.steady or name in groups)
     _refuse_taken(entries, known)
     dialect = DIALECTS[recipe.dialect]
     for spec in entries:
@@ -102,15 +105,16 @@ def compile_recipe(
             params = {**recipe.params, **spec.params}
             scope = Scope(
                 known.names, earlier, spec.name, names, params, max_window, timeframe, spec.what, dialect,
-                groups, known.hint, known.externals,
+                groups, known.hint, steady=steady, externals=known.externals,
             )  # fmt: skip
             step, params = _expression_step(spec, scope, table, trees), dict(spec.params)
-        if len(table.steps) > RECIPE_STEP_LIMIT:
+        if len(table.steps) + sum(len(one.steps) for one in table.coarse.values()) > RECIPE_STEP_LIMIT:
             raise RecipeError(f"{spec.where}: the recipe has more than {RECIPE_STEP_LIMIT:,} distinct steps; split it")
         planned.append(_planned(spec, step, params, table))
         earlier[spec.name] = step
     defined = len(recipe.definitions)
-    return Plan(tuple(table.steps), tuple(planned[defined:]), tuple(planned[:defined]), recipe.dialect)
+    coarse = {timeframe: tuple(one.steps) for timeframe, one in table.coarse.items()}
+    return Plan(tuple(table.steps), tuple(planned[defined:]), tuple(planned[:defined]), recipe.dialect, coarse)
 
 
 def _refuse_taken(entries: Iterable[FactorSpec], fields: Fields) -> None:
@@ -231,19 +235,26 @@ def compute(
     chosen = choose_blocks(plan, rows, columns, budget=budget)
     blocks = Blocks(block_rows or chosen.rows, block_symbols or chosen.symbols)
     library, infinite = _library(plan, panel, function_timeout)
-    out, undefined = evaluated(plan, panel, library, gap_tolerance=gap_tolerance, blocks=blocks)
-    counts = {factor.name: _counts(plan, factor, undefined, infinite) for factor in plan.factors}
+    given, coarse = coarse_values(plan, panel, gap_tolerance=gap_tolerance, memory_limit=budget)
+    out, undefined = _evaluated(plan, panel, {**library, **given}, gap_tolerance=gap_tolerance, blocks=blocks)
+    counts = {factor.name: _counts(plan, factor, undefined, infinite, coarse) for factor in plan.factors}
     return FactorValues(tuple(out), out, {name: count for name, count in counts.items() if count})
 
 
-def evaluated(
-    plan: Plan, panel: Panel, library: Mapping[int, Floats], *, gap_tolerance: float, blocks: Blocks | None = None
+def evaluated(plan: Plan, panel: Panel, library: Mapping[int, Floats], *, gap_tolerance: float) -> dict[str, Floats]:
+    """Return every factor's values, given those of the library calls [T, S]."""
+    given, _ = coarse_values(plan, panel, gap_tolerance=gap_tolerance)
+    blocks = choose_blocks(plan, *panel.shape)
+    return _evaluated(plan, panel, {**library, **given}, gap_tolerance=gap_tolerance, blocks=blocks)[0]
+
+
+def _evaluated(
+    plan: Plan, panel: Panel, given: Mapping[int, Floats], *, gap_tolerance: float, blocks: Blocks
 ) -> tuple[dict[str, Floats], NDArray[np.int64]]:
-    """Return every factor's values and the undefined ones of each step, given those of the library calls [T, S]."""
+    """Return every factor's values and the undefined ones of each step, given those of both kinds of calls."""
     rows, columns = panel.shape
     out: dict[str, Floats] = {factor.name: np.empty((rows - panel.warmup, columns)) for factor in plan.factors}
-    chosen = blocks or choose_blocks(plan, rows, columns)
-    return out, evaluate(plan, panel, library=library, out=out, blocks=chosen, gap_tolerance=gap_tolerance)
+    return out, evaluate(plan, panel, library=given, out=out, blocks=blocks, gap_tolerance=gap_tolerance)
 
 
 def _library(plan: Plan, panel: Panel, timeout: float | None) -> tuple[dict[int, Floats], dict[int, int]]:
@@ -258,8 +269,15 @@ def _library(plan: Plan, panel: Panel, timeout: float | None) -> tuple[dict[int,
 
 
 def _counts(
-    plan: Plan, factor: PlannedFactor, undefined: NDArray[np.int64], infinite: Mapping[int, int]
+    plan: Plan,
+    factor: PlannedFactor,
+    undefined: NDArray[np.int64],
+    infinite: Mapping[int, int],
+    coarse: Mapping[Timeframe, NDArray[np.int64]],
 ) -> dict[str, int]:
     below = reachable(plan.steps, factor.step)
-    found = {"undefined": int(undefined[list(below)].sum()), "infinite": sum(infinite.get(step, 0) for step in below)}
+    count = int(undefined[list(below)].sum())
+    for timeframe, part in plan.only(factor).coarse_plans.items():
+        count += int(coarse[timeframe][list(part.needed)].sum())
+    found = {"undefined": count, "infinite": sum(infinite.get(step, 0) for step in below)}
     return {name: count for name, count in found.items() if count}

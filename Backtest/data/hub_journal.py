@@ -54,6 +54,8 @@ class Record:
     bars, bars_sha256
         How many bars of its own the symbol has inside the window (what the missing ratios are shares of), and their
         digest (`bars_digest`).
+    history_sha256
+        Digest of every value of its bars that a factor may rest on, from the file's first bar to the last one used.
     missing
         Factor -> how many of those bars have no value.
     findings
@@ -70,6 +72,7 @@ class Record:
     sources: Mapping[str, Source]
     bars: int
     bars_sha256: str
+    history_sha256: str
     missing: Mapping[str, int]
     findings: tuple[Mapping[str, Any], ...] = ()
     dropped: tuple[str, ...] = ()

@@ -41,7 +41,7 @@ from ..files import text_sha1
 from ..names import RESERVED as DEVICE_NAMES
 from .dsl.dialects.interface import DEFAULT
 from .dsl.dialects.table import DIALECTS
-from .dsl.operators import ALIASES, LISTED
+from .dsl.operators import ALIASES, APART, LISTED
 from .recipe_grid import Grid, GridRefused, check_grid, expand
 from .schema import COLUMNS
 from .timeframe import parse_duration
@@ -160,7 +160,7 @@ def reserved_names() -> Mapping[str, str]:
     """Return casefolded name -> what it is, of all names that no factor may take."""
     table = dict.fromkeys(LANGUAGE_WORDS, "a word of the language")
     table.update(dict.fromkeys(DEVICE_NAMES, "a device name on Windows"))
-    table.update(dict.fromkeys([*LISTED, *ALIASES], "an operator"))
+    table.update(dict.fromkeys([*LISTED, *APART, *ALIASES], "an operator"))
     table.update({column.name: "a kline column" for column in COLUMNS})
     table.update(dict.fromkeys(OUTPUT_COLUMNS, "a column of every factor file"))
     return table

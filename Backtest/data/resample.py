@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,22 @@ COMBINE: dict[Combine, Callable[[Floats, Integers], Floats]] = {
 minimum or sum makes it missing; a missing bar does not (`partial_bars` tells)."""
 
 
+def combine(columns: Mapping[str, Floats], labels: Integers) -> tuple[dict[str, Floats], Integers]:
+    """Return the columns of coarser bars, and the first row of each.
+
+    Parameters
+    ----------
+    columns
+        Field name -> float64 [N], the finer bars that exist, N >= 1. One that is no kline column is a state: the
+        last one counts.
+    labels
+        int64 [N], ascending: which coarser bar a row belongs to.
+    """
+    begins = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1))
+    rules: dict[str, Combine] = {name: BY_NAME[name].combine if name in BY_NAME else "last" for name in columns}
+    return {name: COMBINE[rules[name]](values, begins) for name, values in columns.items()}, begins
+
+
 def resample(bars: CleanBars, source: Timeframe, target: Timeframe) -> tuple[CleanBars, bool]:
     """Return the bars of `target`, whose length `source` divides, and whether the last one has its last finer bar.
 
@@ -33,9 +49,8 @@ def resample(bars: CleanBars, source: Timeframe, target: Timeframe) -> tuple[Cle
     """
     opened = source.origin_ns + bars.index * source.ns
     labels = (opened - target.origin_ns) // target.ns
-    begins = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1))
+    columns, begins = combine(bars.columns, labels)
     index = labels[begins]
-    columns = {name: COMBINE[BY_NAME[name].combine](values, begins) for name, values in bars.columns.items()}
     counts = np.diff(np.append(begins, len(labels)))
     partial = np.flatnonzero(counts < target.ns // source.ns)
     findings = list(bars.findings)

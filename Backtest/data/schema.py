@@ -75,11 +75,15 @@ class FieldSource:
         ``series``, ``group``: codes, equal ones make members of one group, or ``external``: a series with a delay.
     filled_by
         Who has the values, for messages: ``klines``, ``the symbols table`` ...
+    steady
+        A state that holds until it changes (a group, a supply), not an amount of its bar: the last one of the run's
+        bars in a coarser bar is the coarser bar's. ``bars`` takes kline columns and these.
     """
 
     name: str
     kind: Literal["series", "group", "external"] = "series"
     filled_by: str = "klines"
+    steady: bool = False
 
 
 @dataclass(frozen=True)

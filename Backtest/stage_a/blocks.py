@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from ..data.dsl.blocks import BASELINE
+from ..data.dsl.blocks import (
+    BAR_CELL,
+    BASELINE,
+    FLOAT,
+    LEAST_ROWS,
+    LOOKBACK_SHARE,
+    Blocks,
+    held_bytes,
+    working_bytes,
+)
 from ..data.dsl.plan import Plan
 from ..data.file_size import FileSize, file_size
+from ..data.hub_writer import ROW_GROUP
+from ..data.panel import Panel
 from ..data.root import KlineRoot
 from ..errors import FactorError, SettingsError
 from .tasks import Job
 
 TASK_SYMBOLS = 8
 """Symbols of a task at most: what an interrupt loses. A task costs some milliseconds more than its symbols."""
+
+LEAST_CHUNK = 1024
+"""Rows of a chunk of time at least: the engine's blocks have as many."""
 
 LEAST_TASKS = 4
 """Tasks of a run with as many symbols, so that an interrupted small run keeps something too."""
@@ -46,6 +60,55 @@ def largest_block(job: Job, symbols: Sequence[str]) -> int:
     while count > 1 and not _fits(job, rows, count + len(job.plan.extra_symbols), size.reading):
         count //= 2
     return count
+
+
+def chunk_rows(job: Job, rows: int, symbols: int) -> int:
+    """Return how many rows are computed at a time, of `rows` in all: whole row groups of the files, inside the limit.
+
+    A chunk needs its look-back computed again, so it has at least LOOKBACK_SHARE times that where memory allows. What
+    looks back to the first bar of an episode goes in one piece, and so do library functions: which bits they give may
+    depend on the rows they see.
+    """
+    plan, limit = job.plan, job.core.memory_limit_gb * 1e9
+    if plan.lookback is None or plan.library_calls:
+        return rows
+    size = ROW_GROUP * max(1, math.ceil(LOOKBACK_SHARE * plan.lookback / ROW_GROUP))
+    while size > LEAST_CHUNK and _working_bytes(plan, rows, size, symbols) > limit:
+        size = max(LEAST_CHUNK, size // 2)
+    return min(size, rows)
+
+
+def chunks(begin: int, end: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield consecutive ranges that cover begin..end-1 and end at multiples of `size`, where files end row groups."""
+    while begin < end:
+        after = end if size >= end - begin else min(end, (begin // size + 1) * size)
+        yield begin, after
+        begin = after
+
+
+def chunk_held_bytes(job: Job, rows: int, size: int, panel: Panel) -> int:
+    """Return the bytes that a task holds while it computes a chunk, besides the chunk's own panel and values."""
+    columns = len(panel.symbols)
+    return 0 if size >= rows else _bars_bytes(job.plan, rows) * columns + _waiting_bytes(job.plan, size, columns)
+
+
+def _bars_bytes(plan: Plan, rows: int) -> int:
+    """Return the bytes of one symbol's bars."""
+    return rows * (FLOAT * len(plan.fields) + BAR_CELL)
+
+
+def _waiting_bytes(plan: Plan, size: int, symbols: int) -> int:
+    """Return the bytes of the chunk that is being written, and of what waits for the end of its row group."""
+    unfinished = 0 if size % ROW_GROUP == 0 else ROW_GROUP
+    return (size + unfinished) * symbols * FLOAT * len(plan.factors)
+
+
+def _working_bytes(plan: Plan, rows: int, size: int, symbols: int) -> int:
+    """Return the bytes of a task that computes `size` rows at a time."""
+    deep = size + (plan.lookback or 0)
+    least = working_bytes(plan, Blocks(LEAST_ROWS, 1), deep, symbols)
+    held = _bars_bytes(plan, rows) * symbols + _waiting_bytes(plan, size, symbols)
+    return held + held_bytes(plan, deep, symbols) + least
 
 
 def largest_file(root: KlineRoot, symbols: Iterable[str]) -> FileSize | None:
@@ -79,9 +142,24 @@ def panel_rows(size: FileSize, root: KlineRoot, plan: Plan, *, start_ns: int | N
 
 
 def _fits(job: Job, rows: int, symbols: int, reading: int) -> bool:
-    limit = job.core.memory_limit_gb * 1e9
     try:
-        needed = job.plan.estimate_memory(rows, symbols, memory_limit=limit, reading=reading)
+        needed = task_memory(job, rows, symbols, reading)
     except SettingsError:
         return False
-    return needed <= limit + BASELINE
+    return needed <= job.core.memory_limit_gb * 1e9 + BASELINE
+
+
+def task_memory(job: Job, rows: int, symbols: int, reading: int) -> int:
+    """Return the peak memory in bytes of a process whose task is `rows` (look-back included) x `symbols`.
+
+    `reading` bytes are for parsing one file: the peak is a first run's, later ones find parsed klines in the cache.
+    """
+    plan, limit = job.plan, job.core.memory_limit_gb * 1e9
+    size = chunk_rows(job, rows, symbols)
+    if size >= rows:
+        return plan.estimate_memory(rows, symbols, memory_limit=limit, reading=reading)
+    bars = _bars_bytes(plan, rows)
+    beside = bars * symbols + _waiting_bytes(plan, size, symbols)
+    deep = min(rows, size + (plan.lookback or 0))
+    computing = plan.estimate_memory(deep, symbols, memory_limit=limit - beside)
+    return max(BASELINE + bars * (symbols - 1) + reading, beside + computing)

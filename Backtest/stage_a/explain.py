@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..data.clock import parse_time
@@ -15,7 +16,7 @@ from ..data.timeframe import Timeframe, parse_timeframe
 from ..data.universe import require_symbols, resolve_symbols
 from ..errors import DataError
 from ..settings import resolve
-from .blocks import cut_blocks, largest_block, largest_file, panel_rows, worker_count
+from .blocks import chunk_rows, cut_blocks, largest_block, largest_file, panel_rows, task_memory, worker_count
 from .tasks import Job
 
 if TYPE_CHECKING:
@@ -53,16 +54,22 @@ def panel_size(settings: PrepareSettings, plan: Plan, timeframe: Timeframe) -> P
     if size is None:
         raise DataError(f"{root.folder} holds no file of {symbols[0]} or another symbol that can be measured")
     rows = panel_rows(size, root, plan, start_ns=start, end_ns=end)
+    hub = resolve(settings.core.datahub_root)
+    job = Job(plan, settings.core, root, timeframe, hub, hub, start, end, settings.on_missing)
     workers = worker_count(settings.core.workers, len(symbols))
-    blocks = [tuple(sorted({*symbols, *plan.extra_symbols}))]
+    blocks = [symbols]
     if not plan.cross_symbol:
-        hub = resolve(settings.core.datahub_root)
-        job = Job(plan, settings.core, root, timeframe, hub, hub, start, end, settings.on_missing)
         blocks = cut_blocks(symbols, workers=workers, largest=largest_block(job, symbols))
-    count = max(map(len, blocks))
+    widest = max(map(len, blocks))
+    count = max(len({*block, *plan.extra_symbols}) for block in blocks)
+    chunk = chunk_rows(job, rows, count)
     cut = (
         f"limit      {settings.core.memory_limit_gb:g} GB for the arrays of each process (--memory-limit)",
-        f"cut        {len(symbols)} symbols into {len(blocks)} tasks of at most {count}, in "
-        f"{min(workers, len(blocks))} processes",
+        f"cut        {len(symbols)} symbols into {len(blocks)} tasks of at most {widest}, in "
+        f"{min(workers, len(blocks))} processes; {rows:,} bars in chunks of {chunk:,}",
     )
-    return PanelSize(rows, count, size.reading, f"the size of {size.name}", cut)
+
+    def memory(part: Plan) -> int:
+        return task_memory(replace(job, plan=part), rows, count, size.reading)
+
+    return PanelSize(rows, count, size.reading, f"the size of {size.name}", cut, memory)

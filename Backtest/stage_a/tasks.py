@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from ..data.bars import LastBar
 from ..data.dsl.plan import Plan
 from ..data.fields import Fields
 from ..data.hub import Hub
+from ..data.hub_file import FileFacts
 from ..data.hub_journal import Block, Source
 from ..data.recipe import Recipe
 from ..data.root import KlineRoot
@@ -65,20 +66,65 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A symbol's file of the published factor set, to be extended.
+
+    Attributes
+    ----------
+    path, file
+        Where it lies, and what the metadata say of it.
+    last
+        Absolute index of its last bar.
+    missing
+        Factor -> bars without a value.
+    history_sha256
+        Digest of all its bars up to the last (`bars_digest.history_sha256`).
+    """
+
+    path: Path
+    file: FileFacts
+    last: int
+    missing: Mapping[str, int]
+    history_sha256: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """First and last bar of a symbol inside the window, and whether those already used are as they were."""
+
+    first: int
+    last: int
+    same: bool
+
+
+@dataclass(frozen=True)
 class ReadTask:
-    """Parse these symbols' klines into the cache."""
+    """Parse these symbols' klines into the cache, and compare those of `kept` with what was used before."""
 
     job: Job
     symbols: tuple[str, ...]
+    kept: Mapping[str, Kept] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class BuildTask:
-    """Compute these symbols; `last_bars` holds the decisions about last bars that an earlier pass made."""
+    """Compute these symbols.
+
+    Attributes
+    ----------
+    last_bars
+        The decisions about last bars that an earlier pass made.
+    kept
+        Files that are extended; all rows before `begin` are theirs.
+    begin
+        Absolute index of the first row to compute; None: the first bar.
+    """
 
     job: Job
     symbols: tuple[str, ...]
     last_bars: dict[str, LastBar] = field(default_factory=dict)
+    kept: Mapping[str, Kept] = field(default_factory=dict)
+    begin: int | None = None
 
 
 @dataclass
@@ -91,6 +137,8 @@ class Report:
         Symbol -> reason in its data.
     sources
         Symbol -> kline file that was read, and path -> file beside it (`read` only).
+    standings
+        Symbol -> where its bars begin and end (`read` only).
     block, temporary
         What `Build.accept` takes (`build` only).
     seconds
@@ -101,6 +149,7 @@ class Report:
 
     refused: dict[str, str] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
+    standings: dict[str, Standing] = field(default_factory=dict)
     block: Block | None = None
     temporary: dict[str, Path] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)

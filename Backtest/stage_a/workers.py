@@ -1,7 +1,7 @@
 """What Stage A's worker processes do: read klines, compute factors, write one temporary file per symbol.
 
-1. `read`: parse klines into the cache and report what came of it (first pass of a recipe with cross-sections).
-2. `build`: a block of symbols -> bars -> panel -> factor values -> files and their records.
+1. `read`: parse klines into the cache and report what came of it (a first pass, where all symbols must be known).
+2. `build`: a block of symbols -> bars; then chunk of time after chunk: panel -> factor values -> `output.Output`.
 
 A symbol whose data are at fault is refused here, by name; anything else that goes wrong is raised, and the parent
 finds out which symbol it was.
@@ -10,36 +10,34 @@ finds out which symbol it was.
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, replace
 
 import numba  # noqa: F401  (with pyarrow below: loaded before the first task, so that no symbol pays for them)
 import numpy as np
 import pyarrow.parquet
 
-from .. import files
 from ..data.bars import LastBar, SymbolBars
-from ..data.bars_digest import DIGEST_FIELDS, bars_sha256
+from ..data.bars_digest import DIGEST_FIELDS, bars_sha256, history_sha256
 from ..data.clock import build_panel, time_words
-from ..data.dsl.plan import Plan
 from ..data.factors import FactorValues, compute
-from ..data.fields import klines_of
-from ..data.hub_file import FileFacts, SymbolValues, clear_overflow
-from ..data.hub_journal import Block, Record, Source
-from ..data.hub_writer import write_symbol_file
-from ..data.panel import Panel
+from ..data.fields import Fields, klines_of
+from ..data.hub_journal import Source
+from ..data.panel import Floats, Panel
 from ..data.source import load_symbol, require_fields
 from ..data.stamped import Stamped
 from ..data.timeframe import parse_duration
-from ..errors import HubError, SymbolRefused
+from ..errors import SymbolRefused
 from ..logs import LOGGER
+from .blocks import chunk_held_bytes, chunk_rows, chunks
+from .output import Facts, Output
 from .pool import Note
-from .tasks import BuildTask, Job, ReadTask, Report
+from .tasks import BuildTask, Job, ReadTask, Report, Standing
+
+Series = dict[str, dict[str, Stamped]]
+"""Symbol -> column -> series: what lies beside the klines."""
 
 LEAST_SILENCE = 2.0
 """Seconds without a sign of life that a busy machine may cause by itself."""
@@ -57,20 +55,25 @@ def work(task: ReadTask | BuildTask, note: Note) -> Report:
 
 
 def _read(task: ReadTask, report: Report) -> None:
-    series: dict[str, dict[str, Stamped]] = {}
-    for bars in _load(task.job, task.symbols, {}, report, series):
+    job = task.job
+    series: Series = {}
+    for bars in _load(job, task.symbols, {}, report, series):
         report.sources[bars.symbol] = source_of(bars)
         report.sources.update(stamped_sources(series[bars.symbol]))
+        first, after = _window(job, bars)
+        kept = task.kept.get(bars.symbol)
+        same = kept is None or _history(job, bars, kept.last + 1, series) == kept.history_sha256
+        report.standings[bars.symbol] = Standing(int(bars.index[first]), int(bars.index[after - 1]), same)
 
 
 def _build(task: BuildTask, report: Report, note: Note) -> None:
     job, plan = task.job, task.job.plan
     columns = klines_of(plan.fields)
-    facts: dict[str, _Facts] = {}
+    facts: list[Facts] = []
     bars: list[SymbolBars] = []
-    series: dict[str, dict[str, Stamped]] = {}
+    series: Series = {}
     for one in _load(job, task.symbols, task.last_bars, report, series):
-        facts[one.symbol] = _facts_of(job, one, series[one.symbol])
+        facts.append(_facts_of(job, one, series))
         bars.append(_only(one, columns))
         del one  # its other fields were for the digest: they need not wait for the next symbol
     if not bars:
@@ -82,32 +85,60 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
         benchmarks.update({symbol: source_of(one), **stamped_sources(series[symbol])})
         bars.append(_only(one, columns))
         del one
-    with report.timed("read"):
-        panel = build_panel(
-            bars,
-            timeframe=job.timeframe,
-            start_ns=job.start_ns,
-            end_ns=job.end_ns,
-            lookback=plan.lookback,
-            fields=columns,
-            members=set(task.symbols),
-            episode_gap_ns=parse_duration(job.core.episode_gap),
-        )
-        panel = job.fields.with_series(series).filled(panel, plan.fields)
-    bars.clear()  # the panel holds copies: the bars' memory is the computation's
-    pyarrow.default_memory_pool().release_unused()
-    values = _compute(job, panel, report, note)
-    records = []
-    counts = {name: dict(count) for name, count in values.counts.items()}
-    for symbol, own in sorted(facts.items()):
-        own.sources.update(benchmarks)
-        with report.timed("write"):
-            record, report.temporary[symbol] = _write(job, panel, values, own, counts)
-            records.append(record)
-    report.block = Block(tuple(records), counts)
+    with Output(job, report) as output:
+        for one_facts in facts:
+            one_facts.sources.update(benchmarks)
+            output.open(one_facts, task.kept.get(one_facts.symbol))
+        begin = min(one.first for one in facts) if task.begin is None else task.begin
+        end = max(one.last for one in facts) + 1
+        rows = chunk_rows(job, end - begin, len(bars))
+        fields = job.fields.with_series(series)
+        for first, after in chunks(begin, end, rows):
+            with report.timed("read"):
+                panel = _panel(job, bars, first, after, frozenset(task.symbols), fields)
+            if after == end:
+                bars.clear()  # the panel holds copies: the bars' memory is the computation's
+                pyarrow.default_memory_pool().release_unused()
+            output.put(panel, _compute(job, panel, report, note, held=chunk_held_bytes(job, end - begin, rows, panel)))
+            del panel
+        report.block = output.finish()
 
 
-def _compute(job: Job, panel: Panel, report: Report, note: Note) -> FactorValues:
+def _panel(
+    job: Job, bars: Sequence[SymbolBars], first: int, after: int, members: frozenset[str], fields: Fields
+) -> Panel:
+    """Return the panel of rows first..after-1 with the plan's look-back in front."""
+    plan = job.plan
+    panel = build_panel(
+        bars,
+        timeframe=job.timeframe,
+        start_ns=job.timeframe.open_ns(first),
+        end_ns=job.timeframe.open_ns(after),
+        lookback=plan.lookback,
+        fields=klines_of(plan.fields),
+        members=members,
+        episode_gap_ns=parse_duration(job.core.episode_gap),
+    )
+    return _ended(job, fields.filled(panel, plan.fields), bars)
+
+
+def _ended(job: Job, panel: Panel, bars: Sequence[SymbolBars]) -> Panel:
+    """Return the panel with no symbol alive after its last bar, where nobody but its own rows could read it.
+
+    Those rows are no output. What is undefined there would be counted, and so much of it as the other symbols of the
+    task reach further: the counts would depend on who shares a task.
+    """
+    plan = job.plan
+    if plan.cross_symbol:
+        return panel
+    age = panel.age.copy()
+    for one in bars:
+        if one.symbol not in plan.extra_symbols:
+            age[max(0, int(one.index[-1]) + 1 - panel.first_bar) :, panel.symbols.index(one.symbol)] = 0
+    return replace(panel, age=age)
+
+
+def _compute(job: Job, panel: Panel, report: Report, note: Note, *, held: int) -> FactorValues:
     limit = job.core.function_timeout
     named = ", ".join(f"'{name}'" for number in job.plan.library_calls for name in job.plan.titles[number])
     alive = signs_of_life(note, f"calling {named}", max(limit, LEAST_SILENCE)) if named else nullcontext()
@@ -116,7 +147,7 @@ def _compute(job: Job, panel: Panel, report: Report, note: Note) -> FactorValues
             job.plan,
             panel,
             gap_tolerance=job.core.gap_tolerance,
-            memory_limit=job.core.memory_limit_gb * 1e9,
+            memory_limit=job.core.memory_limit_gb * 1e9 - held,
             function_timeout=limit,
         )
 
@@ -146,27 +177,43 @@ def signs_of_life(note: Note, doing: str, limit: float) -> Iterator[None]:
         note("", None)
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What the record keeps of a symbol's bars once they are gone."""
-
-    symbol: str
-    sources: dict[str, Source]
-    bars_sha256: str
-    findings: tuple[dict[str, Any], ...]
-
-
-def _facts_of(job: Job, bars: SymbolBars, series: Mapping[str, Stamped]) -> _Facts:
+def _facts_of(job: Job, bars: SymbolBars, series: Series) -> Facts:
     first, after = _window(job, bars)
-    digest = bars_sha256(bars, int(bars.index[first]), int(bars.index[after - 1]) + 1)
-    sources = {bars.symbol: source_of(bars), **stamped_sources(series)}
-    found = (*bars.findings, *(one for stamped in series.values() for one in stamped.findings))
-    return _Facts(bars.symbol, sources, digest, tuple(asdict(one) for one in found))
+    begin, last = int(bars.index[first]), int(bars.index[after - 1])
+    beside = series[bars.symbol]
+    return Facts(
+        symbol=bars.symbol,
+        first=begin,
+        last=last,
+        bars=after - first,
+        sources={bars.symbol: source_of(bars), **stamped_sources(beside)},
+        bars_sha256=bars_sha256(bars, begin, last + 1),
+        history_sha256=_history(job, bars, last + 1, series),
+        findings=tuple(
+            asdict(one) for one in (*bars.findings, *(one for part in beside.values() for one in part.findings))
+        ),
+    )
 
 
-def thresholds(plan: Plan) -> dict[str, float]:
-    """Return the factors that have an `na_threshold`."""
-    return {factor.name: factor.na_threshold for factor in plan.factors if factor.na_threshold is not None}
+def _history(job: Job, bars: SymbolBars, after_bar: int, series: Series) -> str:
+    """Return the digest of all that a factor may rest on before `after_bar`, fields that are no klines included."""
+    others = job.plan.fields - klines_of(job.plan.fields)
+    more: dict[str, Floats] = {}
+    if others:
+        panel = build_panel(
+            [bars],
+            timeframe=job.timeframe,
+            start_ns=job.timeframe.open_ns(int(bars.index[0])),
+            end_ns=job.timeframe.open_ns(after_bar),
+            lookback=0,
+            fields=klines_of(job.plan.fields),
+            members={bars.symbol},
+            episode_gap_ns=parse_duration(job.core.episode_gap),
+        )
+        filled = job.fields.with_series(series).filled(panel, others)
+        # also on rows without a bar: what is settled there belongs to windows that reach over them
+        more = {name: filled.fields[name][:, 0] for name in others}
+    return history_sha256(bars, after_bar, more)
 
 
 def source_of(bars: SymbolBars) -> Source:
@@ -190,7 +237,7 @@ def _load(
     symbols: Iterable[str],
     last_bars: Mapping[str, LastBar],
     report: Report,
-    series: dict[str, dict[str, Stamped]],
+    series: Series,
 ) -> Iterator[SymbolBars]:
     """Yield the bars of the symbols that have any inside the window; the others are refused.
 
@@ -208,9 +255,7 @@ def _load(
             del bars
 
 
-def _load_one(
-    job: Job, symbol: str, last_bars: Mapping[str, LastBar], series: dict[str, dict[str, Stamped]]
-) -> SymbolBars:
+def _load_one(job: Job, symbol: str, last_bars: Mapping[str, LastBar], series: Series) -> SymbolBars:
     bars = load_symbol(
         job.root,
         symbol,
@@ -237,54 +282,6 @@ def _require_window(job: Job, bars: SymbolBars) -> None:
     if first >= after:
         have = " to ".join(time_words(job.timeframe.open_ns(int(bars.index[row]))) for row in (0, -1))
         raise SymbolRefused(bars.symbol, f"{bars.source.path}: no bar inside the window; it has bars from {have}")
-
-
-def _write(
-    job: Job, panel: Panel, values: FactorValues, facts: _Facts, counts: dict[str, dict[str, int]]
-) -> tuple[Record, Path]:
-    column = panel.symbols.index(facts.symbol)
-    own = np.flatnonzero(panel.exists[panel.warmup :, column])
-    rows = slice(int(own[0]), int(own[-1]) + 1)
-    limits = thresholds(job.plan)
-    factors, missing, dropped = {}, {}, []
-    for name in values.names:
-        array = values.values[name][rows, column].copy()
-        beyond = clear_overflow(array, job.core.dtype)
-        if beyond:
-            counted = counts.setdefault(name, {})
-            counted["overflow"] = counted.get("overflow", 0) + beyond
-        missing[name] = int(np.isnan(array[own - rows.start]).sum())
-        if job.on_missing == "drop" and missing[name] > limits.get(name, np.inf) * len(own):
-            array[:] = np.nan
-            dropped.append(name)
-        factors[name] = array
-    tradable = panel.tradable[panel.warmup :, column][rows]
-    part = SymbolValues(panel.first_bar + panel.warmup + rows.start, factors, tradable)
-    temporary = job.partial / f"{facts.symbol}.parquet.{os.getpid()}{files.TEMPORARY}"
-    file = _write_file(temporary, part, job)
-    record = Record(
-        symbol=facts.symbol,
-        sha256=file.sha256,
-        rows=file.rows,
-        start=file.start,
-        end=file.end,
-        sources=facts.sources,
-        bars=len(own),
-        bars_sha256=facts.bars_sha256,
-        missing=missing,
-        findings=facts.findings,
-        dropped=tuple(dropped),
-    )
-    return record, temporary
-
-
-def _write_file(path: Path, part: SymbolValues, job: Job) -> FileFacts:
-    """Write a file; a disk that does not take it stops the run, whichever symbol it was."""
-    try:
-        return write_symbol_file(path, part, timeframe=job.timeframe, dtype=job.core.dtype)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise HubError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 class _Collector(logging.Handler):

@@ -9,6 +9,7 @@ from .twins import TWINS, Twin
 from .twins_joined import JOINED
 from .twins_market import MARKET
 from .twins_more import MORE
+from .twins_qlib import OF_QLIB
 
-REFERENCE: dict[str, Twin] = {**TWINS, **MORE, **MARKET, **JOINED}
+REFERENCE: dict[str, Twin] = {**TWINS, **MORE, **MARKET, **JOINED, **OF_QLIB}
 """Operator name -> twin."""

@@ -8,19 +8,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeVar
 
 from ...errors import ExpressionError, NameRefused, SettingsError, did_you_mean
 from ...names import check_name
 from ..delays import asof_field, parse_delay
-from ..timeframe import Timeframe
+from ..schema import FIELDS
+from ..timeframe import Timeframe, parse_timeframe
 from .bound import Bound
 from .dialects.interface import DEFAULT, Dialect, Form, Refused
 from .nodes import Call, Keyword, Name, Number, Param, Tree, Word
-from .operators import ALIASES, LISTED, OPERATORS, Argument, Operator, constant
+from .operators import ALIASES, APART, LISTED, OPERATORS, Argument, Operator, constant
 from .steps import StepTable
 
 YEAR_DAYS = 365
+Given = TypeVar("Given", Bound, Tree)
 
 WANTED = {
     "series": "a series", "operand": "a series or a number", "mask": "a mask", "any": "a series or a mask",
@@ -28,8 +30,8 @@ WANTED = {
     "number": "a number", "window": "a whole number of bars, 1 or more, written as a literal",
     "lag": "a whole number of bars, 1 or more, written as a literal",
     "count": "a whole number, written as a literal", "choice": "a quoted word", "symbol": "a symbol's name in quotes",
-    "value": "a series, a mask or a number", "external": "the name of an external series",
-    "delay": 'a duration in quotes, such as "1d"',
+    "value": "a series, a mask or a number", "timeframe": "a bar length in quotes, e.g. \"4h\"",
+    "external": "the name of an external series", "delay": 'a duration in quotes, such as "1d"',
 }  # fmt: skip
 ACCEPTED = {
     "series": ("series",), "operand": ("series", "number"), "mask": ("mask",), "any": ("series", "mask"),
@@ -62,11 +64,15 @@ class Scope:
     max_window
         Longest window and longest total look-back, bars.
     timeframe
-        For telling how long a window is; None: not told.
+        Of the bars; None where it is not known: messages do not tell how long a window is, and `bars` is refused.
     what
         What the expression is: ``factor``, or ``definition`` (which knows no factor).
     dialect
         The language it is written in.
+    hidden
+        Inside `bars`: names that mean something outside and nothing there. None outside.
+    steady
+        Fields besides kline columns that coarser bars have too (`FieldSource.steady`).
     hint
         What to add when a name is unknown: where more fields come from.
     externals
@@ -84,6 +90,8 @@ class Scope:
     dialect: Dialect = DEFAULT
     groups: Collection[str] = ()
     hint: str = ""
+    hidden: Collection[str] | None = None
+    steady: Collection[str] = ()
     externals: Collection[str] = ()
 
 
@@ -122,6 +130,8 @@ class _Binder:
                 given = done[len(done) - count :]
                 del done[len(done) - count :]
                 done.append(self.call(item, given))
+            elif self.dialect.forms is None and item.symbol is None and item.name in APART:
+                done.append(self.bars(item))
             else:
                 todo.append((item, True))
                 parts = (*item.arguments, *(keyword.value for keyword in item.keywords))
@@ -147,6 +157,9 @@ class _Binder:
         made = self.dialect_name(tree) or self.bare(tree)
         if made is not None:
             return made
+        if scope.hidden is not None and name in scope.hidden:
+            known = f"inside bars() these are known: {', '.join(scope.fields)}"
+            self.fail(f"{name!r} is of the run's own bars; {known}", tree.offset)
         if name == scope.own:
             self.fail(f"{scope.what} {name!r} refers to itself", tree.offset)
         if name in scope.later:
@@ -179,7 +192,7 @@ class _Binder:
         """Return how a call of that name is written, empty where there is none."""
         forms = self.dialect.forms
         if forms is None:
-            row = LISTED.get(ALIASES.get(name, name))
+            row = {**LISTED, **APART}.get(ALIASES.get(name, name))
             return row.signature() if row else ""
         found = forms.get(self.dialect.key(name))
         return found.signature() if isinstance(found, Form) else f"{name}(...)" if found else ""
@@ -215,7 +228,7 @@ class _Binder:
                 literals[argument.name] = tuple(self.literal(argument, value) for value in values)
             else:
                 literals[argument.name] = self.literal(argument, values[0])
-        joined = [self.joined(one, literals) if one.kind == "external" else one for one in operands]
+        joined = [self.delayed(one, literals) if one.kind == "external" else one for one in operands]
         return self.apply(call, operator, joined, literals)
 
     def form(self, call: Call, given: list[Bound]) -> Form | None:
@@ -259,12 +272,12 @@ class _Binder:
             return LISTED[name]
         if name in self.scope.fields or name in self.scope.factors:
             self.fail(f"{name!r} is a series, not an operator; its value d bars ago is shift({name}, d)", call.offset)
-        hint = did_you_mean(name, [*LISTED, *ALIASES]) or "; --list-operators prints all"
+        hint = did_you_mean(name, [*LISTED, *APART, *ALIASES]) or "; --list-operators prints all"
         self.fail(f"there is no operator {name[:60]!r}{hint}", call.offset)
 
-    def match(self, call: Call, operator: Operator | Form, given: list[Bound]) -> list[tuple[Argument, list[Bound]]]:
+    def match(self, call: Call, operator: Operator | Form, given: list[Given]) -> list[tuple[Argument, list[Given]]]:
         """Pair the row's arguments with what was given, positional first."""
-        taken: dict[str, list[Bound]] = {}
+        taken: dict[str, list[Given]] = {}
         positional = [argument for argument in operator.arguments if not argument.keyword_only]
         queue = given[: len(call.arguments)]
         for argument in positional:
@@ -288,6 +301,42 @@ class _Binder:
             self.fail(f"{operator.name} has no argument {keyword.name!r}{hint}", keyword.offset)
         if keyword.name in taken:
             self.fail(f"argument {keyword.name!r} of {operator.name} is given twice", keyword.offset)
+
+    # ---- coarser bars ----
+
+    def bars(self, call: Call) -> Bound:
+        """Bind a call of `bars`: its operand goes to the table of the coarser timeframe, the join to ours."""
+        row, scope = APART[call.name], self.scope
+        if scope.hidden is not None:
+            self.fail("bars() inside bars(); one timeframe beside the run's own is allowed in a call", call.offset)
+        parts = [*call.arguments, *(keyword.value for keyword in call.keywords)]
+        given = {argument.name: found[0] for argument, found in self.match(call, row, parts)}
+        timeframe, ratio = self.coarser(given["timeframe"])
+        known = tuple(name for name in scope.fields if name in FIELDS or name in scope.steady)
+        outside = {*scope.fields, *scope.factors, *scope.later, scope.own}.difference(known)
+        inside = replace(scope, fields=known, factors={}, own="", later=(), timeframe=timeframe, hidden=outside)
+        table = self.table.coarse.setdefault(timeframe, StepTable())
+        value = _Binder(self.text, inside, table, self.where).run(given["x"])
+        self.check(call, row, row.arguments[1], value)
+        step = self.table.bars(timeframe, int(value.value), ratio)
+        return self.joined(call, step)
+
+    def coarser(self, tree: Tree) -> tuple[Timeframe, int]:
+        """Return the timeframe that an argument names, and how many of the run's bars make one of its."""
+        what, own = "'timeframe' of bars", self.scope.timeframe
+        value = None if isinstance(tree, Call | Name) else self.leaf(tree)
+        if value is None or value.kind != "word":
+            found = f"; found {value.words}" if value else ""
+            self.fail(f"{what} must be {WANTED['timeframe']}{found}", tree.offset)
+        try:
+            timeframe = parse_timeframe(str(value.value))
+        except SettingsError as refused:
+            self.fail(str(refused), tree.offset)
+        if own is None:
+            self.fail("bars() rests on the run's timeframe, which is not given; give --timeframe", tree.offset)
+        if timeframe.ns % own.ns or (timeframe.origin_ns - own.origin_ns) % own.ns:
+            self.fail(f"{what} is {timeframe.label}, no multiple of the run's {own.label}", tree.offset)
+        return timeframe, timeframe.ns // own.ns
 
     # ---- arguments ----
 
@@ -356,7 +405,7 @@ class _Binder:
             return self.delay(argument.name, value)
         return float(value.value) if argument.kind == "number" else value.value
 
-    def joined(self, value: Bound, literals: Mapping[str, Any]) -> Bound:
+    def delayed(self, value: Bound, literals: Mapping[str, Any]) -> Bound:
         """Return the field that an external series is with the delay of the call."""
         return Bound("series", self.table.field(asof_field(str(value.value), literals["lag"])), value.offset)
 
@@ -391,7 +440,11 @@ class _Binder:
             if name not in self.scope.fields:
                 self.fail(f"{call.name} needs the field {name}, which there is not{self.scope.hint}", call.offset)
         values = tuple(float(operand.value) if operand.kind == "number" else int(operand.value) for operand in operands)
-        step = self.table.steps[self.table.operator(operator, values, tuple(literals.items()))]
+        return self.joined(call, self.table.operator(operator, values, tuple(literals.items())))
+
+    def joined(self, call: Call, number: int) -> Bound:
+        """Return a step, if it does not look back too far."""
+        step = self.table.steps[number]
         if step.lookback is not None and step.lookback > self.scope.max_window:
             length = length_words(step.lookback, self.scope.timeframe)
             self.fail(f"needs {length} of look-back in total; max_window allows {self.scope.max_window:,}", call.offset)

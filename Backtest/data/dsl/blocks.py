@@ -203,8 +203,19 @@ def working_bytes(plan: Plan, blocks: Blocks, rows: int, symbols: int) -> int:
 
 def held_bytes(plan: Plan, rows: int, symbols: int) -> int:
     """Return the bytes of what outlives every block: the panel's fields and flags, and the factors."""
-    arrays = len(plan.fields) + len(plan.factors) + len(plan.library_calls)
+    arrays = len(plan.fields) + len(plan.factors) + len(plan.library_calls) + len(plan.bars_calls)
     return rows * symbols * (FLOAT * arrays + PANEL_CELL)
+
+
+def coarse_bytes(plan: Plan, rows: int, symbols: int, *, budget: float | None = None) -> int:
+    """Return the bytes that computing on coarser bars takes at its peak: their panel, values and working arrays."""
+    peak = 0
+    for timeframe, part in plan.coarse_plans.items():
+        ratio = next(call.ratio for call in plan.bars_calls.values() if call.timeframe == timeframe)
+        bars = rows // ratio + 1
+        blocks = choose_blocks(part, bars, symbols, budget=budget)
+        peak = max(peak, held_bytes(part, bars, symbols) + working_bytes(part, blocks, bars, symbols))
+    return peak
 
 
 def writing_bytes(plan: Plan, rows: int) -> int:
@@ -224,7 +235,11 @@ def estimate_memory(plan: Plan, rows: int, symbols: int, *, memory_limit: float 
     blocks = choose_blocks(plan, rows, symbols, budget=budget)
     bars = rows * (FLOAT * len(plan.fields) + BAR_CELL)
     filling = rows * symbols * (FLOAT * len(plan.fields) + PANEL_CELL) + bars * symbols
-    working = max(working_bytes(plan, blocks, rows, symbols), writing_bytes(plan, rows))
+    working = max(
+        working_bytes(plan, blocks, rows, symbols),
+        coarse_bytes(plan, rows, symbols, budget=budget),
+        writing_bytes(plan, rows),
+    )
     return BASELINE + max(bars * (symbols - 1) + reading, filling, held + working)
 
 

@@ -64,16 +64,16 @@ def evaluate(
         Undefined values at output rows, the same for every block size.
     """
     fitting = Blocks(max(1, min(blocks.rows, len(panel.age))), blocks.symbols)
-    stream = Stream(plan, counted(plan, panel), blocks=fitting, gap_tolerance=gap_tolerance, threads=threads)
+    stream = Stream(plan, counted(panel), blocks=fitting, gap_tolerance=gap_tolerance, threads=threads)
     return stream.feed(panel, library=library, out=out)
 
 
-def counted(plan: Plan, panel: Panel) -> Bools:
+def counted(panel: Panel) -> Bools:
     """Return the columns [S] whose undefined values count.
 
     Not those that are here only because a factor names them: whether they are depends on the task.
     """
-    return panel.member.any(axis=0) | ~np.isin(panel.symbols, plan.extra_symbols)
+    return np.asarray(panel.member.any(axis=0))
 
 
 class Stream:

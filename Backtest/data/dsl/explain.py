@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..timeframe import Timeframe
 from .bind import length_words
 from .nodes import INFIX_LEVEL
-from .operators import LISTED, Operator
+from .operators import APART, LISTED, Operator
 from .plan import Plan, PlannedFactor
-from .steps import LibraryCall, Step
+from .steps import BarsCall, LibraryCall, Step
 
 TEXT_LIMIT = 120
 """Characters of a sub-expression that are shown."""
@@ -19,20 +19,34 @@ EPISODE_START = "from the listing episode's first bar"
 FAMILIES = {
     "elementwise": "Elementwise", "time": "Along time", "recursive": "Along time, recursive",
     "cross": "Across symbols (the population: universe members that are tradable)",
-    "named": "Of a named symbol",
+    "named": "Of a named symbol", "coarse": "On coarser bars",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class PanelSize:
-    """Bars (look-back included) and symbols of a process, bytes for parsing a file, and what they were taken from."""
+    """What one process works on.
+
+    Attributes
+    ----------
+    rows, symbols
+        Bars (look-back included) and symbols.
+    reading
+        Bytes for parsing a file.
+    source
+        What they were taken from.
+    cut
+        Lines that tell how the work is cut to keep to the memory limit.
+    memory
+        Plan -> peak bytes; None: all rows are computed at once.
+    """
 
     rows: int
     symbols: int
     reading: int
     source: str
     cut: tuple[str, ...] = ()
-    """Lines that tell how the work is cut to keep to the memory limit."""
+    memory: Callable[[Plan], int] | None = None
 
 
 def explain(
@@ -106,7 +120,10 @@ def _lookback_words(lookback: int | None, timeframe: Timeframe | None) -> str:
 
 
 def _megabytes(plan: Plan, panel: PanelSize, memory_limit: float | None) -> str:
-    needed = plan.estimate_memory(panel.rows, panel.symbols, memory_limit=memory_limit, reading=panel.reading)
+    if panel.memory is not None:
+        needed = panel.memory(plan)
+    else:
+        needed = plan.estimate_memory(panel.rows, panel.symbols, memory_limit=memory_limit, reading=panel.reading)
     return f"{needed / 1e6:,.0f} MB"
 
 
@@ -114,20 +131,26 @@ def step_texts(plan: Plan) -> dict[int, str]:
     """Return a short text for every step; definitions and factors inside others stand by their names."""
     texts: dict[int, str] = {}
     inside: dict[int, str] = {}
+    coarse = {timeframe: step_texts(Plan(steps, ())) for timeframe, steps in plan.coarse.items()}
     for number in range(len(plan.steps)):
         step = plan.steps[number]
         names = plan.titles.get(number, ())
-        texts[number] = names[0] if isinstance(step.source, LibraryCall) and names else _step_text(step, inside, plan)
-        inside[number] = names[0] if names and step.is_computed else texts[number]
+        if isinstance(step.source, BarsCall):
+            call = step.source
+            texts[number] = _short(f'bars("{call.timeframe.label}", {coarse[call.timeframe][call.step]})')
+        elif isinstance(step.source, LibraryCall):
+            texts[number] = names[0] if names else step.source.source
+        else:
+            texts[number] = _step_text(step, inside, plan)
+        inside[number] = names[0] if names and not step.is_field else texts[number]
     return texts
 
 
 def _step_text(step: Step, inside: Mapping[int, str], plan: Plan) -> str:
     if isinstance(step.source, str):
         return step.source
-    if isinstance(step.source, LibraryCall):
-        return step.source.source
     operator = step.source
+    assert isinstance(operator, Operator)
     parts = [
         _operand_text(plan.steps[item], inside[item], operator) if isinstance(item, int) else repr(item)
         for item in step.operands[: len(step.operands) - len(operator.implicit)]
@@ -142,6 +165,10 @@ def _step_text(step: Step, inside: Mapping[int, str], plan: Plan) -> str:
         literals = [f"{name}={value!r}" for name, value in step.literals if value is not None and name not in places]
         inside_words = ", ".join([*symbols, *parts, *literals])
         text = f"{operator.name}({inside_words})" if inside_words else operator.name
+    return _short(text)
+
+
+def _short(text: str) -> str:
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 3] + "..."
 
 
@@ -160,7 +187,7 @@ def operator_page() -> str:
     ]
     for family, title in FAMILIES.items():
         lines += ["", title, "-" * len(title)]
-        for operator in LISTED.values():
+        for operator in (*LISTED.values(), *APART.values()):
             if operator.family == family:
                 lines += _operator_lines(operator)
     return "\n".join(lines) + "\n"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from ..timeframe import Timeframe
 from .operators import Operator
-from .steps import Kind, LibraryCall, Step, add_lookbacks, total_lookback
+from .steps import BarsCall, Kind, LibraryCall, Step, add_lookbacks, total_lookback
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,15 @@ class Plan:
         What stands under the recipe's ``let``: computed where factors need it, and not stored.
     dialect
         The language of the recipe's expressions.
+    coarse
+        Steps on coarser bars, which the `BarsCall` among `steps` join; they rest on fields and on each other only.
     """
 
     steps: tuple[Step, ...]
     factors: tuple[PlannedFactor, ...]
     definitions: tuple[PlannedFactor, ...] = ()
     dialect: str = "default"
+    coarse: Mapping[Timeframe, tuple[Step, ...]] = field(default_factory=dict)
 
     @cached_property
     def fields(self) -> frozenset[str]:
@@ -76,12 +80,12 @@ class Plan:
 
     @cached_property
     def expression_lookback(self) -> int | None:
-        """Longest look-back of the operators, counted from the fields and library values that they start from."""
+        """Longest look-back counted from the fields and library values that operators and `bars` start from."""
         depth: dict[int, int | None] = {}
         for number in self.needed:
             step = self.steps[number]
-            below = total_lookback([depth[used] for used in step.inputs])
-            depth[number] = add_lookbacks(step.own_lookback, below)
+            own = step.lookback if isinstance(step.source, BarsCall) else step.own_lookback
+            depth[number] = add_lookbacks(own, total_lookback([depth[used] for used in step.inputs]))
         return total_lookback(list(depth.values()))
 
     @cached_property
@@ -91,14 +95,19 @@ class Plan:
 
     def only(self, factor: PlannedFactor) -> Plan:
         """Return the plan of one factor."""
-        return Plan(self.steps, (factor,), self.definitions, self.dialect)
+        return self.part((factor,))
+
+    def part(self, factors: tuple[PlannedFactor, ...]) -> Plan:
+        """Return the plan of some factors."""
+        return replace(self, factors=factors)
 
     @cached_property
     def cross_symbol(self) -> bool:
         """True when a value depends on the run's other symbols: `cs_*`, or a library function asks for ``symbols``."""
         sources = (self.steps[number].source for number in self.needed)
         across = any(isinstance(source, Operator) and source.family == "cross" for source in sources)
-        return across or any(call.cross for call in self.library_calls.values())
+        coarse = any(plan.cross_symbol for plan in self.coarse_plans.values())
+        return across or coarse or any(call.cross for call in self.library_calls.values())
 
     @cached_property
     def library_calls(self) -> Mapping[int, LibraryCall]:
@@ -110,7 +119,26 @@ class Plan:
     def extra_symbols(self) -> tuple[str, ...]:
         """Symbols to load besides the run's own, sorted."""
         named = {symbol for number in self.needed for symbol in self.steps[number].symbols}
-        return tuple(sorted(named.union(*(call.extra_symbols for call in self.library_calls.values()))))
+        named.update(*(call.extra_symbols for call in self.library_calls.values()))
+        named.update(*(plan.extra_symbols for plan in self.coarse_plans.values()))
+        return tuple(sorted(named))
+
+    @cached_property
+    def bars_calls(self) -> Mapping[int, BarsCall]:
+        """Step -> value on coarser bars."""
+        sources = {number: self.steps[number].source for number in self.needed}
+        return {number: source for number, source in sources.items() if isinstance(source, BarsCall)}
+
+    @cached_property
+    def coarse_plans(self) -> Mapping[Timeframe, Plan]:
+        """Timeframe -> plan of what this one takes from its bars: a factor for each call, named by its step here."""
+        calls: dict[Timeframe, list[PlannedFactor]] = {}
+        for number, call in self.bars_calls.items():
+            inner = self.coarse[call.timeframe][call.step]
+            calls.setdefault(call.timeframe, []).append(
+                PlannedFactor(str(number), call.step, inner.kind, inner.lookback, call.inputs, call.operators)
+            )
+        return {timeframe: Plan(self.coarse[timeframe], tuple(found)) for timeframe, found in calls.items()}
 
     @cached_property
     def order(self) -> tuple[int, ...]:

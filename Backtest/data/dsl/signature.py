@@ -25,6 +25,7 @@ Kind = Literal[
     "choice",
     "symbol",
     "value",
+    "timeframe",
     "external",
     "delay",
 ]
@@ -42,11 +43,12 @@ count     a non-negative integer literal
 value     a series, a mask (1.0, 0.0, missing) or a number: arguments of dialects, where all are numbers
 choice    one of `Argument.choices`
 symbol    the full name of a symbol, quoted
+timeframe a bar length, quoted
 external  an external series of the recipe, by its name
 delay     a quoted duration, "0h" or longer; the kernel gets nanoseconds
 """
 ARRAY_KINDS = frozenset({"series", "operand", "mask", "any", "group", "value", "external"})
-Family = Literal["elementwise", "time", "recursive", "cross", "named"]
+Family = Literal["elementwise", "time", "recursive", "cross", "named", "coarse"]
 WHOLE_ROWS = frozenset({"cross", "named"})
 """Families whose kernels take all symbols of a bar at once."""
 Literals = Mapping[str, Any]
@@ -114,7 +116,8 @@ class Operator:
         Kind of the value. An elementwise operator whose operands are all numbers is a number (`folds`).
     family
         ``elementwise`` looks at one place, ``time`` at a window, ``recursive`` from the episode's first bar on,
-        ``cross`` at all symbols of one bar, ``named`` at a symbol that the call names.
+        ``cross`` at all symbols of one bar, ``named`` at a symbol that the call names, ``coarse`` at other bars (no
+        kernel: see `bind`).
     lookback
         Complete literals -> bars needed before t; None: from the episode's first bar.
     kernel

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..timeframe import Timeframe
 from .operators import OPERATORS, Operator
 from .signature import WHOLE_ROWS
 
@@ -42,6 +43,41 @@ class LibraryCall:
 
 
 @dataclass(frozen=True)
+class BarsCall:
+    """A value on coarser bars, joined where they close: like a library call, it is there before the engine starts.
+
+    Attributes
+    ----------
+    timeframe
+        Of the coarser bars.
+    step
+        Number of the step among those of that timeframe (`Plan.coarse`).
+    ratio
+        Bars of the run in one coarser bar.
+    inputs, operators
+        Panel fields and operators that it rests on.
+    lookback
+        Bars of the run before t; None: from the episode's first bar.
+    """
+
+    timeframe: Timeframe
+    step: int
+    ratio: int
+    inputs: tuple[str, ...]
+    operators: tuple[str, ...]
+    lookback: int | None
+
+
+def bars_lookback(lookback: int | None, ratio: int) -> int | None:
+    """Return the look-back, in bars of the run, of a value that looks back `lookback` bars `ratio` times as long.
+
+    At worst t is the last bar before the next coarser one closes: the coarser bar in use closed ratio - 1 bars ago,
+    and it and those it looks back to have ratio bars each.
+    """
+    return None if lookback is None else (lookback + 2) * ratio - 2
+
+
+@dataclass(frozen=True)
 class Step:
     """One computation.
 
@@ -52,7 +88,7 @@ class Step:
     kind
         ``series``, ``mask`` (1.0, 0.0, NaN), or ``group``: a field of codes.
     source
-        A field's name, a row of the operator table, or a library call.
+        A field's name, a row of the operator table, a library call, or a value on coarser bars.
     operands
         int: number of a step; float: a constant. The fields that a row of the table implies stand last.
     literals
@@ -65,7 +101,7 @@ class Step:
 
     number: int
     kind: Kind
-    source: str | Operator | LibraryCall
+    source: str | Operator | LibraryCall | BarsCall
     operands: tuple[int | float, ...] = ()
     literals: Literals = ()
     lookback: int | None = 0
@@ -98,7 +134,7 @@ class Step:
 
     @property
     def is_computed(self) -> bool:
-        """True for operators, False for what is there before the engine starts (fields, library values)."""
+        """True for operators, False for what is there before the engine starts (fields, values of the two calls)."""
         return isinstance(self.source, Operator)
 
 
@@ -115,12 +151,15 @@ class StepTable:
         By number.
     fields, operators
         For every step the names that it rests on.
+    coarse
+        The steps on coarser bars, one table for each timeframe.
     """
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.fields: list[frozenset[str]] = []
         self.operators: list[frozenset[str]] = []
+        self.coarse: dict[Timeframe, StepTable] = {}
         self._numbers: dict[tuple[object, ...], int] = {}
 
     def field(self, name: str, kind: Literal["series", "group"] = "series") -> int:
@@ -131,6 +170,15 @@ class StepTable:
         """Return the step of a library call."""
         key = ("library", call.source, repr(call.params))
         return self._add(key, kind="series", source=call, lookback=call.lookback)
+
+    def bars(self, timeframe: Timeframe, step: int, ratio: int) -> int:
+        """Return the step that joins a step on coarser bars, each `ratio` of ours."""
+        table = self.coarse[timeframe]
+        inner = table.steps[step]
+        lookback = bars_lookback(inner.lookback, ratio)
+        inputs, operators = (tuple(sorted(names[step])) for names in (table.fields, table.operators))
+        call = BarsCall(timeframe, step, ratio, inputs, operators, lookback)
+        return self._add(("bars", timeframe.seconds, step), kind=inner.kind, source=call, lookback=lookback)
 
     def operator(self, operator: Operator, operands: tuple[int | float, ...], literals: Literals) -> int:
         """Return the step that applies `operator` to these operands and to the fields that it implies.
@@ -163,8 +211,10 @@ class StepTable:
             step = Step(len(self.steps), **facts)
             self.steps.append(step)
             own = step.source
-            fields = {own} if isinstance(own, str) else own.inputs if isinstance(own, LibraryCall) else ()
-            operators = (own.name,) if isinstance(own, Operator) else ()
+            fields = {own} if isinstance(own, str) else () if isinstance(own, Operator) else own.inputs
+            operators = {own.name} if isinstance(own, Operator) else set()
+            if isinstance(own, BarsCall):
+                operators = {"bars", *own.operators}
             self.fields.append(_union(self.fields, step.inputs, frozenset(fields) - NOT_FIELDS))
             self.operators.append(_union(self.operators, step.inputs, frozenset(operators)))
         return self._numbers[key]

@@ -14,7 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from .context import Context, Floats, Operand, window_of
+from .context import Context, Floats, Operand, Window, window_of
 from .rows import MIXED, NO_LIMIT, WIDTH, blank_idle, block_state, descending, full_counts, is_plain, over_columns
 
 
@@ -33,23 +33,24 @@ def _prefixes(x, out, first, last, have, d, sign, p, s):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _prefixes_since(x, out, first, last, have, d, sign, p, s):
+def _prefixes_since(x, out, first, last, have, d, sign, latest, p, s):
     """Plain block: the same, `out` becomes the bars since."""
     for t in range(first, last):
         row = float(t)
         v, q, r = x[t], s[max(t - d + 1, 0) - (first - have)], out[t]
         for b in range(v.size):
             u = sign * v[b]
-            better = u >= p[b + WIDTH]
+            better = (u > p[b + WIDTH]) | (latest & (u == p[b + WIDTH]))
             best, where = u if better else p[b + WIDTH], row if better else p[b + 2 * WIDTH]
             p[b + WIDTH], p[b + 2 * WIDTH] = best, where
-            r[b] = row - (q[b + 2 * WIDTH] if q[b + WIDTH] > best else where)
+            older = (q[b + WIDTH] > best) | ((not latest) & (q[b + WIDTH] == best))
+            r[b] = row - (q[b + 2 * WIDTH] if older else where)
         if t < d - 1:
             r[:] = np.nan
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _prefixes_mixed(x, age, out, first, last, have, d, sign, since, p, s, min_valid, min_age):
+def _prefixes_mixed(x, age, out, first, last, have, d, sign, since, latest, p, s, min_valid, min_age):
     """The values or the bars since for any block."""
     for t in range(first, last):
         row = float(t)
@@ -60,12 +61,12 @@ def _prefixes_mixed(x, age, out, first, last, have, d, sign, since, p, s, min_va
             ok, keep = (u == u) & (a[b] > 0), a[b] != 1
             n = (p[b] if keep else 0.0) + (1.0 if ok else 0.0)
             old = p[b + WIDTH] if keep else -np.inf
-            better = ok & (u >= old)
+            better = ok & ((u > old) | (latest & (u == old)))
             best, where = u if better else old, row if better else p[b + 2 * WIDTH]
             p[b], p[b + WIDTH], p[b + 2 * WIDTH] = n, best, where
             linked = a[b] > t - first + 1
             n += q[b] if linked else 0.0
-            older = linked & (q[b + WIDTH] > best)
+            older = linked & ((q[b + WIDTH] > best) | ((not latest) & (q[b + WIDTH] == best)))
             value = sign * (q[b + WIDTH] if older else best)
             bars = row - (q[b + 2 * WIDTH] if older else where)
             enough = (a[b] >= min_age) & (a[b] <= oldest) & (n >= min_valid)
@@ -84,21 +85,21 @@ def _suffixes(x, s, down, sign):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _suffixes_since(x, first, s, down, sign):
-    """Plain block: the same with its row; the later one wins a tie."""
+def _suffixes_since(x, first, s, down, sign, latest):
+    """Plain block: the same with its row; the later one wins a tie where `latest`."""
     for k in range(x.shape[0]):
         i = down[k]
         row = float(first + i)
         v, q, r = x[i], s[i + 1], s[i]
         for b in range(v.size):
             u = sign * v[b]
-            better = u > q[b + WIDTH]
+            better = (u > q[b + WIDTH]) | ((not latest) & (u == q[b + WIDTH]))
             r[b + WIDTH] = u if better else q[b + WIDTH]
             r[b + 2 * WIDTH] = row if better else q[b + 2 * WIDTH]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _suffixes_mixed(x, age, first, s, down, sign, alive):
+def _suffixes_mixed(x, age, first, s, down, sign, latest, alive):
     """The same for any block, with the counts."""
     alive[:] = 1.0
     for k in range(x.shape[0]):
@@ -108,7 +109,7 @@ def _suffixes_mixed(x, age, first, s, down, sign, alive):
         for b in range(v.size):
             u = sign * v[b]
             ok = (u == u) & (a[b] > 0) & (alive[b] > 0.0)
-            better = ok & (u > q[b + WIDTH])
+            better = ok & ((u > q[b + WIDTH]) | ((not latest) & (u == q[b + WIDTH])))
             r[b] = q[b] + (1.0 if ok else 0.0)
             r[b + WIDTH] = u if better else q[b + WIDTH]
             r[b + 2 * WIDTH] = row if better else q[b + 2 * WIDTH]
@@ -116,8 +117,8 @@ def _suffixes_mixed(x, age, first, s, down, sign, alive):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def extremes(x, age, out, d, min_valid, min_age, phase, sign, since):
-    """Largest sign * x of each window, times sign, or the bars since it (`since`)."""
+def extremes(x, age, out, d, min_valid, min_age, phase, sign, since, latest):
+    """Largest sign * x of each window, times sign, or the bars since it (`since`; the latest of equals if `latest`)."""
     rows, columns = x.shape
     down = descending(min(d, rows))
     s, p = np.zeros((min(d, rows) + 1, 3 * WIDTH)), np.zeros(3 * WIDTH)
@@ -131,21 +132,21 @@ def extremes(x, age, out, d, min_valid, min_age, phase, sign, since):
         p[WIDTH : 2 * WIDTH] = -np.inf
         if is_plain(now, before, first, have, d):
             if since:
-                _prefixes_since(x, out, first, last, have, d, sign, p, s)
+                _prefixes_since(x, out, first, last, have, d, sign, latest, p, s)
             else:
                 _prefixes(x, out, first, last, have, d, sign, p, s)
             blank_idle(out[first:last], idle)
         else:
             if before != MIXED:
                 full_counts(s, have, columns, 0)
-            _prefixes_mixed(x, age, out, first, last, have, d, sign, since, p, s, min_valid, min_age)
+            _prefixes_mixed(x, age, out, first, last, have, d, sign, since, latest, p, s, min_valid, min_age)
         have, before = last - first, now
         s[have] = 0.0
         s[have, WIDTH : 2 * WIDTH] = -np.inf
         if now == MIXED:
-            _suffixes_mixed(x[first:last], age[first:last], first, s, down[-have:], sign, idle)
+            _suffixes_mixed(x[first:last], age[first:last], first, s, down[-have:], sign, latest, idle)
         elif since:
-            _suffixes_since(x[first:last], first, s, down[-have:], sign)
+            _suffixes_since(x[first:last], first, s, down[-have:], sign, latest)
         else:
             _suffixes(x[first:last], s, down[-have:], sign)
 
@@ -154,8 +155,13 @@ def _extremes(
     sign: float, since: bool, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats
 ) -> int:
     w = window_of(literals, context)
-    over_columns(extremes, operands, context, out, w.bars, w.min_valid, w.min_age, w.phase, sign, since)
+    over_columns(extremes, operands, context, out, w.bars, w.min_valid, w.min_age, w.phase, sign, since, True)
     return 0
+
+
+def earliest(sign: float, operands: Sequence[Operand], context: Context, out: Floats, w: Window) -> None:
+    """Bars since the largest sign * x; the earliest wins a tie."""
+    over_columns(extremes, operands, context, out, w.bars, w.min_valid, w.min_age, w.phase, sign, True, False)
 
 
 def ts_max(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:

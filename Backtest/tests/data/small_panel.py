@@ -48,9 +48,9 @@ def small_panel(rows: int = 400, symbols: int = 5, *, seed: int = 1, quirks: boo
     return Panel(parse_timeframe("1h"), FIRST_BAR, names, fields, exists, tradable, age, member, 0)
 
 
-def recipe_of(folder: Path, **expressions: str) -> Recipe:
+def recipe_of(folder: Path, *, dialect: str = "default", **expressions: str) -> Recipe:
     """Write and load a recipe of expressions."""
-    lines = ["factors:"]
+    lines = [f"dialect: {dialect}", "factors:"]
     for name, text in expressions.items():
         lines += [f"  - name: {name}", "    type: expression", f"    expression: {text!r}"]
     path = folder / "recipe.yaml"

@@ -51,7 +51,7 @@ def publish(root: Path, parts: dict[str, SymbolValues], *, seed: int = 1, overwr
             facts = write_symbol_file(temporary[symbol], part, timeframe=HOUR)
             source = Source(__file__, os.path.getsize(__file__), 0, files.sha256(Path(__file__)), "keep")
             records.append(
-                Record(symbol, facts.sha256, facts.rows, facts.start, facts.end, {symbol: source}, 50, "", {})
+                Record(symbol, facts.sha256, facts.rows, facts.start, facts.end, {symbol: source}, 50, "", "", {})
             )
         build.accept(Block(tuple(records), {}), temporary)
         build.publish(metadata_of(records, seed), keep_journal=False)

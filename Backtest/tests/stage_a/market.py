@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import subprocess
 import sys
 from collections import deque
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from Backtest.prepare import PrepareSettings
 from Backtest.settings import PROJECT_ROOT, CoreSettings, build, with_flags
@@ -106,6 +108,21 @@ def digests(hub: Path, factor_set: str = "one") -> dict[str, str]:
     """Return the hash of every file of a factor set."""
     folder = hub / "factors" / "1h" / factor_set
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def frame_of(hub: Path, symbol: str, factor_set: str = "one") -> pd.DataFrame:
+    """Return a symbol's file as others read it."""
+    return pd.read_parquet(hub / "factors" / "1h" / factor_set / f"{symbol}.parquet").set_index("timestamp")
+
+
+def metadata_of(hub: Path, factor_set: str = "one") -> dict:
+    """Return the metadata as others read them."""
+    return json.loads((hub / "metadata" / "1h" / f"{factor_set}.json").read_text(encoding="utf-8"))
+
+
+def timeless(metadata: dict) -> dict:
+    """Return the metadata without the time of writing and the seal over it."""
+    return {key: value for key, value in metadata.items() if key not in ("created_at", "metadata_sha256")}
 
 
 class InlinePool:

@@ -13,8 +13,7 @@ from Backtest.prepare import prepare
 from Backtest.stage_a import run as stage_run
 from Backtest.stage_a.explain import explain_recipe
 
-from .market import FIRST_MS, HOUR_MS, SYMBOLS, InlinePool, digests, settings, write_market
-from .test_prepare import frame_of, metadata_of
+from .market import FIRST_MS, HOUR_MS, SYMBOLS, InlinePool, digests, frame_of, metadata_of, settings, write_market
 
 HOUR = pd.Timedelta(hours=1)
 JOINED = """external:

@@ -9,8 +9,7 @@ from Backtest.errors import DataError
 from Backtest.prepare import prepare
 from Backtest.stage_a import run as stage_run
 
-from .market import digests, settings
-from .test_prepare import frame_of, metadata_of
+from .market import digests, frame_of, metadata_of, settings
 
 NAMED = """factors:
   - {name: beta, type: expression, expression: 'beta_to("CCCUSDT", returns(close, 1), 48)'}

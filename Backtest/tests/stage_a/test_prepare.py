@@ -30,28 +30,18 @@ from .market import (
     InlinePool,
     arguments,
     digests,
+    frame_of,
     klines,
+    metadata_of,
     run,
     settings,
+    timeless,
     write_klines,
     write_market,
 )  # fmt: skip
 
 HOUR = parse_timeframe("1h")
 MFI_ONLY = "factors:\n  - {name: mfi, type: library_function, source: 'Backtest.data.indicators:money_flow_index'}\n"
-
-
-def frame_of(hub: Path, symbol: str, factor_set: str = "one") -> pd.DataFrame:
-    return pd.read_parquet(hub / "factors" / "1h" / factor_set / f"{symbol}.parquet").set_index("timestamp")
-
-
-def metadata_of(hub: Path, factor_set: str = "one") -> dict:
-    return json.loads((hub / "metadata" / "1h" / f"{factor_set}.json").read_text(encoding="utf-8"))
-
-
-def timeless(metadata: dict) -> dict:
-    """Return the metadata without the time of writing and the seal over it."""
-    return {key: value for key, value in metadata.items() if key not in ("created_at", "metadata_sha256")}
 
 
 # --- what is written ---------------------------------------------------------------------------------------------
@@ -594,7 +584,7 @@ def test_explain_says_how_the_memory_limit_cuts_the_work(market, tmp_path):
     line = [*arguments(market, tmp_path), "--memory-limit"]
     wide = run([*line, "2.5", "--explain"]).stdout
     assert "limit      2.5 GB for the arrays of each process (--memory-limit)" in wide
-    assert "cut        6 symbols into 4 tasks of at most 2, in 2 processes" in wide
+    assert "cut        6 symbols into 4 tasks of at most 2, in 2 processes; 1,5" in wide
     refused = run([*line, "0.01"])
     assert refused.returncode == 2
     assert "memory_limit_gb is 0.01; allowed is 0.1 to 100000" in refused.stderr

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .interface import DEFAULT, Dialect
+from .qlib import QLIB
 
-DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (DEFAULT,)}
+DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (DEFAULT, QLIB)}

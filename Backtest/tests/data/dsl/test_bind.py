@@ -9,6 +9,8 @@ import pytest
 
 from Backtest.data.dsl.bind import Scope, bind, length_words
 from Backtest.data.dsl.bound import Bound
+from Backtest.data.dsl.dialects.interface import DEFAULT
+from Backtest.data.dsl.dialects.table import DIALECTS
 from Backtest.data.dsl.operators import OPERATORS, Operator
 from Backtest.data.dsl.parser import parse
 from Backtest.data.dsl.steps import StepTable
@@ -23,8 +25,9 @@ EXTERNAL = ("usdt_supply",)
 
 def bound(text: str, table: StepTable | None = None, **more: Any) -> tuple[Bound, StepTable]:
     steps = table or StepTable()
+    dialect = more.get("dialect", DEFAULT)
     scope = Scope(FIELDS, groups=("sector",), externals=EXTERNAL, **more)
-    result = bind(parse(text), text, scope=scope, table=steps, where="factor 'x'")
+    result = bind(parse(text, dialect=dialect), text, scope=scope, table=steps, where="factor 'x'")
     return result, steps
 
 
@@ -157,7 +160,7 @@ def test_lookback_adds_up(text: str, bars: int | None) -> None:
 
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda operator: operator.name)
 def test_every_row_binds_its_example(operator: Operator) -> None:
-    result, table = bound(operator.example)
+    result, table = bound(operator.example, dialect=DIALECTS[operator.dialect or "default"])
     assert result.kind == operator.result
     if operator.expand is None:
         assert any(step.source is operator for step in table.steps)

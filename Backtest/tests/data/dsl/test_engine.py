@@ -113,7 +113,7 @@ def test_a_panel_may_come_in_parts(first: int) -> None:
     """Each part brings the rows that fields are looked back to; all else is carried."""
     plan, panel = random_plan(first, first, 60), market()
     wanted, counts = whole_columns(plan, replace(panel, warmup=10))
-    stream = Stream(plan, counted(plan, panel), blocks=Blocks(13, 4), gap_tolerance=GAP_TOLERANCE)
+    stream = Stream(plan, counted(panel), blocks=Blocks(13, 4), gap_tolerance=GAP_TOLERANCE)
     out, found = empty(plan, replace(panel, warmup=10)), np.zeros_like(counts)
     for begin, end in [(0, 5), (5, 31), (31, 32), (32, 90), (90, ROWS)]:
         top = max(0, begin - stream.overlap)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from Backtest.data.dsl.explain import PanelSize, explain, operator_page
-from Backtest.data.dsl.operators import ALIASES, OPERATORS
+from Backtest.data.dsl.operators import ALIASES, LISTED
 from Backtest.data.factors import compile_recipe
 from Backtest.data.timeframe import parse_timeframe
 from Backtest.settings import PROJECT_ROOT
@@ -59,7 +59,7 @@ def test_shared_texts_stay_short(tmp_path: Path) -> None:
 
 def test_operator_page_has_every_row() -> None:
     page = operator_page()
-    for operator in OPERATORS.values():
+    for operator in LISTED.values():
         assert operator.doc in page
         assert operator.formula in page
         assert operator.missing in page

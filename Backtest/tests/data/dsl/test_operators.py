@@ -7,17 +7,20 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from Backtest.data.dsl.operators import ALIASES, OPERATORS, Argument, Context, Operator, apply, constant
+from Backtest.data.factors import compile_recipe, compute
 from Backtest.data.kernels.context import needed_values
 from Backtest.data.schema import FIELDS
 from Backtest.data.stamped_fields import FIELDS as STAMPED
 
 from ..kernels.series import literal_cases, operands_of, sample
+from ..small_panel import recipe_of, small_panel
 
 every_operator = pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda operator: operator.name)
 INFIX: dict[type, str] = {
@@ -82,7 +85,15 @@ def test_row_is_documented(operator: Operator) -> None:
 
 
 @every_operator
-def test_example_runs_and_uses_the_operator(operator: Operator) -> None:
+def test_example_runs_and_uses_the_operator(operator: Operator, tmp_path: Path) -> None:
+    if operator.dialect:
+        plan = compile_recipe(
+            recipe_of(tmp_path, dialect=operator.dialect, value=operator.example), allow_modules=(), max_window=100
+        )
+        assert operator.name in plan.factors[0].operators
+        values = compute(plan, small_panel(80, 3, quirks=False), gap_tolerance=0.1).values["value"]
+        assert np.isfinite(values[-1]).all()
+        return
     rng = np.random.default_rng(1)
     shape = (60, 6)
     close = 10 * np.exp(0.02 * rng.standard_normal(shape).cumsum(axis=0))

@@ -23,6 +23,7 @@ EXTRA_LITERALS: dict[str, list[dict[str, Any]]] = {
     "cs_clip_mad": [{"k": 0.0}, {"k": 2.5}],
     "cs_clip_std": [{"k": 1.5, "ddof": 1}, {"k": 1.0, "ddof": 0}],
     "cs_qcut": [{"q": 1}, {"q": 3}, {"q": 10}],
+    "qlib_ewm": [{"alpha": 0.3}, {"alpha": 1.0}],
     "adv_rank": [
         {"n": n, "d": d, "min_periods": m} for n, d, m in [(1, 5, None), (3, 2, None), (4, 8, 2), (50, 1, None)]
     ],

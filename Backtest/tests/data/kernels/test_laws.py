@@ -35,8 +35,8 @@ def every_operator(keep: Callable[[Operator], bool] = lambda operator: True) -> 
 
 def missing_follows_the_operands(operator: Operator) -> bool:
     """False for operators whose row gives a missing present value another meaning."""
-    held = {"shift", "ffill", "value_when", "trade_when", "cum_count", "adv_rank"}
-    if operator.name in {"and", "or", "where", "is_nan", "fill", *held} or operator.family == "named":
+    held = {"shift", "ffill", "value_when", "trade_when", "cum_count", "adv_rank", "qlib_ewm"}
+    if operator.name in {"and", "or", "where", "is_nan", "fill", "qlib_definite", *held} or operator.family == "named":
         return False
     return operator.family != "time" or "where x is" in operator.missing
 

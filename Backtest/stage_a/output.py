@@ -1,0 +1,240 @@
+"""The files of one task: rows in as they are computed, written by a thread beside the computation, records out.
+
+1. `Output.put` takes the values of one chunk of time; at most one chunk is being written while the next is computed.
+2. The thread cuts each symbol's rows out, counts what is missing, and hands them to its `SymbolWriter`.
+3. `Output.finish` waits, completes the files, blanks factors that are to be dropped, and returns the records.
+
+NumPy and Arrow let other threads run while they copy and encode. What fails in the thread is raised by the next call
+of `put` or `finish`; leaving the `with` block in any other way removes the temporary files.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import files
+from ..data.dsl.plan import Plan
+from ..data.factors import FactorValues
+from ..data.hub_file import FileFacts, SymbolValues, clear_overflow, read_symbol_file
+from ..data.hub_journal import Block, Record, Source
+from ..data.hub_writer import SymbolWriter, write_symbol_file
+from ..data.panel import Bools, Panel
+from ..errors import HubError
+from .tasks import Job, Kept, Report
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the record keeps of a symbol's bars once they are gone.
+
+    Attributes
+    ----------
+    first, last
+        Absolute index of its first and last bar inside the window.
+    bars
+        How many there are.
+    sources, bars_sha256, history_sha256, findings
+        As in `Record`.
+    """
+
+    symbol: str
+    first: int
+    last: int
+    bars: int
+    sources: dict[str, Source]
+    bars_sha256: str
+    history_sha256: str
+    findings: tuple[dict[str, Any], ...]
+
+
+@dataclass
+class _File:
+    facts: Facts
+    path: Path
+    kept: Kept | None
+    writer: SymbolWriter
+    next_bar: int
+    missing: dict[str, int]
+    written: FileFacts | None = None
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Rows from `first_bar` on: what the thread needs of a panel and its values."""
+
+    first_bar: int
+    symbols: tuple[str, ...]
+    exists: Bools
+    tradable: Bools
+    values: FactorValues
+
+
+@dataclass
+class Output:
+    """The files of a task's symbols; use it in a ``with`` block.
+
+    Attributes
+    ----------
+    job, report
+        The run's settings; where the time is noted.
+    counts
+        Factor -> what was made missing although its inputs were there.
+    """
+
+    job: Job
+    report: Report
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._files: dict[str, _File] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._pending: Future[None] | None = None
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+        for file in self._files.values():
+            if file.facts.symbol not in self.report.temporary:
+                with suppress(OSError):  # what led here is told; what cannot be removed is swept later
+                    file.writer.abort()
+
+    def open(self, facts: Facts, kept: Kept | None = None) -> None:
+        """Begin a symbol's file, with the rows of the published one in front if there is one to extend."""
+        job = self.job
+        path = job.partial / f"{facts.symbol}.parquet.{os.getpid()}{files.TEMPORARY}"
+        columns = dict.fromkeys((factor.name for factor in job.plan.factors), job.core.dtype)
+        writer = SymbolWriter(path, timeframe=job.timeframe, factors=columns)
+        missing = dict.fromkeys(columns, 0) if kept is None else dict(kept.missing)
+        next_bar = facts.first if kept is None else kept.last + 1
+        self._files[facts.symbol] = _File(facts, path, kept, writer, next_bar, missing)
+
+    def put(self, panel: Panel, values: FactorValues) -> None:
+        """Take the values of a chunk; they and the panel must not be changed afterwards."""
+        for name, counted in values.counts.items():
+            for kind, count in counted.items():
+                self._count(name, kind, count)
+        own = slice(panel.warmup, None)
+        chunk = _Chunk(panel.first_bar + panel.warmup, panel.symbols, panel.exists[own], panel.tradable[own], values)
+        self._wait()
+        self._pending = self._thread.submit(self._put, chunk)
+
+    def _count(self, name: str, kind: str, count: int) -> None:
+        table = self.counts.setdefault(name, {})
+        table[kind] = table.get(kind, 0) + count
+
+    def _wait(self) -> None:
+        """Wait for the thread, and raise what it ran into."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self._guarded(pending.result)
+
+    def _guarded(self, call: Any) -> Any:
+        """Call; a disk that does not take it stops the run, whichever symbol it was."""
+        try:
+            return call()
+        except OSError as error:
+            where = error.filename or self.job.partial
+            raise HubError(f"{where}: cannot be written: {error.strerror or error}") from None
+
+    def _put(self, chunk: _Chunk) -> None:
+        with self.report.timed("write"):
+            for column, symbol in enumerate(chunk.symbols):
+                file = self._files.get(symbol)
+                if file is None:  # a benchmark that the recipe names
+                    continue
+                top = max(file.next_bar, chunk.first_bar)
+                bottom = min(file.facts.last + 1, chunk.first_bar + len(chunk.exists))
+                if top < bottom:
+                    self._put_symbol(file, chunk, column, slice(top - chunk.first_bar, bottom - chunk.first_bar))
+
+    def _put_symbol(self, file: _File, chunk: _Chunk, column: int, rows: slice) -> None:
+        _take_over(file)
+        exists = chunk.exists[rows, column]
+        factors = {}
+        for name in chunk.values.names:
+            array = chunk.values.values[name][rows, column].copy()
+            beyond = clear_overflow(array, self.job.core.dtype)
+            if beyond:
+                self._count(name, "overflow", beyond)
+            file.missing[name] += int(np.count_nonzero(np.isnan(array) & exists))
+            factors[name] = array
+        first = chunk.first_bar + rows.start
+        file.writer.write(SymbolValues(first, factors, chunk.tradable[rows, column]))
+        file.next_bar = first + len(exists)
+        if file.next_bar > file.facts.last:
+            self._complete(file)
+
+    def _complete(self, file: _File) -> None:
+        _take_over(file)
+        written = file.writer.finish()
+        if self.job.on_missing == "drop":
+            limits = thresholds(self.job.plan)
+            bars = file.facts.bars
+            file.dropped = tuple(name for name, limit in limits.items() if file.missing[name] > limit * bars)
+        file.written = _blanked(file, written) if file.dropped else written
+
+    def finish(self) -> Block:
+        """Complete the files and return their records."""
+        self._wait()
+        with self.report.timed("write"):
+            for file in self._files.values():
+                if file.written is None:  # nothing was computed: the published rows are all there are
+                    self._guarded(partial(self._complete, file))
+        for symbol, file in self._files.items():
+            self.report.temporary[symbol] = file.path
+        return Block(tuple(_record(file) for _, file in sorted(self._files.items())), self.counts)
+
+
+def _take_over(file: _File) -> None:
+    """Write the published rows in front of the first new ones."""
+    kept, file.kept = file.kept, None
+    if kept is not None:
+        columns, clock = file.writer.factors, file.writer.timeframe
+        file.writer.write(
+            read_symbol_file(kept.path, kept.file, timeframe=clock, columns=columns, wanted=tuple(columns))
+        )
+
+
+def thresholds(plan: Plan) -> dict[str, float]:
+    """Return the factors that have an `na_threshold`, in the recipe's order."""
+    return {factor.name: factor.na_threshold for factor in plan.factors if factor.na_threshold is not None}
+
+
+def _blanked(file: _File, written: FileFacts) -> FileFacts:
+    """Write the file again with `dropped` missing: only at its end is it known that they are missing too often."""
+    columns, clock = file.writer.factors, file.writer.timeframe
+    part = read_symbol_file(file.path, written, timeframe=clock, columns=columns, wanted=tuple(columns))
+    gone = dict.fromkeys(file.dropped, np.full(len(part.tradable), np.nan))
+    file.path.unlink()
+    blanked = SymbolValues(part.first_bar, {**part.factors, **gone}, part.tradable)
+    return write_symbol_file(file.path, blanked, timeframe=clock, dtype=next(iter(columns.values())))
+
+
+def _record(file: _File) -> Record:
+    facts, written = file.facts, file.written
+    assert written is not None
+    return Record(
+        symbol=facts.symbol,
+        sha256=written.sha256,
+        rows=written.rows,
+        start=written.start,
+        end=written.end,
+        sources=facts.sources,
+        bars=facts.bars,
+        bars_sha256=facts.bars_sha256,
+        history_sha256=facts.history_sha256,
+        missing=file.missing,
+        findings=facts.findings,
+        dropped=file.dropped,
+    )
