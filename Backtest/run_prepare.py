@@ -38,6 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--end", metavar="TIME", help="bars that open before this time (default: last there is)")
     add("--data-root", type=Path, metavar="DIR", help="folder that holds the klines folder")
     add("--datahub-root", type=Path, metavar="DIR", help="where factor sets are written")
+    add("--symbols-table", type=Path, metavar="FILE", help="sector, supply ... of each coin, not the setting's file")
     add("--dtype", choices=("float64", "float32"), help="how files keep values; float32: half the size, 7 digits")
     add("--memory-limit", type=float, metavar="GB", help="what the arrays of each process may take")
     add("--workers", type=int, metavar="N", help="processes; 0: one per core")
@@ -125,6 +126,7 @@ def settings_of(arguments: argparse.Namespace, started: float) -> PrepareSetting
         arguments.config,
         data_root=arguments.data_root and str(resolve(arguments.data_root, here)),
         datahub_root=arguments.datahub_root and str(resolve(arguments.datahub_root, here)),
+        symbols_table=arguments.symbols_table and str(resolve(arguments.symbols_table, here)),
         workers=arguments.workers,
         dtype=arguments.dtype,
         memory_limit_gb=arguments.memory_limit,

@@ -39,6 +39,8 @@ class CoreSettings:
         Durations: the longest time between two settlements, and until when an open interest is taken for the present.
     quote
         Quote currency that ``BTC`` is completed with.
+    symbols_table
+        File of what is known of each coin (sector, supply ...); where there is none, recipes have no groups.
     last_bar
         ``auto`` drops the last bar when it closes after the file was written; ``drop`` and ``keep`` always do.
     episode_gap
@@ -94,6 +96,7 @@ class CoreSettings:
     funding_valid: str = "8h"
     open_interest_valid: str = "1d"
     quote: str = "USDT"
+    symbols_table: str = "config/symbols.yaml"
     last_bar: Literal["auto", "drop", "keep"] = "auto"
     episode_gap: str = "3d"
     max_bad_rows: float = 0.001

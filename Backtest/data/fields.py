@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import DataError, RecipeError
-from ..settings import CoreSettings
+from ..settings import CoreSettings, resolve
 from .delays import asof_parts
 from .external_fields import ExternalFields, open_external
 from .panel import Floats, Panel
@@ -27,6 +27,7 @@ from .recipe import Recipe
 from .schema import FIELDS, FieldSource
 from .stamped import Stamped
 from .stamped_fields import Series, StampedFields, open_stamped, places_of
+from .symbols_table import load_symbols_table
 
 KLINES = {name: FieldSource(name) for name in FIELDS}
 """What every run has."""
@@ -129,15 +130,17 @@ def klines_of(names: Iterable[str]) -> frozenset[str]:
     return frozenset(names) & KLINES.keys()
 
 
-def open_fields(core: CoreSettings, recipe: Recipe, *, read: bool = True) -> Fields:
-    """Return the fields that the settings and the recipe provide; without `read` for their names only.
+def open_fields(core: CoreSettings, recipe: Recipe | None = None, *, read: bool = True) -> Fields:
+    """Return the fields that the settings and the recipe provide; without `read` external series by name only.
 
     Raises
     ------
     RecipeError
         An external series has the name of a field, or no usable file.
     """
-    own = Fields(open_stamped(core))
+    own = Fields((load_symbols_table(resolve(core.symbols_table), quote=core.quote), *open_stamped(core)))
+    if recipe is None or not recipe.externals:
+        return own
     for spec in recipe.externals:
         if spec.name in own.sources:
             filled_by = own.sources[spec.name].filled_by

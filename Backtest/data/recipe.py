@@ -44,6 +44,7 @@ from .dsl.dialects.table import DIALECTS
 from .dsl.operators import ALIASES, APART, LISTED
 from .recipe_grid import Grid, GridRefused, check_grid, expand
 from .schema import COLUMNS
+from .stamped_fields import FIELDS as STAMPED
 from .timeframe import parse_duration
 
 EXPRESSION, LIBRARY_FUNCTION = "expression", "library_function"
@@ -162,6 +163,7 @@ def reserved_names() -> Mapping[str, str]:
     table.update(dict.fromkeys(DEVICE_NAMES, "a device name on Windows"))
     table.update(dict.fromkeys([*LISTED, *APART, *ALIASES], "an operator"))
     table.update({column.name: "a kline column" for column in COLUMNS})
+    table.update(dict.fromkeys(STAMPED, "a field of funding or open interest"))
     table.update(dict.fromkeys(OUTPUT_COLUMNS, "a column of every factor file"))
     return table
 

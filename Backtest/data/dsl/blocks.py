@@ -9,10 +9,12 @@ block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from ...errors import SettingsError
+from .operators import Operator
 from .plan import Plan
 
 FLOAT = 8
@@ -109,25 +111,49 @@ def reaches(plan: Plan) -> dict[int, int]:
     return found
 
 
+def runs(plan: Plan, segment: Segment) -> Iterator[tuple[bool, tuple[int, ...]]]:
+    """Yield the segment's steps in order, those together that are one chain (True) or the others between (False)."""
+    for chained, numbers in groupby(segment.steps, lambda number: _operator(plan, number).chains):
+        yield chained, tuple(numbers)
+
+
+def _operator(plan: Plan, number: int) -> Operator:
+    source = plan.steps[number].source
+    assert isinstance(source, Operator)
+    return source
+
+
+def read_outside(plan: Plan, segment: Segment, numbers: Sequence[int]) -> frozenset[int]:
+    """Return the steps of a chain that are read outside of it; the others need no array."""
+    readers = (number for number in segment.steps if number not in numbers)
+    read = {used for number in readers for used in plan.steps[number].inputs}
+    return segment.exports.union(read).intersection(numbers)
+
+
 def places(plan: Plan, segment: Segment) -> tuple[dict[int, int], int]:
     """Return the array of each step and source of a segment, and how many arrays there are.
 
     An array that was free last is taken first, as the cache still holds it. What is held for all symbols anyway has no
-    place in a segment that looks across symbols.
+    place in a segment that looks across symbols, and what only a chain reads has none at all. A chain frees its
+    operands at its end.
     """
-    held = held_steps(plan) if segment.number % 2 else frozenset()
+    skipped = held_steps(plan) if segment.number % 2 else frozenset()
+    frees = dict(zip(segment.steps, segment.frees, strict=True))
     found: dict[int, int] = {}
     free: list[int] = []
     count = 0
-    for number, frees in zip(segment.steps, segment.frees, strict=True):
-        for used in (*plan.steps[number].inputs, number):
-            if used in found or used in held:
-                continue
-            if not free:
-                free.append(count)
-                count += 1
-            found[used] = free.pop()
-        free += [found[used] for used in frees if used in found]
+    for chained, numbers in runs(plan, segment):
+        if chained:
+            skipped = skipped.union(numbers).difference(plan.names, read_outside(plan, segment, numbers))
+        for part in [numbers] if chained else [(number,) for number in numbers]:
+            for used in (one for number in part for one in (*plan.steps[number].inputs, number)):
+                if used in found or used in skipped:
+                    continue
+                if not free:
+                    free.append(count)
+                    count += 1
+                found[used] = free.pop()
+            free += [found[used] for number in part for used in frees[number] if used in found]
     return found, count
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ..kernels.context import Floats
 from ..panel import Panel
 from .blocks import Blocks, deepest, full_places, segments, spans
+from .chains import Moving
 from .plan import Plan
 from .program import Arrays, Program, Setup, Tile, publish
 
@@ -73,7 +74,8 @@ def counted(panel: Panel) -> Bools:
 
     Not those that are here only because a factor names them: whether they are depends on the task.
     """
-    return np.asarray(panel.member.any(axis=0))
+    latest = panel.member[-1:]
+    return np.asarray((latest if latest.all() else panel.member).any(axis=0))
 
 
 class Stream:
@@ -131,8 +133,9 @@ class Stream:
         if not self.symbols:
             return undefined
         population = panel.member & panel.tradable
+        bases: dict[Moving, int] = {}
         tiles = [
-            Tile(panel, first, last, self._seen + first - begin, library, population, out)
+            Tile(panel, first, last, self._seen + first - begin, library, population, out, bases)
             for first, last in _tiles(begin, panel.warmup, len(panel.age), self._rows)
         ]
         self._seen += len(panel.age) - begin

@@ -72,6 +72,7 @@ def explain(
     texts = step_texts(plan)
     lines = [
         f"{len(plan.factors)} factors, {len(plan.needed)} distinct steps"
+        + "".join(f", {len(part.needed)} on {bars.label} bars" for bars, part in plan.coarse_plans.items())
         + (f", {len(plan.definitions)} definitions" if plan.definitions else "")
         + (", compares symbols" if plan.cross_symbol else ", each symbol on its own"),
         f"dialect    {plan.dialect}",

@@ -14,17 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.context import Context, Floats, Kernel, Memory, Operand
+from ..kernels.elementwise import Loop
 from ..panel import Panel
-from .blocks import Segment, places, reaches
+from .blocks import Segment, places, reaches, read_outside, runs
+from .chains import FLOAT, Chain, Moving, write_chain
 from .operators import Operator
 from .plan import Plan
 from .signature import kernel_of
+from .steps import Step
 
 Bools = NDArray[np.bool_]
 
@@ -43,6 +46,8 @@ class Tile:
         Who takes part in cross-sections, bool of the panel's shape.
     out
         Factor -> array to be filled, whose row 0 is the panel's row `panel.warmup`.
+    bases
+        Addresses of the panel's arrays and the outputs, found once for all tiles.
     """
 
     panel: Panel
@@ -52,6 +57,7 @@ class Tile:
     library: Mapping[int, Floats]
     population: Bools
     out: Mapping[str, Floats]
+    bases: dict[Moving, int]
 
     @property
     def is_output(self) -> bool:
@@ -134,6 +140,16 @@ class _Call:
 
 
 @dataclass(slots=True)
+class _Chain:
+    """Apply elementwise operators that follow each other."""
+
+    chain: Chain
+
+    def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
+        self.chain.run(lambda what: program.address(tile, what), undefined)
+
+
+@dataclass(slots=True)
 class _Keep:
     """Put back the rows in front of a tile, and keep its last rows for the next one."""
 
@@ -166,8 +182,7 @@ class _Publish:
     names: tuple[str, ...]
 
     def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
-        if tile.is_output:
-            publish(self.values, self.names, tile, program.columns.start, program.exists)
+        publish(self.values, self.names, tile, program.columns.start, program.exists)
 
 
 def publish(values: Floats, names: Iterable[str], tile: Tile, column: int, exists: Bools) -> None:
@@ -191,6 +206,7 @@ class Program:
 
     contexts: dict[int, Context]
     exists: Bools
+    _exists_address: int
 
     def __init__(self, setup: Setup, segment: Segment, columns: slice, arrays: Arrays) -> None:
         self.setup, self.segment, self.columns = setup, segment, columns
@@ -210,7 +226,7 @@ class Program:
 
     def run(self, tile: Tile, undefined: NDArray[np.int64]) -> None:
         """Compute the tile's rows and add to `undefined` how many values each step left undefined."""
-        shape = (tile.end - tile.begin, min(tile.seen, self.setup.depth), *self._lendable(tile))
+        shape = (tile.end - tile.begin, min(tile.seen, self.setup.depth), tile.is_output, *self._lendable(tile))
         if shape != self._prepared:
             self._prepare(tile)
             self._prepared = shape
@@ -226,8 +242,23 @@ class Program:
         if isinstance(what, Operator):
             depth = self.setup.depth
             return self.setup.full[number][depth - lookback : depth + tile.end - tile.begin]
-        whole = tile.panel.fields[what] if isinstance(what, str) else tile.library[number]
-        return whole[tile.begin - lookback : tile.end]
+        return self._whole(tile, number)[tile.begin - lookback : tile.end]
+
+    def address(self, tile: Tile, what: Moving) -> int:
+        """Return where the tile's own rows of a source or an output begin."""
+        kind, name = what
+        if kind == "exists":
+            return self._exists_address
+        if what not in tile.bases:
+            array = tile.out[str(name)] if kind == "out" else self._whole(tile, int(name))
+            tile.bases[what] = int(array.ctypes.data)
+        row: int = tile.begin - tile.panel.warmup if kind == "out" else tile.begin
+        return int(tile.bases[what] + row * self.width * FLOAT)
+
+    def _whole(self, tile: Tile, number: int) -> Floats:
+        """Return a field or a library value."""
+        what = self.setup.plan.steps[number].source
+        return tile.panel.fields[what] if isinstance(what, str) else tile.library[number]
 
     def _lendable(self, tile: Tile) -> tuple[int, ...]:
         """Return the sources that kernels can be given as they are: to numba another layout is another type."""
@@ -241,6 +272,7 @@ class Program:
         own = slice(tile.begin, tile.end)
         # writable also where the panel is read-only: to numba those are two types, and it would compile anew
         self.exists = _plain(tile.panel.exists[own, self.columns])
+        self._exists_address = self.exists.ctypes.data
         deepest = max(self._lookbacks, default=0)
         ages = _plain(tile.panel.age[tile.begin - deepest : tile.end, self.columns])
         population = _plain(tile.population[tile.begin - deepest : tile.end, self.columns]) if across else None
@@ -261,44 +293,62 @@ class Program:
         lent = set(self._lendable(tile))
         self._actions, self._direct = [], []
         self._lookbacks = {self._lookback(tile, number) for number in self.segment.steps}
-        loaded: set[int] = set()
-        for number in self.segment.steps:
-            step = self.setup.plan.steps[number]
-            for used in step.inputs:
-                if used in self.segment.sources and used not in lent and used not in loaded:
-                    loaded.add(used)
-                    deepest = min(tile.seen, self._reaches[used])
-                    self._actions.append(_Load(used, deepest, self._view(tile, used, deepest)))
-            self._actions += self._step(tile, number, lent)
+        steps = self.setup.plan.steps
+        kernels = {number: kernel_of(_operator(steps[number])) for number in self.segment.steps}
+        loaded = set(lent)
+        for chained, numbers in runs(self.setup.plan, self.segment):
+            for number in numbers:
+                for used in steps[number].inputs:
+                    if used in self.segment.sources and used not in loaded:
+                        loaded.add(used)
+                        deepest = min(tile.seen, self._reaches[used])
+                        self._actions.append(_Load(used, deepest, self._view(tile, used, deepest)))
+                if not chained:
+                    self._actions.append(self._call(tile, number, kernels[number], lent))
+                    self._actions += self._afterwards(tile, number)
+            if chained:
+                self._actions += self._chain(tile, numbers, kernels, lent)
 
     def _lookback(self, tile: Tile, number: int) -> int:
         """Return the rows in front of the tile that a step is given; a recursive one remembers what it needs."""
         return min(tile.seen, self.setup.plan.steps[number].own_lookback or 0)
 
-    def _step(self, tile: Tile, number: int, lent: set[int]) -> list[_Action]:
-        step = self.setup.plan.steps[number]
-        assert isinstance(step.source, Operator)
-        lookback = self._lookback(tile, number)
+    def _call(self, tile: Tile, number: int, kernel: Kernel, lent: set[int]) -> _Call:
+        step, lookback = self.setup.plan.steps[number], self._lookback(tile, number)
         operands: list[Operand] = []
         for place, operand in enumerate(step.operands):
-            if isinstance(operand, int) and operand in lent:
+            if not isinstance(operand, int):
+                operands.append(operand)
+            elif operand in lent:
                 self._direct.append((operands, place, operand, lookback))
-            operands.append(
-                operand
-                if isinstance(operand, float)
-                else (0.0 if operand in lent else self._view(tile, operand, lookback))
-            )
-        actions: list[_Action] = [
-            _Call(
-                number,
-                kernel_of(step.source),
-                operands,
-                step.source.complete(dict(step.literals)),
-                lookback,
-                self._memory.get(number),
-                self._view(tile, number, lookback),
-            )
-        ]
+                operands.append(0.0)
+            else:
+                operands.append(self._view(tile, operand, lookback))
+        out = self._view(tile, number, lookback)
+        return _Call(number, kernel, operands, step.complete_literals, lookback, self._memory.get(number), out)
+
+    def _chain(
+        self, tile: Tile, numbers: tuple[int, ...], kernels: Mapping[int, Kernel], lent: set[int]
+    ) -> list[_Action]:
+        """Return the chain of some steps, and what comes after those whose values others read."""
+        steps, plan = self.setup.plan.steps, self.setup.plan
+        names = {number: plan.names[number] for number in numbers if self._publishes(tile, number)}
+        inside = names if self._is_whole(tile) else {}
+        read = read_outside(plan, self.segment, numbers)
+        stored = [n for n in numbers if n in read or (n in names and n not in inside)]
+        outside = {used for number in numbers for used in steps[number].inputs}.difference(numbers)
+        lying = {used for used in outside if used in lent and not steps[used].is_computed}
+        arrays = {number: self._view(tile, number, 0) for number in (*stored, *sorted(outside - lying))}
+        chained = [(steps[number], cast(Loop, kernels[number])) for number in numbers]
+        size = (tile.end - tile.begin) * self.width
+        actions: list[_Action] = [_Chain(write_chain(chained, arrays=arrays, names=inside, size=size))]
+        for number in stored:
+            actions += self._afterwards(tile, number, published=number in inside)
+        return actions
+
+    def _afterwards(self, tile: Tile, number: int, *, published: bool = False) -> list[_Action]:
+        """Return what happens to a step's values: rows kept for the next tile, copies to where others find them."""
+        actions: list[_Action] = []
         kept = self._history.get(number)
         have = min(tile.seen, self._reaches[number])
         if kept is not None:
@@ -309,9 +359,16 @@ class Program:
             depth = self.setup.depth
             target = self.setup.full[number][depth - have : depth + tile.end - tile.begin, self.columns]
             actions.append(_Export(self._view(tile, number, have), target))
-        if names := self.setup.plan.names.get(number):
-            actions.append(_Publish(self._view(tile, number, 0), names))
+        if self._publishes(tile, number) and not published:
+            actions.append(_Publish(self._view(tile, number, 0), self.setup.plan.names[number]))
         return actions
+
+    def _publishes(self, tile: Tile, number: int) -> bool:
+        return tile.is_output and number in self.setup.plan.names
+
+    def _is_whole(self, tile: Tile) -> bool:
+        """True where rows of the outputs lie next to each other, as those of the tile do."""
+        return self._all and all(values.flags.c_contiguous for values in tile.out.values())
 
     def _view(self, tile: Tile, number: int, lookback: int) -> Floats:
         """Return `lookback` rows and the tile's own of a step's array."""
@@ -322,9 +379,16 @@ class Program:
         return array[setup.depth - lookback : end]
 
 
+def _operator(step: Step) -> Operator:
+    assert isinstance(step.source, Operator)
+    return step.source
+
+
 def _is_plain(values: NDArray[Any]) -> bool:
-    return values.flags.c_contiguous and values.flags.writeable and values.dtype == np.float64
+    flags = values.flags
+    return flags.c_contiguous and flags.writeable and values.dtype == np.float64
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
-    return np.require(values, requirements=["C", "W"])
+    flags = values.flags
+    return values if flags.c_contiguous and flags.writeable else np.require(values, requirements=["C", "W"])

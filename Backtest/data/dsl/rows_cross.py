@@ -8,7 +8,7 @@ from .signature import Argument
 BOTH = MEMBERS.replace("where x is", "where an operand is")
 ACROSS = (
     cross("cs_rank", "r / n, r = rank among the members", "Rank among the members, smallest first.", "cs_rank(close)",
-          ties="average rank", sign="positive", aliases=("rank",)),
+          module="crossranks", ties="average rank", sign="positive", aliases=("rank",)),
     cross("cs_zscore", "(x - mean) / std", "Distance from the members' mean in standard deviations.",
           "cs_zscore(close)", literals=(DDOF,), ddof="1, or 0 by argument",
           missing=MEMBERS + "; all where the members are equal or n <= ddof"),
@@ -17,10 +17,11 @@ ACROSS = (
           literals=(Argument("a", "number", required=False, default=1),), missing=MEMBERS + "; all where sum |x| is 0",
           aliases=("scale",)),
     cross("cs_winsorize", "x clipped to the members' quantiles q and 1 - q (linear)", "Pull in the extremes.",
-          "cs_winsorize(close, 0.05)", literals=(Argument("q", "number", low=0, high=0.5),)),
+          "cs_winsorize(close, 0.05)", module="crossranks", literals=(Argument("q", "number", low=0, high=0.5),)),
     cross("cs_top_bottom", "1 for the k largest, -1 for the k smallest, else 0; k at most n / 2",
           "Mark the two ends of the cross-section.", "cs_top_bottom(close, 2)",
-          literals=(Argument("k", "count", low=1),), ties="the earlier symbol name counts as larger"),
+          module="crossranks", literals=(Argument("k", "count", low=1),),
+          ties="the earlier symbol name counts as larger"),
     cross("cs_minmax", "(x - min) / (max - min)", "Place in the members' range.", "cs_minmax(close)",
           module="crossvalues", missing=MEMBERS + "; all where the members are equal", sign="non-negative"),
     cross("cs_robust_zscore", "(x - median) / (1.4826 median |x - median|)",

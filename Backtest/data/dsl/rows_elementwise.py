@@ -97,5 +97,5 @@ ELEMENTWISE = (
            arguments=(X, Y, Argument("eps", "number", low=0))),
     binary("bucket", "number of edges below x: group k is (edge k-1, edge k]", "Right-closed group numbers from 0.",
            "bucket(close / open, 0.99, 1, 1.01)", arguments=(X, Argument("edges", "number", variadic=True)),
-           check=check_edges, sign="non-negative"),
+           kernel="buckets:bucket", check=check_edges, sign="non-negative"),
 )  # fmt: skip

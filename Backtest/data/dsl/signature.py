@@ -183,6 +183,11 @@ class Operator:
         kinds = {argument.kind for argument in self.array_arguments}
         return self.family == "elementwise" and self.result == "series" and kinds == {"operand"}
 
+    @property
+    def chains(self) -> bool:
+        """True where the kernel is an `elementwise.Loop`: the engine runs several of them as one call."""
+        return self.kernel.startswith("elementwise:")
+
     def complete(self, literals: Literals) -> dict[str, Any]:
         """Return the literals with every default filled in."""
         return {argument.name: literals.get(argument.name, argument.default) for argument in self.literal_arguments}

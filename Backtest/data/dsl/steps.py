@@ -115,9 +115,13 @@ class Step:
     @property
     def own_lookback(self) -> int | None:
         """Bars before t that this step alone looks back; 0 for what is there before the engine starts."""
-        if not isinstance(self.source, Operator):
-            return 0
-        return self.source.lookback(self.source.complete(dict(self.literals)))
+        return self.source.lookback(self.complete_literals) if isinstance(self.source, Operator) else 0
+
+    @property
+    def complete_literals(self) -> dict[str, Any]:
+        """The literals of an operator with every default filled in."""
+        assert isinstance(self.source, Operator)
+        return self.source.complete(dict(self.literals))
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from typing import Any
 import numba
 import numpy as np
 
-from . import ordered
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
 from .population import population_of
@@ -81,21 +80,3 @@ def cs_demean(operands: Sequence[Operand], literals: Mapping[str, Any], context:
 def cs_scale(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Scale so that the population's sum of absolute values is a."""
     return _moments(SCALE, float(literals["a"]), operands, context, out)
-
-
-def cs_rank(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Average rank over n."""
-    ordered.cross_sections(operands[0], population_of(context), out, ordered.CS_RANK, 0.0)
-    return 0
-
-
-def cs_winsorize(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Clip to the population's quantiles q and 1 - q."""
-    ordered.cross_sections(operands[0], population_of(context), out, ordered.CS_WINSORIZE, float(literals["q"]))
-    return 0
-
-
-def cs_top_bottom(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Mark the k largest with 1 and the k smallest with -1."""
-    ordered.cross_sections(operands[0], population_of(context), out, ordered.CS_TOP_BOTTOM, float(literals["k"]))
-    return 0

@@ -27,6 +27,9 @@ import numpy as np
 
 from .context import Context, Floats, Operand
 
+PIECE = 256
+"""Rows of a piece for `is_whole`."""
+
 WIDTH = 64
 """Symbols side by side, at most. Loops are full speed from about 32 on; 64 keep a window of 200 rows in a core's L2."""
 
@@ -82,6 +85,15 @@ def is_plain(now, before, first, have, d):
     if first == 0:
         return now == JOINED
     return now == JOINED and (before == JOINED or (before == FULL and have == d))
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def is_whole(x, age, begin, end, d, gaps, idle):
+    """Return whether every window that ends in rows begin..end-1, and the row before it, holds valid values only or
+    begins before row 0: `is_plain` for kernels without blocks."""
+    first = max(begin - d, 0)
+    state = block_state(x[first:end], age[first:end], gaps, idle)
+    return state == JOINED or (state == FULL and first > 0)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

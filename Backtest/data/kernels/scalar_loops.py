@@ -2,7 +2,7 @@
 
 Transcendental functions run here and not in NumPy: NumPy picks vector or scalar code by alignment and position, and the
 two differ in the last bit. One loop with a switch compiles in a second, where one kernel per function takes a minute.
-What a processor does for eight values at once has a loop of its own (`_plain_one`, `_plain_two`, `_plain_three`): these
+What a processor does for eight values at once has a loop of its own (`_plain_one`, `_plain_two`, `_three`): these
 operations are exact or correctly rounded (IEEE 754), so bits do not depend on how many are done together.
 
 Operands are flat and go through in pieces that stay in the first cache, where a number is a piece filled with it.
@@ -19,9 +19,10 @@ from .context import Floats
 
 ABS, SIGN, SQRT, CBRT, SQUARE, EXP, EXPM1, LOG, LOG10, LOG2, LOG1P = range(11)
 SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, TANH, SIGMOID = range(11, 21)
-LOGIT, SOFTSIGN, FLOOR, CEIL, FRACTION, INVERSE, S_LOG_1P, NEG = range(21, 29)
+LOGIT, SOFTSIGN, FLOOR, CEIL, FRACTION, INVERSE, S_LOG_1P, NEG, NOT, IS_NAN = range(21, 31)
 
 MOD, POW, LT, LE, EQ, NE, ATAN2, SIGNED_POWER, MAX2, MIN2, ROUND, ADD, SUB, MUL, DIV = range(15)
+AND, OR, XOR, FILL = range(15, 19)
 
 CLIP, BETWEEN, NAN_OUT, DIV_SAFE, WHERE = range(5)
 
@@ -104,40 +105,69 @@ def _one(code: int, v: float) -> float:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _plain_one(code: int, x: Floats, out: Floats) -> bool:
-    """The functions that a processor has for eight values at once, each its own loop; False for all others."""
+def _plain_one(code: int, x: Floats, out: Floats) -> int:
+    """The functions that a processor has for eight values at once, each its own loop; -1 for all others.
+
+    Returns how many results are not finite: counted on the way that costs nothing, and almost always there are none.
+    """
+    strange = 0
     if code == ABS:
         for i in range(x.size):
-            out[i] = abs(x[i])
+            u = x[i]
+            r = abs(u)
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     elif code == NEG:
         for i in range(x.size):
-            out[i] = -x[i]
+            u = x[i]
+            r = -u
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     elif code == SIGN:
+        # 0 + 0 v: 0 for both zeros, missing for missing
         for i in range(x.size):
-            # 0 + 0 v: 0 for both zeros, missing for missing
-            out[i] = 1.0 if x[i] > 0.0 else (-1.0 if x[i] < 0.0 else 0.0 + x[i] * 0.0)
+            u = x[i]
+            r = 1.0 if u > 0.0 else (-1.0 if u < 0.0 else 0.0 + u * 0.0)
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     elif code == SQUARE:
         for i in range(x.size):
-            out[i] = x[i] * x[i]
+            u = x[i]
+            r = u * u
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     elif code == SQRT:
         for i in range(x.size):
-            out[i] = math.sqrt(x[i])
+            u = x[i]
+            r = math.sqrt(u)
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     elif code == INVERSE:
         for i in range(x.size):
-            out[i] = 1.0 / x[i]
+            u = x[i]
+            r = 1.0 / u
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
+    elif code == NOT:
+        for i in range(x.size):
+            u = x[i]
+            r = 1.0 - u
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
+    elif code == IS_NAN:
+        for i in range(x.size):
+            u = x[i]
+            r = 0.0 if u == u else 1.0
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     else:
-        return False
-    return True
+        return -1
+    return strange
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _settle(x: Floats, y: Floats, z: Floats, out: Floats, own: int) -> int:
     """Make what is not finite the one NaN; return how many from `own` on are undefined though x, y and z are there."""
-    strange = 0
-    for i in range(out.size):
-        strange += 0 if out[i] - out[i] == 0.0 else 1
-    if strange == 0:
-        return 0
     undefined = 0
     for i in range(out.size):
         finite = out[i] - out[i] == 0.0
@@ -148,15 +178,21 @@ def _settle(x: Floats, y: Floats, z: Floats, out: Floats, own: int) -> int:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def one_piece(code: int, x: Floats, out: Floats, own: int) -> int:
+    """`unary` of one piece."""
+    strange = _plain_one(code, x, out)
+    if strange < 0:
+        for i in range(x.size):
+            out[i] = _one(code, x[i]) if x[i] == x[i] else np.nan
+    return 0 if strange == 0 else _settle(x, x, x, out, own)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def unary(code: int, x: Floats, out: Floats, own: int) -> int:
     """out = f(x), flat arrays; return the values from `own` on that are undefined though x is there."""
     undefined = 0
     for begin in range(0, out.size, PIECE):
-        v, r = x[begin : begin + PIECE], out[begin : begin + PIECE]
-        if not _plain_one(code, v, r):
-            for i in range(v.size):
-                r[i] = _one(code, v[i]) if v[i] == v[i] else np.nan
-        undefined += _settle(v, v, v, r, own - begin)
+        undefined += one_piece(code, x[begin : begin + PIECE], out[begin : begin + PIECE], own - begin)
     return undefined
 
 
@@ -188,56 +224,129 @@ def _two(code: int, a: float, b: float) -> float:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _arithmetic(code: int, x: Floats, y: Floats, out: Floats) -> None:
+def _arithmetic(code: int, x: Floats, y: Floats, out: Floats) -> int:
+    strange = 0
     if code == ADD:
         for i in range(x.size):
-            out[i] = x[i] + y[i]
+            u, v = x[i], y[i]
+            r = u + v
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     elif code == SUB:
         for i in range(x.size):
-            out[i] = x[i] - y[i]
+            u, v = x[i], y[i]
+            r = u - v
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     elif code == MUL:
         for i in range(x.size):
-            out[i] = x[i] * y[i]
+            u, v = x[i], y[i]
+            r = u * v
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     else:
         for i in range(x.size):
-            out[i] = x[i] / y[i]
+            u, v = x[i], y[i]
+            r = u / v
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
+    return strange
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _comparison(code: int, x: Floats, y: Floats, out: Floats) -> None:
+def _choice(code: int, x: Floats, y: Floats, out: Floats) -> int:
+    """Comparisons and the larger or smaller of two; missing where either is."""
+    strange = 0
     if code == LT:
         for i in range(x.size):
-            out[i] = 1.0 if x[i] < y[i] else 0.0
+            u, v = x[i], y[i]
+            r = (1.0 if u < v else 0.0) if (u == u) & (v == v) else np.nan
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     elif code == LE:
         for i in range(x.size):
-            out[i] = 1.0 if x[i] <= y[i] else 0.0
+            u, v = x[i], y[i]
+            r = (1.0 if u <= v else 0.0) if (u == u) & (v == v) else np.nan
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     elif code == EQ:
         for i in range(x.size):
-            out[i] = 1.0 if x[i] == y[i] else 0.0
+            u, v = x[i], y[i]
+            r = (1.0 if u == v else 0.0) if (u == u) & (v == v) else np.nan
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
+    elif code == NE:
+        for i in range(x.size):
+            u, v = x[i], y[i]
+            r = (1.0 if u != v else 0.0) if (u == u) & (v == v) else np.nan
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
+    elif code == MAX2:
+        for i in range(x.size):
+            u, v = x[i], y[i]
+            r = (u if u >= v else v) if (u == u) & (v == v) else np.nan
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     else:
         for i in range(x.size):
-            out[i] = 1.0 if x[i] != y[i] else 0.0
+            u, v = x[i], y[i]
+            r = (u if u <= v else v) if (u == u) & (v == v) else np.nan
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
+    return strange
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _plain_two(code: int, x: Floats, y: Floats, out: Floats) -> bool:
-    """See `_plain_one`."""
-    if code >= ADD:
-        _arithmetic(code, x, y, out)
-        return True
-    if code == MAX2:
+def _missing_or_not(code: int, x: Floats, y: Floats, out: Floats) -> int:
+    """What may have a value where an operand is missing: Kleene's logic, and a stand-in for what is missing."""
+    strange = 0
+    if code == AND:
         for i in range(x.size):
-            out[i] = x[i] if x[i] >= y[i] else y[i]
-    elif code == MIN2:
+            u, v = x[i], y[i]
+            r = 0.0 if (u == 0.0) | (v == 0.0) else u * v
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
+    elif code == OR:
         for i in range(x.size):
-            out[i] = x[i] if x[i] <= y[i] else y[i]
-    elif LT <= code <= NE:
-        _comparison(code, x, y, out)
+            u, v = x[i], y[i]
+            r = 1.0 if (u == 1.0) | (v == 1.0) else u + v
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
+    elif code == XOR:
+        for i in range(x.size):
+            u, v = x[i], y[i]
+            r = abs(u - v)
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     else:
-        return False
-    for i in range(x.size):
-        out[i] = out[i] if (x[i] == x[i]) & (y[i] == y[i]) else np.nan
-    return True
+        for i in range(x.size):
+            u, v = x[i], y[i]
+            r = u if u == u else v
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
+    return strange
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _plain_two(code: int, x: Floats, y: Floats, out: Floats) -> int:
+    """See `_plain_one`."""
+    if code >= AND:
+        return _missing_or_not(code, x, y, out)
+    if code >= ADD:
+        return _arithmetic(code, x, y, out)
+    if LT <= code <= NE or MAX2 <= code <= MIN2:
+        return _choice(code, x, y, out)
+    return -1
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def two_piece(code: int, x: Floats, y: Floats, out: Floats, own: int) -> int:
+    """`binary` of one piece."""
+    strange = _plain_two(code, x, y, out)
+    if strange < 0:
+        for i in range(out.size):
+            out[i] = _two(code, x[i], y[i]) if x[i] == x[i] and y[i] == y[i] else np.nan
+    return 0 if strange == 0 else _settle(x, y, x, out, own)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -252,34 +361,53 @@ def binary(code: int, x: Floats, y: Floats, out: Floats, own: int) -> int:
         r = out[begin : begin + PIECE]
         v = x[begin : begin + PIECE] if x.size == out.size else same_x[: r.size]
         w = y[begin : begin + PIECE] if y.size == out.size else same_y[: r.size]
-        if not _plain_two(code, v, w, r):
-            for i in range(r.size):
-                r[i] = _two(code, v[i], w[i]) if v[i] == v[i] and w[i] == w[i] else np.nan
-        undefined += _settle(v, w, v, r, own - begin)
+        undefined += two_piece(code, v, w, r, own - begin)
     return undefined
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _three(code: int, x: Floats, y: Floats, z: Floats, out: Floats) -> None:
+def _three(code: int, x: Floats, y: Floats, z: Floats, out: Floats) -> int:
+    strange = 0
     if code == WHERE:
         for i in range(x.size):
-            out[i] = y[i] if x[i] == 1.0 else (z[i] if x[i] == 0.0 else np.nan)
-        return
-    if code == CLIP:
+            u, v, w = x[i], y[i], z[i]
+            r = w if u == 0.0 else np.nan
+            r = v if u == 1.0 else r
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
+    elif code == CLIP:
         for i in range(x.size):
-            inside = y[i] if x[i] < y[i] else (z[i] if x[i] > z[i] else x[i])
-            out[i] = inside if y[i] <= z[i] else np.nan
+            u, v, w = x[i], y[i], z[i]
+            inside = v if u < v else (w if u > w else u)
+            r = inside if (v <= w) & (u == u) else np.nan
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     elif code == BETWEEN:
         for i in range(x.size):
-            out[i] = 1.0 if (y[i] <= x[i]) & (x[i] <= z[i]) else 0.0
+            u, v, w = x[i], y[i], z[i]
+            r = (1.0 if (v <= u) & (u <= w) else 0.0) if (u == u) & (v == v) & (w == w) else np.nan
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     elif code == NAN_OUT:
         for i in range(x.size):
-            out[i] = x[i] if (y[i] <= x[i]) & (x[i] <= z[i]) else np.nan
+            u, v, w = x[i], y[i], z[i]
+            r = u if (v <= u) & (u <= w) else np.nan
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
     else:
         for i in range(x.size):
-            out[i] = x[i] / y[i] if abs(y[i]) > z[i] else np.nan
-    for i in range(x.size):
-        out[i] = out[i] if (x[i] == x[i]) & (y[i] == y[i]) & (z[i] == z[i]) else np.nan
+            u, v, w = x[i], y[i], z[i]
+            r = u / v if abs(v) > w else np.nan
+            out[i] = r
+            strange += 0 if r - r == 0.0 else 1
+    return strange
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def three_piece(code: int, x: Floats, y: Floats, z: Floats, out: Floats, own: int) -> int:
+    """`ternary` of one piece."""
+    found = 0 if _three(code, x, y, z, out) == 0 else _settle(x, y, z, out, own)
+    return found if code == CLIP else 0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -292,7 +420,5 @@ def ternary(code: int, x: Floats, y: Floats, z: Floats, out: Floats, own: int) -
         v = x[begin : begin + PIECE] if x.size == out.size else same_x[: r.size]
         w = y[begin : begin + PIECE] if y.size == out.size else same_y[: r.size]
         u = z[begin : begin + PIECE] if z.size == out.size else same_z[: r.size]
-        _three(code, v, w, u, r)
-        found = _settle(v, w, u, r, own - begin)
-        undefined += found if code == CLIP else 0
+        undefined += three_piece(code, v, w, u, r, own - begin)
     return undefined

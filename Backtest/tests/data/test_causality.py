@@ -17,6 +17,7 @@ from Backtest.data.factors import compile_recipe
 from Backtest.data.panel import Panel
 from Backtest.data.recipe import load_recipe
 from Backtest.data.schema import FIELDS
+from Backtest.data.timeframe import parse_timeframe
 from Backtest.errors import DataError, RecipeError
 from Backtest.settings import PROJECT_ROOT, CoreSettings
 from Backtest.tests.data.small_panel import small_panel
@@ -129,14 +130,13 @@ def test_an_operator_that_peeks_is_caught(tmp_path: Path, monkeypatch: pytest.Mo
     def ahead(operator):
         def kernel(operands, literals, context, out):
             undefined = kernel_of(operator)(operands, literals, context, out)
-            if operator.name == "abs":
-                out[:-1] = out[1:].copy()
+            out[:-1] = out[1:].copy()
             return undefined
 
-        return kernel
+        return kernel if operator.name == "ts_max" else kernel_of(operator)
 
     body = "factors:\n  - {name: fair, type: expression, expression: 'ts_mean(close, 7)'}\n"
-    plan = plan_of(tmp_path, body + "  - {name: x, type: expression, expression: 'abs(close) + fair'}\n")
+    plan = plan_of(tmp_path, body + "  - {name: x, type: expression, expression: 'ts_max(close, 2) + fair'}\n")
     assert verdict_of(plan).violations == ()
     monkeypatch.setattr(program, "kernel_of", ahead)
     found = {(one.factor, one.kind) for one in verdict_of(plan).violations}
@@ -164,18 +164,24 @@ def test_every_shipped_recipe_passes() -> None:
     recipes = sorted((PROJECT_ROOT / "config" / "recipes").glob("*.yaml"))
     assert recipes
     settings = CoreSettings()
+    half_day = parse_timeframe("12h")
     for path in recipes:
-        plan = compile_recipe(load_recipe(path), allow_modules=settings.allow_modules, max_window=settings.max_window)
+        plan = compile_recipe(
+            load_recipe(path), allow_modules=settings.allow_modules, max_window=settings.max_window, timeframe=half_day
+        )
         panel = full_panel(max(600, 2 * (plan.lookback or 0) + 100))
         assert verdict_of(plan, panel, count=4) == Verdict((), {}), path
 
 
 def full_panel(rows: int) -> Panel:
-    """Return a small panel with every field of the schema."""
+    """Return a small panel of 12h bars with bitcoin and every field of the schema."""
     panel = small_panel(rows, 6)
     draw = np.random.default_rng(8)
     fields = {name: np.where(panel.exists, draw.lognormal(1, 0.1, panel.shape), np.nan) for name in FIELDS}
-    return dataclasses.replace(panel, fields={**fields, **panel.fields})
+    names = ("BTCUSDT", *panel.symbols[1:])
+    return dataclasses.replace(
+        panel, timeframe=parse_timeframe("12h"), symbols=names, fields={**fields, **panel.fields}
+    )
 
 
 def test_warm_up_rows_are_not_judged_and_short_data_are_told(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from Backtest.data.timeframe import parse_timeframe
 from Backtest.prepare import PrepareSettings, prepare
 from Backtest.settings import CoreSettings, build
 from Backtest.stage_a import run as stage_run
+from Backtest.stage_a import workers
 from Backtest.stage_a.causality import load_panel
 
-from .market import digests, frame_of, metadata_of, settings
+from .market import digests, frame_of, metadata_of, settings, timeless
 
 SYMBOLS = ("ANCUSDT", "BTCUSDT", "BTTUSDT", "SOLUSDT", "SRMUSDT")
 START, END = "2021-10-01", "2022-08-01"
@@ -93,6 +94,7 @@ MIXED = """factors:
   - {name: smooth, type: expression, expression: 'bars("2h", ema(close, 6)) - close'}
   - {name: undefined, type: expression, expression: 'bars("4h", log(close - close))'}
 """
+WINDOWED = "\n".join(line for line in MIXED.splitlines() if "ema" not in line) + "\n"
 CROSS = MIXED + "  - {name: order, type: expression, expression: 'bars(\"4h\", cs_rank(returns(close, 6)))'}\n"
 
 
@@ -114,3 +116,14 @@ def test_same_bytes_for_any_cut_into_blocks_and_another_start(market, tmp_path, 
             whole = frame_of(hub, symbol, "all").loc[late.index]
             for name in whole:
                 assert whole[name].to_numpy().tobytes() == late[name].to_numpy().tobytes(), (symbol, name)
+
+
+def test_same_bytes_for_any_chunk_of_time(market, tmp_path, inline, monkeypatch):
+    found = []
+    for rows in (10_000, 101, 334):
+        monkeypatch.setattr(workers, "chunk_rows", lambda job, whole, symbols, rows=rows: min(rows, whole))
+        hub = tmp_path / str(rows)
+        prepare(settings(market, hub, recipe=WINDOWED))
+        found.append((digests(hub), timeless(metadata_of(hub))))
+    assert found[0] == found[1] == found[2]
+    assert found[0][1]["factors"]["undefined"]["undefined_values"] > 1000

@@ -217,7 +217,7 @@ def test_an_external_name_alone_is_an_error_with_a_caret(joined, tmp_path, inlin
             run_joined(joined, tmp_path / "hub", recipe=recipe)
         assert "^" in str(caught.value)
     taken = JOINED.replace("supply:", "open_interest:").replace("asof(supply", "asof(open_interest")
-    with pytest.raises(RecipeError, match="'open_interest' is a column of the open interest files"):
+    with pytest.raises(RecipeError, match="'open_interest' is a field of funding or open interest; choose another"):
         run_joined(joined, tmp_path / "hub", recipe=taken)
     with pytest.raises(RecipeError, match="'supply' is a column of the recipe's external series"):
         run_joined(

@@ -26,7 +26,9 @@ Different, and stated as tolerance where values are compared with pyqlib's:
 
 * Qlib stores and computes elementwise in float32; here all is float64.
 * ``Slope Rsquare Resi`` and pandas' sums, variances and moments are running sums that drift and that a spike spoils;
-  here every window is exact. Infinite values (x/0) run on in Qlib's elementwise operators; here they are missing.
+  here every window is exact.
+* Infinite values (x/0) run on in Qlib's elementwise operators; here they are missing. NumPy makes 1 of ``1 ** missing``
+  and of ``missing ** 0``; here both are missing.
 * Qlib's EMA and fractional windows begin with the loaded rows; here with the listing episode's first bar.
 * Qlib's rows are those of its calendar: windows reach across a bar that no symbol has and across a delisting; here
   missing bars are rows without a value, and look-back ends at the listing episode's first bar.
@@ -63,17 +65,14 @@ def _window(name: str, row: str, *arguments: Argument) -> Form:
     return form(name, row, *(arguments or (SERIES, N)), min_periods=1)
 
 
-def _refuse_zero(value: Bound, meaning: str) -> None:
-    if value.kind == "number" and value.value == 0:
-        raise Refused(f"N=0 is Qlib's {meaning}, which depends on where the data begin; use 1 or more", value.offset)
-
-
-def _windowed(whole: Form) -> Overload:
-    """Refuse Qlib's expanding window by its name."""
+def _from_one(whole: Form, of_zero: str = "expanding window") -> Overload:
+    """Refuse N = 0, which is another thing altogether in Qlib, by its name."""
+    place = [argument.name for argument in whole.arguments].index("N")
 
     def choose(given: Sequence[Bound]) -> Form:
-        for value in given[1:]:
-            _refuse_zero(value, "expanding window")
+        bars = given[place] if place < len(given) else None
+        if bars is not None and bars.kind == "number" and bars.value == 0:
+            raise Refused(f"N=0 is Qlib's {of_zero}, which depends on where the data begin; use 1 or more", bars.offset)
         return whole
 
     return choose
@@ -82,7 +81,7 @@ def _windowed(whole: Form) -> Overload:
 def _rolling(whole: Form) -> Overload:
     """Qlib's plain rolling operators: the ewm mean where the window is a fraction."""
     fraction = Form(whole.name, (SERIES, Argument("N", "number")), _exponential)
-    checked = _windowed(whole)
+    checked = _from_one(whole)
 
     def choose(given: Sequence[Bound]) -> Form:
         is_fraction = len(given) == 2 and given[1].kind == "number" and 0 < float(given[1].value) < 1
@@ -100,17 +99,6 @@ def _ema(make: Maker, values: Values) -> Bound:
     if span <= 0:
         raise Refused(f"'N' of EMA is a span of 1 or more, or an alpha between 0 and 1; found {span:g}")
     return make.row("qlib_ewm", values["x"], span if span < 1 else 2.0 / (span + 1.0))
-
-
-def _earlier(whole: Form, meaning: str) -> Overload:
-    """A form that looks N bars back; Qlib's N = 0 is another thing altogether."""
-
-    def choose(given: Sequence[Bound]) -> Form:
-        for value in given[1:]:
-            _refuse_zero(value, meaning)
-        return whole
-
-    return choose
 
 
 def _count(make: Maker, values: Values) -> Bound:
@@ -210,8 +198,8 @@ def _table() -> dict[str, Form | Overload]:
         "If": Form("If", (Argument("condition", "value"), X, Y), _if),
         "Count": _rolling(Form("Count", (SERIES, N), _count)),
         "EMA": Form("EMA", (SERIES, Argument("N", "number")), _ema),
-        "Ref": _earlier(form("Ref", "shift", SERIES, LAG), "first value of the series"),
-        "Delta": _earlier(form("Delta", "delta", SERIES, LAG), "change since the first value of the series"),
+        "Ref": _from_one(form("Ref", "shift", SERIES, LAG), "first value of the series"),
+        "Delta": _from_one(form("Delta", "delta", SERIES, LAG), "change since the first value of the series"),
         "Mask": Form("Mask", (SERIES, INSTRUMENT), _other),
         "ChangeInstrument": form("ChangeInstrument", "of", INSTRUMENT, SERIES),
     }  # fmt: skip
@@ -223,7 +211,7 @@ def _table() -> dict[str, Form | Overload]:
         Form("Corr", (LEFT, RIGHT, N2), _corr), Form("Cov", (LEFT, RIGHT, N2), _cov),
         Form("Skew", (SERIES, N3), _moment("ts_skew", 0.0, 3)), Form("Kurt", (SERIES, N4), _moment("ts_kurt", -3.0, 4)),
     )  # fmt: skip
-    return {**forms, **{one.name: _windowed(one) for one in windows}}
+    return {**forms, **{one.name: _from_one(one) for one in windows}}
 
 
 POINT_IN_TIME = "there are no point-in-time statements of coins"

@@ -14,7 +14,9 @@ from Backtest.data.dsl.blocks import Blocks
 from Backtest.data.dsl.engine import Stream, counted, evaluate
 from Backtest.data.dsl.operators import OPERATORS, Context, Operator, apply
 from Backtest.data.dsl.plan import Plan, PlannedFactor
+from Backtest.data.dsl.signature import kernel_of
 from Backtest.data.dsl.steps import StepTable
+from Backtest.data.kernels.elementwise import Loop
 from Backtest.data.panel import Panel
 from Backtest.tests.data.kernels.series import literal_cases
 from Backtest.tests.data.small_panel import FIELDS, small_panel
@@ -122,3 +124,8 @@ def test_a_panel_may_come_in_parts(first: int) -> None:
         found += stream.feed(panel.rows(top, end, warmup=own - top), library={}, out=part, begin=begin - top)
     same(out, wanted, plan)
     np.testing.assert_array_equal(found, counts)
+
+
+@pytest.mark.parametrize("name", [name for name, operator in OPERATORS.items() if operator.chains])
+def test_what_the_engine_chains_is_a_loop(name: str) -> None:
+    assert isinstance(kernel_of(OPERATORS[name]), Loop)

@@ -101,6 +101,7 @@ def test_example_runs_and_uses_the_operator(operator: Operator, tmp_path: Path) 
         "close": close, "open": 0.99 * close, "high": 1.02 * close, "low": 0.97 * close, "volume": rng.random(shape),
         "premium_close": 0.01 * rng.random(shape),
     }  # fmt: skip
+    fields["sector"] = np.repeat([[0.0, 1.0, 0.0, 1.0, 1.0, 0.0]], 60, axis=0)
     fields["quote_asset_volume"] = close * fields["volume"]
     fields.update({"open_interest": close, "funding_sum": rng.random(shape), "funding_count": np.ones(shape)})
     fields["usdt_supply"] = close

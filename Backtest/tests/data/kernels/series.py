@@ -27,6 +27,7 @@ EXTRA_LITERALS: dict[str, list[dict[str, Any]]] = {
     "adv_rank": [
         {"n": n, "d": d, "min_periods": m} for n, d, m in [(1, 5, None), (3, 2, None), (4, 8, 2), (50, 1, None)]
     ],
+    "grp_scale": [{"a": 1}, {"a": 2.5}],
     "hump": [{"limit": 0.0}, {"limit": 0.5}],
     "ewm_halflife": [{"h": 0.5}, {"h": 4.0}],
     "kama": [{"d": 1, "fast": 2, "slow": 30}, {"d": 5, "fast": 3, "slow": 10}],
@@ -132,6 +133,8 @@ def _operand(argument: Argument, k: int, x: np.ndarray, context: Context, rng: n
     if argument.kind == "mask":
         values = (rng.random(x.shape) < 0.5).astype(np.float64)
         values[rng.random(x.shape) < 0.1] = np.nan
+    elif argument.kind == "group":
+        values = np.where(rng.random(x.shape) < 0.1, rng.integers(0, 4, x.shape), rng.integers(0, 4, x.shape[1]))
     elif k == 0:
         return x
     else:

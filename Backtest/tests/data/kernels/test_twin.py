@@ -27,12 +27,12 @@ UNIT_SCALE = {
     "oi_change",
     "returns", "logret", "sin", "cos", "logit", "ts_zscore", "ts_corr", "ts_skew", "ts_kurt", "ts_rsquare", "ts_scale",
     "ts_partial_corr", "ts_co_skew", "ts_co_kurt", "ts_max_drawdown", "cs_zscore", "cs_robust_zscore", "cs_corr",
-    "cs_quantile",
+    "cs_quantile", "grp_zscore",
 }  # fmt: skip
 STD_SCALE = {"ts_mean", "decay_linear", "decay_exp", "ts_slope", "ts_av_diff", "ts_resid", "ts_mad", "hull"}
 LARGEST_SCALE = {
     "cs_demean", "cs_mean", "cs_sum", "cs_resid", "cs_vector_neut", "cs_clip_std", "ema", "rma", "ewm_halflife", "dema",
-    "tema", "kama", "cum_sum", "hump",
+    "tema", "kama", "cum_sum", "hump", "grp_demean", "grp_mean", "grp_sum",
 }  # fmt: skip
 
 
