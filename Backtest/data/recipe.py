@@ -4,7 +4,7 @@
 description: free text                     # optional
 dialect: default                           # optional; the language of every expression, one of DIALECTS
 external:                                  # optional; series from files, the same for all symbols (`external_fields`)
-  supply: {path: usdt_supply.csv.gz, column: supply, time: date, valid: 7d}    # time and valid are optional
+  usdt: {path: usdt_supply.csv.gz, column: supply, time: date, valid: 7d}    # time and valid are optional
 params: {slow: 30}                         # optional; {slow} in an expression is the number 30
 let:                                       # optional; computed and named like factors, but not stored
   ret: "logret(close, 1)"                  # an expression, or a mapping as of a factor without name and type

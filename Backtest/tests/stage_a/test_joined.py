@@ -17,14 +17,14 @@ from .market import FIRST_MS, HOUR_MS, SYMBOLS, InlinePool, digests, frame_of, m
 
 HOUR = pd.Timedelta(hours=1)
 JOINED = """external:
-  supply: {path: supply.csv, column: supply}
+  issued: {path: supply.csv, column: supply}
   mood: {path: deep/mood.parquet, column: Index, time: when, valid: 3d}
 factors:
   - {name: paid, type: expression, expression: 'funding(24, "sum")'}
   - {name: rate, type: expression, expression: 'funding(24, "mean")'}
   - {name: crowd, type: expression, expression: 'oi_change(6)'}
   - {name: held, type: expression, expression: 'open_interest'}
-  - {name: coins, type: expression, expression: 'asof(supply, "1d")'}
+  - {name: coins, type: expression, expression: 'asof(issued, "1d")'}
   - {name: fresh, type: expression, expression: 'asof(mood, "0h") - asof(mood, "90min")'}
 """
 
@@ -200,7 +200,7 @@ def test_a_missing_folder_or_file_stops_before_anything_is_read(joined, tmp_path
     ):
         run_joined(joined, tmp_path / "hub", funding_folder="nowhere", dry_run=True)
     broken = JOINED.replace("supply.csv", "suply.csv")
-    with pytest.raises(RecipeError, match=r"line 2.*external series 'supply': there is no file 'suply\.csv' in"):
+    with pytest.raises(RecipeError, match=r"line 2.*external series 'issued': there is no file 'suply\.csv' in"):
         run_joined(joined, tmp_path / "hub", recipe=broken, dry_run=True)
     (tmp_path / "secret.csv").write_text("date,supply\n2023-01-01,1\n", encoding="utf-8")
     for path in ("../../secret.csv", str(tmp_path / "secret.csv")):
@@ -211,17 +211,20 @@ def test_a_missing_folder_or_file_stops_before_anything_is_read(joined, tmp_path
 
 
 def test_an_external_name_alone_is_an_error_with_a_caret(joined, tmp_path, inline):
-    for text in ("supply", "supply / close", "rank(supply)"):
+    for text in ("issued", "issued / close", "rank(issued)"):
         recipe = JOINED + f"  - {{name: bare, type: expression, expression: '{text}'}}\n"
-        with pytest.raises(ExpressionError, match=r"external series 'supply'.*; write asof\(name") as caught:
+        with pytest.raises(ExpressionError, match=r"external series 'issued'.*; write asof\(name") as caught:
             run_joined(joined, tmp_path / "hub", recipe=recipe)
         assert "^" in str(caught.value)
-    taken = JOINED.replace("supply:", "open_interest:").replace("asof(supply", "asof(open_interest")
+    table = JOINED.replace("issued:", "supply:").replace("asof(issued", "asof(supply")
+    with pytest.raises(RecipeError, match="'supply' is a column of the symbols table; choose another name"):
+        run_joined(joined, tmp_path / "hub", recipe=table)
+    taken = JOINED.replace("issued:", "open_interest:").replace("asof(issued", "asof(open_interest")
     with pytest.raises(RecipeError, match="'open_interest' is a field of funding or open interest; choose another"):
         run_joined(joined, tmp_path / "hub", recipe=taken)
-    with pytest.raises(RecipeError, match="'supply' is a column of the recipe's external series"):
+    with pytest.raises(RecipeError, match="'issued' is a column of the recipe's external series"):
         run_joined(
-            joined, tmp_path / "hub", recipe=JOINED + "  - {name: supply, type: expression, expression: close}\n"
+            joined, tmp_path / "hub", recipe=JOINED + "  - {name: issued, type: expression, expression: close}\n"
         )
 
 
@@ -265,6 +268,6 @@ def test_a_resumed_run_never_mixes_versions(joined, tmp_path, inline, monkeypatc
 
 def test_explain_tells_the_fields(joined, tmp_path):
     text = explain_recipe(settings(joined, tmp_path / "hub", recipe=JOINED.replace("supply.csv", "gone.csv")))
-    assert 'asof(supply, "1d")' in text
+    assert 'asof(issued, "1d")' in text
     assert "funding_count, funding_sum" in text
     assert json.dumps(text)
