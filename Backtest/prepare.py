@@ -1,7 +1,8 @@
 """Stage A in order: klines and a recipe in, a verified factor set out.
 
 1. `open_inputs`: the timeframe's folder, the symbols, the recipe's plan; every error of the user's is found here.
-2. `manifest`, `open_build`: the lock, and what an interrupted run of the same arguments has finished.
+2. `manifest`, `open_build`: the lock, and what an interrupted run of the same arguments has finished; with ``--append``
+   `stage_a.append.open_base` before it: the published set, if these arguments can extend it.
 3. `stage_a.run.build_symbols`: with cross-sections every symbol is read once, to know who takes part.
 4. `stage_a.run.build_blocks`: workers read, compute and write the unfinished symbols (`stage_a.workers.work`).
 5. `check_thresholds`: factors with too many missing values.
@@ -30,6 +31,7 @@ from .errors import DataError, FactorError, SettingsError
 from .logs import LOGGER, log_path, run_log
 from .process import interrupts_held_back
 from .settings import CoreSettings, resolve
+from .stage_a.append import Base, open_base
 from .stage_a.metadata import dropped, findings, manifest, metadata, shorter
 from .stage_a.pool import Pool
 from .stage_a.run import Run, build_symbols
@@ -63,6 +65,8 @@ class PrepareSettings:
         What a factor above its `na_threshold` does: ``fail`` the run, or ``drop`` it for that symbol.
     overwrite
         Replace what is there.
+    append
+        Extend what is there to a later end.
     dry_run
         Check everything that can be checked without reading klines; write nothing.
     started
@@ -78,6 +82,7 @@ class PrepareSettings:
     end: str | None = None
     on_missing: Literal["fail", "drop"] = "fail"
     overwrite: bool = False
+    append: bool = False
     dry_run: bool = False
     started: float | None = None
 
@@ -123,7 +128,10 @@ def _prepare(
 ) -> dict[str, Any]:
     with Pool(WORK) as pool:  # its first process imports what it needs while this one reads the recipe
         inputs = open_inputs(settings)
+        base = _base(settings, inputs)
         tell_richer(inputs.root)
+        for name, reason in inputs.plan.skipped.items():
+            LOGGER.warning("factor %s is left out: %s", name, reason)
         with open_build(
             inputs.hub,
             inputs.timeframe,
@@ -132,11 +140,12 @@ def _prepare(
             symbols=inputs.symbols,
             overwrite=settings.overwrite,
             write=LOGGER.info,
+            base=base.seal if base else None,
         ) as build:
             try:
-                build_symbols(inputs, build, run, pool)
+                build_symbols(inputs, build, run, pool, base)
                 check_thresholds(inputs, build, settings.on_missing)
-                _publish(inputs, build, run)
+                _publish(inputs, build, run, base)
                 if on_published:
                     on_published()
             except KeyboardInterrupt:
@@ -154,6 +163,8 @@ def open_inputs(settings: PrepareSettings) -> Inputs:
         from .data.fields import open_fields
 
     core = settings.core
+    if settings.append and settings.overwrite:
+        raise SettingsError("--append extends what is there and --overwrite replaces it; give one of them")
     timeframe = parse_timeframe(settings.timeframe)
     start_ns, end_ns = (None if text is None else parse_time(text) for text in (settings.start, settings.end))
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
@@ -180,6 +191,11 @@ def open_inputs(settings: PrepareSettings) -> Inputs:
     return Inputs(hub, root, timeframe, symbols, recipe, plan, decides, job)
 
 
+def _base(settings: PrepareSettings, inputs: Inputs) -> Base | None:
+    """Return the published set that is to be extended, if one is."""
+    return open_base(inputs.hub, inputs.timeframe, settings.factor_set, inputs) if settings.append else None
+
+
 def tell_richer(root: KlineRoot) -> None:
     """Warn when resampling from the finest folder leaves out symbols that another folder has."""
     if root.richer:
@@ -196,7 +212,10 @@ def _hub(settings: PrepareSettings) -> Hub:
 
 def _dry_run(settings: PrepareSettings, run: Run) -> dict[str, Any]:
     inputs = open_inputs(settings)
-    build = new_build(inputs.hub, inputs.timeframe, settings.factor_set, inputs.manifest)
+    base = _base(settings, inputs)
+    build = new_build(
+        inputs.hub, inputs.timeframe, settings.factor_set, inputs.manifest, base=base.seal if base else None
+    )
     journal = require_free(build, overwrite=settings.overwrite)
     build.blocks = list(journal.blocks) if journal else []
     run.seconds["load"] = time.monotonic() - run.begun
@@ -222,7 +241,7 @@ def check_thresholds(inputs: Inputs, build: Build, on_missing: str) -> None:
         LOGGER.warning("dropped: %s", words)
 
 
-def _publish(inputs: Inputs, build: Build, run: Run) -> None:
+def _publish(inputs: Inputs, build: Build, run: Run, base: Base | None) -> None:
     begin = time.monotonic()
     if not build.blocks:
         for symbol, reason in sorted(run.refused.items()):
@@ -230,6 +249,7 @@ def _publish(inputs: Inputs, build: Build, run: Run) -> None:
         raise DataError(no_symbol_words(run.refused))
     for symbol, reason in sorted(run.refused.items()):
         LOGGER.warning("%s is refused: %s", symbol, reason)
+    earlier = [base.counts] if base and build.base and build.base.get("taken") == "tail" else []
     content = metadata(
         hub=inputs.hub,
         factor_set=build.final.name,
@@ -237,7 +257,7 @@ def _publish(inputs: Inputs, build: Build, run: Run) -> None:
         plan=inputs.plan,
         manifest=build.manifest,
         generation=build.generation,
-        blocks=build.blocks,
+        blocks=[*build.blocks, *earlier],
         refused=run.refused,
         synthetic=is_synthetic(inputs.root.data_root),
         source_timeframe=inputs.root.timeframe.label,
@@ -278,6 +298,7 @@ def summary(inputs: Inputs, build: Build, run: Run, status: str) -> dict[str, An
         "dropped": dropped(records),
         "rows": sum(record.rows for record in records.values()),
         "factors": [factor.name for factor in inputs.plan.factors],
+        "skipped": dict(inputs.plan.skipped),
         "qc": {symbol: found for symbol in sorted(records) if (found := findings(records[symbol]))},
         "seconds": {
             **{part: round(seconds, 3) for part, seconds in run.seconds.items()},

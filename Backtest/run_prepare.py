@@ -53,6 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--config", type=Path, metavar="FILE", help="settings instead of config/core.yaml")
     add("--log-level", choices=LEVELS, help="how much the log file says")
     add("--overwrite", action="store_true", help="replace the factor set that is there")
+    add("--append", action="store_true", help="extend the factor set that is there to a later --end")
     add("--dry-run", action="store_true", help="check everything but the klines, list the symbols, write nothing")
     add("--explain", action="store_true", help="print what each factor needs, write nothing (needs --dsl-path only)")
     add(
@@ -62,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="recompute on N cut and N later-starting panels, name what peeks",
     )
     add("--list-operators", action="store_true", help="print the operators of the language")
+    add("--markdown", choices=("zh", "en"), help="with --list-operators: as the page that the README links")
     return parser
 
 
@@ -71,6 +73,11 @@ def main(arguments: argparse.Namespace, on_published: Callable[[], None] | None 
     from Backtest.process import clean_stdout, interrupts_held_back, seconds_alive
 
     with clean_stdout() as write:
+        if arguments.list_operators and arguments.markdown:
+            from Backtest.report.operator_page import markdown_page
+
+            write(markdown_page(arguments.markdown))
+            return 0
         if arguments.list_operators:
             from Backtest.data.dsl.explain import operator_page
 
@@ -145,6 +152,7 @@ def settings_of(arguments: argparse.Namespace, started: float) -> PrepareSetting
         end=arguments.end,
         on_missing=arguments.on_missing,
         overwrite=arguments.overwrite,
+        append=arguments.append,
         dry_run=arguments.dry_run,
         started=started,
     )

@@ -58,8 +58,9 @@ def coarsen(panel: Panel, timeframe: Timeframe) -> CoarseBars:
     first, after = int(labels[0]) if rows else 0, _closed(panel, timeframe)
     index = np.arange(first, max(first, after), dtype=np.int64)
     closes = (timeframe.origin_ns + (index + 1) * timeframe.ns - fine.open_ns(panel.first_bar)) // fine.ns - 1
-    listed = listings(panel)[closes]
-    alive = listed >= 0
+    age = panel.age[closes]
+    alive = age > 0
+    listed = np.where(alive, (panel.first_bar + closes)[:, None] - age + 1, -1)
     began = (fine.origin_ns + listed * fine.ns - timeframe.origin_ns) // timeframe.ns
     opens = (timeframe.origin_ns + index * timeframe.ns - fine.origin_ns) // fine.ns  # first finer bar, absolute
     whole = alive & ((opens >= panel.first_bar)[:, None] | (listed >= panel.first_bar))
@@ -108,25 +109,18 @@ def _closed(panel: Panel, timeframe: Timeframe) -> int:
     return timeframe.index(panel.timeframe.open_ns(panel.first_bar + panel.shape[0]))
 
 
-def listings(panel: Panel) -> Integers:
-    """Return int64 [T, S]: absolute index of the first bar of the listing episode alive at each cell, -1 where none."""
-    rows = panel.first_bar + np.arange(panel.shape[0], dtype=np.int64)[:, None]
-    return np.where(panel.age > 0, rows - panel.age + 1, -1)
-
-
 def join(values: Floats, bars: CoarseBars, panel: Panel) -> Floats:
     """Return values of coarser bars [T of them, S] on the rows of the finer panel, float64 [T, S].
 
     At a row stands the last coarser bar that has closed by the row's close, where that bar's listing episode is the
     row's; NaN before the first one.
     """
+    from .kernels.joined import join_closed  # compiled code: only where something is computed
+
     known = np.searchsorted(bars.closes, np.arange(panel.shape[0]), side="right") - 1
-    out = np.full(panel.shape, np.nan)
-    from_row = int(np.searchsorted(known, 0))
-    place = known[from_row:]
-    listed = listings(panel)[from_row:]
-    same = (listed >= 0) & (bars.listed[place] == listed)
-    out[from_row:] = np.where(same, values[place], np.nan)
+    out = np.empty(panel.shape)
+    age = np.require(panel.age, requirements=["C", "W"])
+    join_closed(values, bars.listed, known, age, panel.first_bar, out)
     return out
 
 

@@ -97,7 +97,12 @@ def compile_recipe(
     steady = frozenset(name for name, source in known.sources.items() if source.steady or name in groups)
     _refuse_taken(entries, known)
     dialect = DIALECTS[recipe.dialect]
+    skipped: dict[str, str] = {}
     for spec in entries:
+        unfilled = [name for name in spec.needs if name not in known.sources]
+        if unfilled:
+            skipped[spec.name] = f"it needs {', '.join(unfilled)}, and nothing fills that{known.hint}"
+            continue
         if spec.type == LIBRARY_FUNCTION:
             call = _library_call(spec, recipe, allow_modules, max_window, known)
             step, params = table.library(call), dict(call.params)
@@ -105,7 +110,7 @@ def compile_recipe(
             params = {**recipe.params, **spec.params}
             scope = Scope(
                 known.names, earlier, spec.name, names, params, max_window, timeframe, spec.what, dialect,
-                groups, known.hint, steady=steady, externals=known.externals,
+                groups, known.hint, steady=steady, skipped=skipped, externals=known.externals,
             )  # fmt: skip
             step, params = _expression_step(spec, scope, table, trees), dict(spec.params)
         if len(table.steps) + sum(len(one.steps) for one in table.coarse.values()) > RECIPE_STEP_LIMIT:
@@ -113,8 +118,11 @@ def compile_recipe(
         planned.append(_planned(spec, step, params, table))
         earlier[spec.name] = step
     defined = len(recipe.definitions)
+    if skipped and len(planned) == defined:
+        name, reason = next(iter(skipped.items()))
+        raise RecipeError(f"{recipe.path}: every factor is left out; {name}: {reason}")
     coarse = {timeframe: tuple(one.steps) for timeframe, one in table.coarse.items()}
-    return Plan(tuple(table.steps), tuple(planned[defined:]), tuple(planned[:defined]), recipe.dialect, coarse)
+    return Plan(tuple(table.steps), tuple(planned[defined:]), tuple(planned[:defined]), recipe.dialect, coarse, skipped)
 
 
 def _refuse_taken(entries: Iterable[FactorSpec], fields: Fields) -> None:

@@ -1,7 +1,8 @@
 """The journal of a factor set under construction: what decides its bytes, and which symbols are finished.
 
-Its first line holds the manifest (recipe, window, settings, code) and, for cross-sections, the population; every
-further line one finished block of symbols, with the hash of each file and the fingerprints of its sources.
+Its first line holds the manifest (recipe, window, settings, code), for cross-sections the population, and for a set
+that is extended which one; every further line one finished block of symbols, with the hash of each file and the
+fingerprints of its sources.
 """
 
 from __future__ import annotations
@@ -112,6 +113,7 @@ class Journal:
 
     manifest: Mapping[str, Any]
     population: dict[str, str] | None
+    base: dict[str, str] | None
     blocks: tuple[Block, ...]
 
 
@@ -120,7 +122,7 @@ def read_journal(path: Path) -> Journal | None:
     try:
         lines = path.read_bytes().split(b"\n")
         head = json.loads(lines[0])
-        manifest, population = head["manifest"], head["population"]
+        manifest, population, base = head["manifest"], head["population"], head["base"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     blocks = []
@@ -129,7 +131,7 @@ def read_journal(path: Path) -> Journal | None:
             blocks.append(Block.from_json(json.loads(line)))
         except (ValueError, KeyError, TypeError, AttributeError):
             break
-    return Journal(manifest, population, tuple(blocks))
+    return Journal(manifest, population, base, tuple(blocks))
 
 
 def journal_line(value: Mapping[str, Any]) -> bytes:

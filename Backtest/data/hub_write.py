@@ -23,7 +23,7 @@ from typing import Any
 from .. import files
 from ..errors import HubError, NameRefused
 from ..names import check_case, check_name
-from .hub import PARTIAL, Hub, sealed
+from .hub import PARTIAL, SEAL, Hub, sealed
 from .hub_journal import JOURNAL, Block, Journal, Record, journal_line, read_journal
 from .timeframe import Timeframe
 
@@ -42,6 +42,9 @@ class Build:
         Finished symbols, as they were computed together.
     population
         Cross-sections only: every symbol's kline file hash, or why it was refused. The values depend on all of them.
+    base
+        Where a published set is extended: ``seal``, the hash of its metadata, and ``taken``, whether its rows are taken
+        over (``tail``) or all are computed (``whole``); empty until that is settled.
     """
 
     partial: Path
@@ -50,6 +53,7 @@ class Build:
     manifest: Mapping[str, Any]
     blocks: list[Block] = field(default_factory=list)
     population: dict[str, str] | None = None
+    base: dict[str, str] | None = None
 
     @property
     def generation(self) -> str:
@@ -78,9 +82,17 @@ class Build:
         self.write_journal()
         return same
 
+    def settle_base(self, taken: str) -> None:
+        """Note whether published rows are taken over; what is finished counts only if that was decided the same."""
+        assert self.base is not None
+        if self.base.get("taken", taken) != taken:
+            self.blocks.clear()
+        self.base = {**self.base, "taken": taken}
+        self.write_journal()
+
     def write_journal(self) -> None:
-        """Write the journal anew: manifest, population and finished blocks."""
-        head = {"manifest": self.manifest, "population": self.population}
+        """Write the journal anew: manifest, population, base and finished blocks."""
+        head = {"manifest": self.manifest, "population": self.population, "base": self.base}
         lines = [journal_line(head)] + [journal_line(asdict(block)) for block in self.blocks]
         files.write_bytes(self.partial / JOURNAL, b"".join(lines))
 
@@ -127,6 +139,7 @@ def open_build(
     symbols: Iterable[str],
     overwrite: bool,
     write: Callable[[str], None],
+    base: str | None = None,
 ) -> Iterator[Build]:
     """Yield the factor set to build, with what an interrupted run of the same manifest finished.
 
@@ -138,16 +151,20 @@ def open_build(
         Permits replacing a complete factor set, or an unfinished one of another manifest.
     write
         Takes lines for the log.
+    base
+        Hash of the metadata of the published set, if that is to be extended.
 
     Raises
     ------
     HubError
-        Another process builds it; something is there and `overwrite` is False.
+        Another process builds it; something is there and `overwrite` is False; the published set is another one now.
     """
     check_target(hub, timeframe, factor_set)
     try:
         with files.one_writer(hub.lock_path(timeframe, factor_set)):
-            build = new_build(hub, timeframe, factor_set, manifest)
+            build = new_build(hub, timeframe, factor_set, manifest, base=base)
+            if base is not None and hub.read_metadata(timeframe, factor_set)[SEAL] != base:
+                raise HubError(f"factor set {factor_set!r} was replaced just now; run the command again")
             _take_over(build, frozenset(symbols), overwrite, write)
             try:
                 yield build
@@ -176,38 +193,48 @@ def check_target(hub: Hub, timeframe: Timeframe, factor_set: str) -> None:
 def require_free(build: Build, *, overwrite: bool) -> Journal | None:
     """Return the journal of a run that can be taken over, None when there is none; refuse what is in the way."""
     begun = read_journal(build.partial / JOURNAL)
-    matching = begun if begun is not None and begun.manifest == build.manifest else None
+    same = begun is not None and begun.manifest == build.manifest
+    matching = begun if same and _seal(begun) == _seal(build) else None
     if overwrite:
         return matching
-    if build.metadata_path.exists() and not (matching and _generation_of(build.metadata_path) == build.generation):
+    extends = build.base is not None
+    published = build.metadata_path.exists() and not extends
+    if published and not (matching and _generation_of(build.metadata_path) == build.generation):
         raise HubError(f"factor set {build.final.name!r} exists ({build.metadata_path}); --overwrite replaces it")
     if matching:
         return matching
-    if _holds_files(build.partial):
+    if _holds_files(build.partial) and not (extends and same):  # of the same aim, from a set that was extended since
         what = f"differs in {_difference(begun.manifest, build.manifest)}" if begun else "has no readable journal"
         raise HubError(
             f"{build.partial} holds an unfinished run that {what}; give the same arguments to finish it, "
             "or --overwrite to discard it"
         )
-    if _holds_files(build.final):
+    if not extends and _holds_files(build.final):
         raise HubError(f"{build.final} holds files without metadata; --overwrite replaces them")
     return None
 
 
-def new_build(hub: Hub, timeframe: Timeframe, factor_set: str, manifest: Mapping[str, Any]) -> Build:
+def _seal(one: Build | Journal | None) -> str | None:
+    return None if one is None or one.base is None else one.base.get("seal")
+
+
+def new_build(
+    hub: Hub, timeframe: Timeframe, factor_set: str, manifest: Mapping[str, Any], *, base: str | None = None
+) -> Build:
     """Return the build of a factor set; nothing is written."""
     return Build(
         hub.partial_folder(timeframe, factor_set),
         hub.set_folder(timeframe, factor_set),
         hub.metadata_path(timeframe, factor_set),
         json.loads(json.dumps(manifest)),  # as the journal gives it back
+        base=None if base is None else {"seal": base},
     )
 
 
 def _take_over(build: Build, symbols: frozenset[str], overwrite: bool, write: Callable[[str], None]) -> None:
     journal = require_free(build, overwrite=overwrite)
     if journal:
-        build.population = journal.population
+        build.population, build.base = journal.population, journal.base
         build.blocks = [block for block in journal.blocks if _still_good(build, block, symbols, write)]
         if build.blocks:
             write(f"resuming: {len(build.records)} symbols are finished")

@@ -16,6 +16,7 @@ factors:                                   # at least one; later ones may name e
     params: {slow: 60}                     # optional; goes before the recipe's own params
     na_threshold: 0.2                      # optional; share of missing values that fails the run
     description: free text                 # optional
+    needs: [supply]                        # optional; left out, with a warning, where nothing fills these fields
   - name: mfi
     type: library_function
     source: Backtest.data.indicators:money_flow_index
@@ -51,7 +52,7 @@ EXPRESSION, LIBRARY_FUNCTION = "expression", "library_function"
 TYPES = (EXPRESSION, LIBRARY_FUNCTION)
 CONTENT = {EXPRESSION: "expression", LIBRARY_FUNCTION: "source"}
 TOP_KEYS = ("factors", "params", "let", "external", "dialect", "description")
-FACTOR_KEYS = ("name", "type", "expression", "source", "params", "grid", "na_threshold", "description")
+FACTOR_KEYS = ("name", "type", "expression", "source", "params", "grid", "na_threshold", "needs", "description")
 EXTERNAL_KEYS = ("path", "column", "time", "valid")
 DEFINITION_KEYS = ("expression", "source", "params", "description")
 
@@ -79,6 +80,8 @@ class FactorSpec:
         File, line and column of the entry, for messages.
     what
         ``factor`` or ``definition``.
+    needs
+        Fields without which the factor is left out; a field that is not among them and is unknown is an error.
     """
 
     name: str
@@ -90,6 +93,7 @@ class FactorSpec:
     description: str = ""
     place: str = "recipe"
     what: str = "factor"
+    needs: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:
@@ -284,7 +288,15 @@ class _Reader:
             description=self.text((*keys, "description"), given.get("description", "")),
             place=self.document.where(*keys, wanted),
             what=what,
+            needs=self.needs((*keys, "needs"), given.get("needs")),
         )
+
+    def needs(self, keys: Keys, value: Any) -> tuple[str, ...]:
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+            self.fail(keys, f"'needs' is {_shown(value)}; a list of field names is allowed")
+        return tuple(value)
 
     def definitions(self, entries: Any) -> tuple[FactorSpec, ...]:
         """Return what stands under ``let``."""

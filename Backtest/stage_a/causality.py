@@ -120,6 +120,7 @@ def summary(
         "starts": count,
         "seed": SEED,
         "factors": {factor.name: known.get(factor.name, "ok") for factor in plan.factors},
+        "skipped": dict(plan.skipped),
         "untested": verdict.untested,
         "violations": [{**asdict(one), "words": one.words} for one in verdict.violations],
     }

@@ -129,6 +129,7 @@ def metadata(
             for factor in plan.factors
         },
         "definitions": {definition.name: _content_facts(definition) for definition in plan.definitions},
+        "skipped": dict(plan.skipped),
         "dialect": plan.dialect,
         "dsl_sha1": manifest["dsl_sha1"],
         "fields": manifest["fields"],
@@ -139,6 +140,8 @@ def metadata(
         "source_timeframe": source_timeframe,
         "synthetic": synthetic,
         "on_missing": manifest["on_missing"],
+        "layout": manifest["layout"],
+        "library": manifest["library"],
         "settings": manifest["settings"],
         "software": manifest["software"],
         "generation": generation,
@@ -217,6 +220,7 @@ def _file_facts(record: Record, folder: str) -> dict[str, Any]:
         "source_size": source.size,
         "bars": record.bars,
         "bars_sha256": record.bars_sha256,
+        "history_sha256": record.history_sha256,
         "last_bar": source.last_bar,
         "stamped": {path: one.sha256 for path, one in sorted(record.sources.items()) if path == one.path},
     }

@@ -1,7 +1,8 @@
 """Stage A's work, shared among processes: blocks of symbols out, finished files in, whoever is lost found out.
 
 1. `build_symbols` gives the workers all that is not finished; this process holds no data.
-2. With cross-sections, `_population_tasks` reads every symbol first and settles who takes part.
+2. With cross-sections, or where a published set is extended, `_known_tasks` reads every symbol first and settles who
+   takes part and which published rows stand.
 3. `build_blocks` gives out blocks, accepts their files, and tries the symbols of a lost block one by one.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,9 +21,13 @@ from ..data.hub_write import Build
 from ..errors import DataError, FactorError, HubError, RecipeError, SettingsError
 from ..files import sweep_of
 from ..logs import LOGGER
+from .append import Base, damaged, require_unchanged, tail_tasks, whole_reason
 from .blocks import cut_blocks, largest_block, worker_count
 from .pool import Outcome, Pool
-from .tasks import BuildTask, Inputs, ReadTask, Report
+from .tasks import BuildTask, Inputs, ReadTask, Report, Standing
+
+READ_SYMBOLS = 8
+"""Symbols of a task that only reads."""
 
 FAILURES = 3
 """Symbols one by one that a recipe's own function fails on, none having succeeded, before the run gives up on it."""
@@ -72,11 +77,11 @@ class Run:
                 self.seconds[part] += wall * (seconds / total if total else part == "read")
 
 
-def build_symbols(inputs: Inputs, build: Build, run: Run, pool: Pool) -> None:
-    """Build what is not finished yet."""
+def build_symbols(inputs: Inputs, build: Build, run: Run, pool: Pool, base: Base | None = None) -> None:
+    """Build what is not finished yet; of symbols of `base` only what its files do not have."""
     count = worker_count(inputs.job.core.workers, len(inputs.symbols))
     unfinished = [symbol for symbol in inputs.symbols if symbol not in build.records]
-    if not unfinished and not inputs.plan.cross_symbol:
+    if not unfinished and not inputs.plan.cross_symbol and not base:
         run.seconds["load"] = time.monotonic() - run.begun
         return
     try:
@@ -84,8 +89,8 @@ def build_symbols(inputs: Inputs, build: Build, run: Run, pool: Pool) -> None:
         pool.wait_ready()
         run.seconds["load"] = time.monotonic() - run.begun
         with run.worked():
-            if inputs.plan.cross_symbol:
-                tasks = _population_tasks(inputs, build, run, pool, count)
+            if base or inputs.plan.cross_symbol:
+                tasks = _known_tasks(inputs, build, run, pool, count, base)
             else:
                 largest = largest_block(inputs.job, unfinished)
                 blocks = cut_blocks(unfinished, workers=count, largest=largest)
@@ -95,27 +100,63 @@ def build_symbols(inputs: Inputs, build: Build, run: Run, pool: Pool) -> None:
         sweep_of(inputs.job.klines, pool.stop())  # the caller sweeps the factor set, when nobody writes there any more
 
 
-def _population_tasks(inputs: Inputs, build: Build, run: Run, pool: Pool, workers: int) -> deque[BuildTask]:
-    """Read every symbol, settle who takes part, and return the one task that is left, if any."""
+def _known_tasks(
+    inputs: Inputs, build: Build, run: Run, pool: Pool, workers: int, base: Base | None
+) -> deque[BuildTask]:
+    """Read every symbol, settle who takes part and which published rows stand, and return the tasks that are left."""
+    plan, job = inputs.plan, inputs.job
+    sources, standings = _read_all(inputs, run, pool, workers, base)
+    members = tuple(symbol for symbol in inputs.symbols if symbol in sources)
+    tail = base is not None and _takes_over(inputs, build, run, base, standings)
+    if plan.cross_symbol:
+        refused = {symbol: reason for symbol, reason in run.refused.items() if symbol in inputs.symbols}
+        if not build.settle_population({**refused, **{symbol: source.sha256 for symbol, source in sources.items()}}):
+            LOGGER.info("computed anew: the klines that the cross-sections rest on have changed")
+    last_bars = {symbol: source.last_bar for symbol, source in sources.items()}
+    todo = tuple(symbol for symbol in members if symbol not in build.records)
+    if not todo:
+        return deque()
+    if base is not None and tail:
+        return tail_tasks(plan, base, job, members if plan.cross_symbol else todo, last_bars, workers=workers)
+    if plan.cross_symbol:
+        return deque([BuildTask(job, members, last_bars)])
+    blocks = cut_blocks(todo, workers=workers, largest=largest_block(job, todo))
+    return deque(BuildTask(job, block, last_bars) for block in blocks)
+
+
+def _read_all(
+    inputs: Inputs, run: Run, pool: Pool, workers: int, base: Base | None
+) -> tuple[dict[str, Source], dict[str, Standing]]:
+    """Read every symbol and return the files and what their bars are; benchmarks must be there."""
     sources: dict[str, Source] = {}
+    standings: dict[str, Standing] = {}
+    kept = {} if base is None else base.kept
     everyone = sorted({*inputs.symbols, *inputs.plan.extra_symbols})
-    for outcome in pool.run(
-        deque(ReadTask(inputs.job, block) for block in cut_blocks(everyone, workers=workers, largest=8))
-    ):
+    tasks = deque(
+        ReadTask(inputs.job, block, {symbol: kept[symbol] for symbol in block if symbol in kept})
+        for block in cut_blocks(everyone, workers=workers, largest=READ_SYMBOLS)
+    )
+    for outcome in pool.run(tasks):
         if outcome.error or outcome.lost:
             raise _lost_cross_section(outcome)
         run.note(outcome.value)
         sources.update(outcome.value.sources)
+        standings.update(outcome.value.standings)
     for symbol in set(inputs.plan.extra_symbols).difference(sources):
         raise DataError(f"a factor needs {symbol}, whose klines are refused: {run.refused[symbol]}")
-    refused = {symbol: reason for symbol, reason in run.refused.items() if symbol in inputs.symbols}
-    members = tuple(symbol for symbol in inputs.symbols if symbol in sources)
-    if not build.settle_population({**refused, **{symbol: source.sha256 for symbol, source in sources.items()}}):
-        LOGGER.info("computed anew: the klines that the cross-sections rest on have changed")
-    if not members or set(members) == set(build.records):
-        return deque()
-    last_bars = {symbol: source.last_bar for symbol, source in sources.items()}
-    return deque([BuildTask(inputs.job, members, last_bars)])
+    return sources, standings
+
+
+def _takes_over(inputs: Inputs, build: Build, run: Run, base: Base, standings: Mapping[str, Standing]) -> bool:
+    """Tell whether the published rows are taken over, and note it; a run that cannot extend the set ends here."""
+    require_unchanged(base, run.refused, standings)
+    reason = whole_reason(inputs.plan, base, standings) or damaged(base, build.records)
+    if reason:
+        LOGGER.info("the whole window is computed: %s", reason)
+    else:
+        LOGGER.info("extending %d symbols from %s", len(base.kept), base.metadata["end"])
+    build.settle_base("whole" if reason else "tail")
+    return not reason
 
 
 def build_blocks(inputs: Inputs, build: Build, run: Run, pool: Pool, tasks: deque[BuildTask]) -> None:
@@ -160,7 +201,8 @@ def _lost_cross_section(outcome: Outcome) -> FactorError:
     if isinstance(outcome.error, FactorError):
         return outcome.error
     return HubError(
-        f"nothing is published, because the recipe compares symbols and none may silently be absent: {_words(outcome)}"
+        f"nothing is published, because no symbol may silently be absent where they are compared or extended: "
+        f"{_words(outcome)}"
     )
 
 

@@ -90,7 +90,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Standing:
-    """First and last bar of a symbol inside the window, and whether those already used are as they were."""
+    """First bar of a symbol, its last inside the window, and whether those already used are as they were."""
 
     first: int
     last: int

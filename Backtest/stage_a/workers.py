@@ -22,6 +22,7 @@ import pyarrow.parquet
 from ..data.bars import LastBar, SymbolBars
 from ..data.bars_digest import DIGEST_FIELDS, bars_sha256, history_sha256
 from ..data.clock import build_panel, time_words
+from ..data.dsl.plan import Plan
 from ..data.factors import FactorValues, compute
 from ..data.fields import Fields, klines_of
 from ..data.hub_journal import Source
@@ -60,10 +61,10 @@ def _read(task: ReadTask, report: Report) -> None:
     for bars in _load(job, task.symbols, {}, report, series):
         report.sources[bars.symbol] = source_of(bars)
         report.sources.update(stamped_sources(series[bars.symbol]))
-        first, after = _window(job, bars)
+        _, after = _window(job, bars)
         kept = task.kept.get(bars.symbol)
         same = kept is None or _history(job, bars, kept.last + 1, series) == kept.history_sha256
-        report.standings[bars.symbol] = Standing(int(bars.index[first]), int(bars.index[after - 1]), same)
+        report.standings[bars.symbol] = Standing(int(bars.index[0]), int(bars.index[after - 1]), same)
 
 
 def _build(task: BuildTask, report: Report, note: Note) -> None:
@@ -95,7 +96,7 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
         fields = job.fields.with_series(series)
         for first, after in chunks(begin, end, rows):
             with report.timed("read"):
-                panel = _panel(job, bars, first, after, frozenset(task.symbols), fields)
+                panel = _ended(plan, _panel(job, bars, first, after, frozenset(task.symbols), fields), facts)
             if after == end:
                 bars.clear()  # the panel holds copies: the bars' memory is the computation's
                 pyarrow.default_memory_pool().release_unused()
@@ -119,22 +120,21 @@ def _panel(
         members=members,
         episode_gap_ns=parse_duration(job.core.episode_gap),
     )
-    return _ended(job, fields.filled(panel, plan.fields), bars)
+    return fields.filled(panel, plan.fields)
 
 
-def _ended(job: Job, panel: Panel, bars: Sequence[SymbolBars]) -> Panel:
-    """Return the panel with no symbol alive after its last bar, where nobody but its own rows could read it.
+def _ended(plan: Plan, panel: Panel, facts: Sequence[Facts]) -> Panel:
+    """Return the panel with no symbol alive after its last bar inside the window, where only its own rows read it.
 
     Those rows are no output. What is undefined there would be counted, and so much of it as the other symbols of the
     task reach further: the counts would depend on who shares a task.
     """
-    plan = job.plan
     if plan.cross_symbol:
         return panel
     age = panel.age.copy()
-    for one in bars:
+    for one in facts:
         if one.symbol not in plan.extra_symbols:
-            age[max(0, int(one.index[-1]) + 1 - panel.first_bar) :, panel.symbols.index(one.symbol)] = 0
+            age[max(0, one.last + 1 - panel.first_bar) :, panel.symbols.index(one.symbol)] = 0
     return replace(panel, age=age)
 
 

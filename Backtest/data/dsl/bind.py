@@ -73,6 +73,8 @@ class Scope:
         Inside `bars`: names that mean something outside and nothing there. None outside.
     steady
         Fields besides kline columns that coarser bars have too (`FieldSource.steady`).
+    skipped
+        Factors that were left out -> why.
     hint
         What to add when a name is unknown: where more fields come from.
     externals
@@ -92,6 +94,7 @@ class Scope:
     hint: str = ""
     hidden: Collection[str] | None = None
     steady: Collection[str] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
     externals: Collection[str] = ()
 
 
@@ -162,6 +165,8 @@ class _Binder:
             self.fail(f"{name!r} is of the run's own bars; {known}", tree.offset)
         if name == scope.own:
             self.fail(f"{scope.what} {name!r} refers to itself", tree.offset)
+        if name in scope.skipped:
+            self.fail(f"{name!r} is left out of this run: {scope.skipped[name]}", tree.offset)
         if name in scope.later:
             self.fail(f"{name!r} is defined further down; a {scope.what} can use earlier ones only", tree.offset)
         signature = self.signature(name)
@@ -169,7 +174,7 @@ class _Binder:
             self.fail(f"{name!r} is an operator; write {signature}", tree.offset)
         if name in scope.params:
             self.fail(f"{name!r} is a param; write {{{name}}}", tree.offset)
-        fields = [self.dialect.spell(field) for field in scope.fields]
+        fields = [*map(self.dialect.spell, scope.fields), *self.dialect.names]
         bare = [row.name for row in LISTED.values() if row.bare] if self.dialect.forms is None else []
         hint = did_you_mean(name, [*fields, *scope.factors, *bare]) or f"; fields are {', '.join(fields)}"
         self.fail(f"{name!r} is neither a field nor an earlier factor or definition{hint}{scope.hint}", tree.offset)

@@ -240,7 +240,8 @@ def coarse_bytes(plan: Plan, rows: int, symbols: int, *, budget: float | None = 
         ratio = next(call.ratio for call in plan.bars_calls.values() if call.timeframe == timeframe)
         bars = rows // ratio + 1
         blocks = choose_blocks(part, bars, symbols, budget=budget)
-        peak = max(peak, held_bytes(part, bars, symbols) + working_bytes(part, blocks, bars, symbols))
+        held = held_bytes(part, bars, symbols) + bars * symbols * FLOAT  # and where each listing began
+        peak = max(peak, held + working_bytes(part, blocks, bars, symbols))
     return peak
 
 

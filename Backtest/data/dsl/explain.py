@@ -89,6 +89,7 @@ def explain(
         used = definition.step in plan.needed
         head = f"{definition.name}  (definition, not stored{'' if used else ', and no factor uses it'})"
         lines += ["", head, *_factor_lines(plan, definition, texts, timeframe)]
+    lines += [line for name, reason in plan.skipped.items() for line in ("", f"{name}  (left out)", f"  {reason}")]
     for factor in plan.factors:
         lines += ["", factor.name, *_factor_lines(plan, factor, texts, timeframe)]
         if panel is not None:
@@ -203,13 +204,13 @@ def _operator_lines(operator: Operator) -> list[str]:
         "ties": operator.ties,
         "ddof": operator.ddof,
         "fields": ", ".join(operator.implicit),
-        "look-back": _rule_words(operator),
+        "look-back": rule_words(operator),
         "example": "" if operator.symbol is not None else operator.example,
     }
     return [f"{head}{also}", f"    {operator.doc}", *(f"    {name:<10} {text}" for name, text in facts.items() if text)]
 
 
-def _rule_words(operator: Operator) -> str:
+def rule_words(operator: Operator) -> str:
     """Return the look-back rule in words, found by asking the rule itself."""
     probe = {argument.name: argument.default for argument in operator.literal_arguments}
     argument = next((a for a in operator.literal_arguments if a.kind in ("window", "lag")), None)
@@ -222,4 +223,5 @@ def _rule_words(operator: Operator) -> str:
     if two - one != 1000:
         return (operator.lookback.__doc__ or "").strip(".")
     words = f"{argument.name} - {1000 - one} bars" if one < 1000 else f"{argument.name} bars"
-    return words if argument.required else f"{words}; without {argument.name}, {EPISODE_START}"
+    endless = not argument.required and argument.default is None
+    return f"{words}; without {argument.name}, {EPISODE_START}" if endless else words

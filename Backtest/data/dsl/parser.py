@@ -45,6 +45,8 @@ INSTEAD = {
     "$": "fields are plain names: close, volume", "#": "comments go into the recipe's description",
 }  # fmt: skip
 KEYWORDS = frozenset(("and", "or", "not"))
+CHOICE = "?:"
+"""Name of the call that ``condition ? a : b`` is, in dialects that have it."""
 OPERAND_NEEDED = "a number, field, factor, {param}, call or '(' is expected"
 
 
@@ -177,6 +179,11 @@ class _Build:
         symbol = str(token)
         name = self.prefix_names[symbol]
         return _checked(Call(name, (operand,), (), _offset(token), operand.depth + 1, symbol))
+
+    def ternary(self, children: list[Any]) -> Call:
+        condition, token, first, _, second = children
+        parts = (condition, first, second)
+        return _checked(Call(CHOICE, parts, (), _offset(token), 1 + max(part.depth for part in parts)))
 
 
 def _checked(call: Call) -> Call:

@@ -60,6 +60,8 @@ class Plan:
         The language of the recipe's expressions.
     coarse
         Steps on coarser bars, which the `BarsCall` among `steps` join; they rest on fields and on each other only.
+    skipped
+        Factor that was left out -> why: nothing fills a field that it needs.
     """
 
     steps: tuple[Step, ...]
@@ -67,6 +69,7 @@ class Plan:
     definitions: tuple[PlannedFactor, ...] = ()
     dialect: str = "default"
     coarse: Mapping[Timeframe, tuple[Step, ...]] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def fields(self) -> frozenset[str]:

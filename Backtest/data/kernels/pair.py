@@ -234,9 +234,3 @@ def ts_cov(operands: Sequence[Operand], literals: Mapping[str, Any], context: Co
 def ts_corr(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Pearson correlation over pairwise-valid rows."""
     return _pairs(CORRELATION, operands[0], operands[1], literals, context, out)
-
-
-def ts_slope(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Least-squares slope of x on the row number: only differences of row numbers matter, and those are exact."""
-    number = np.arange(len(out), dtype=np.float64)[:, None]
-    return _pairs(SLOPE, operands[0], np.ascontiguousarray(np.broadcast_to(number, out.shape)), literals, context, out)

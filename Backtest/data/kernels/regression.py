@@ -174,12 +174,6 @@ def _lines(mode: int, y: Operand, x: Operand, literals: Mapping[str, Any], conte
     return blank_infinite(out, context)
 
 
-def _row_numbers(out: Floats) -> Floats:
-    """Return the number of each row: only differences matter to a regression, and those are exact."""
-    numbers = np.arange(len(out), dtype=np.float64)[:, None]
-    return np.ascontiguousarray(np.broadcast_to(numbers, out.shape))
-
-
 def ts_regression(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """One output of the regression of y on x."""
     return _lines(OUTPUTS[literals["out"]], operands[0], operands[1], literals, context, out)
@@ -188,13 +182,3 @@ def ts_regression(operands: Sequence[Operand], literals: Mapping[str, Any], cont
 def ts_beta(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     """Slope of y on x."""
     return _lines(BETA, operands[0], operands[1], literals, context, out)
-
-
-def ts_rsquare(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Share of the variance that a straight line through the window explains."""
-    return _lines(R2, operands[0], _row_numbers(out), literals, context, out)
-
-
-def ts_resid(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Distance of the present value from the straight line through the window."""
-    return _lines(RESIDUAL, operands[0], _row_numbers(out), literals, context, out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,9 @@ from Backtest.data.dsl.blocks import coarse_bytes, held_bytes
 from Backtest.data.dsl.explain import explain
 from Backtest.data.dsl.plan import Plan
 from Backtest.data.factors import FactorValues, compile_recipe, compute
+from Backtest.data.fields import Fields
 from Backtest.data.panel import Panel
+from Backtest.data.schema import FieldSource
 from Backtest.data.timeframe import parse_timeframe
 from Backtest.errors import ExpressionError, RecipeError
 
@@ -297,3 +299,33 @@ def test_the_plan_knows_fields_memory_and_words(tmp_path: Path) -> None:
         compute(plan, small_panel(), gap_tolerance=0.1, memory_limit=tight).values["mean"],
         computed(plan, small_panel()).values["mean"],
     )
+
+
+class Table:
+    """Fills a group, which coarser bars have too, and an amount of each bar, which they do not."""
+
+    sources = (FieldSource("sector", "group", "a test", steady=True), FieldSource("flow", "series", "a test"))
+    hint = ""
+
+    def fill(self, name: str, panel: Panel) -> np.ndarray:
+        return np.where(panel.exists, np.arange(panel.shape[1]) % 2, np.nan)
+
+    def fingerprint(self, names: Collection[str]) -> Mapping[str, str]:
+        return {}
+
+
+def test_fields_that_hold_are_there_on_coarser_bars(tmp_path: Path) -> None:
+    fields = Fields((Table(),))
+    run = parse_timeframe("1h")
+    recipe = recipe_of(tmp_path, x='bars("4h", grp_mean(close, sector))')
+    plan = compile_recipe(recipe, allow_modules=(), max_window=1000, timeframe=run, fields=fields)
+    panel = fields.filled(small_panel(80, 6, quirks=False), plan.fields)
+    panel = dataclasses.replace(panel, tradable=panel.exists)
+    values = computed(plan, panel).values["x"]
+    close = panel.fields["close"][4]  # 1003 + 4 closes a bar of four hours, which stands until 1003 + 7
+    for row in (4, 5, 7):
+        np.testing.assert_allclose(values[row, ::2], close[::2].mean(), rtol=1e-12)
+        np.testing.assert_allclose(values[row, 1::2], close[1::2].mean(), rtol=1e-12)
+    with pytest.raises(ExpressionError, match="'flow' is of the run's own bars; inside bars"):
+        recipe = recipe_of(tmp_path, x='bars("4h", flow)')
+        compile_recipe(recipe, allow_modules=(), max_window=1000, timeframe=run, fields=fields)

@@ -115,6 +115,8 @@ class Dialect:
         What a name that is no factor means; None for a name that means nothing.
     spell
         Writes a field the dialect's way, for "did you mean".
+    names
+        Names that `name_of` knows besides the fields, for "did you mean".
     ignore_case
         Calls and names mean the same in any case.
     instead
@@ -131,6 +133,7 @@ class Dialect:
     prefix: Mapping[str, str] | None = None
     name_of: Callable[[Maker, str], Bound | None] = plain_name
     spell: Callable[[str], str] = str
+    names: tuple[str, ...] = ()
     ignore_case: bool = False
     instead: Mapping[str, str] = field(default_factory=dict)
     both: str = "a < b and {}"

@@ -60,7 +60,9 @@ def starts(operator: Operator, literals: dict[str, Any], context: Context) -> It
     lookback = operator.lookback(literals)
     row = np.arange(ROWS)[:, None]
     for begin in (1, 4, 7, 29, 40):
-        needed = row - context.age + 1 if lookback is None else np.broadcast_to(row - lookback, context.age.shape)
+        # A symbol's look-back does not reach across the beginning of its episode; that of a cross-section may.
+        reach = ROWS if lookback is None else lookback
+        needed = row - (np.minimum(context.age - 1, reach) if operator.family != "cross" else reach)
         yield begin, (needed >= begin) & (context.age > 0) & (row >= begin)
 
 

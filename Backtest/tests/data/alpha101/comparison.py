@@ -1,0 +1,39 @@
+"""What the comparisons of the 101 Alphas share: the formulas, when two arrays agree, which cells rounding decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .paper_first import FIRST
+from .paper_second import SECOND
+from .paper_words import ERROR, Floats, Market, ties_broken
+
+Bools = NDArray[np.bool_]
+FORMULAS: dict[str, Callable[[Market], Floats]] = {**FIRST, **SECOND}
+SEEDS = 24
+"""Draws at most: where several values are equal, one draw shows one order of them."""
+
+
+def same(x: Floats, y: Floats, *, tolerance: float = 1e-9) -> Bools:
+    """Return where both are missing, or differ by at most `tolerance` of the largest |y|."""
+    scale = max(float(np.max(np.abs(np.nan_to_num(y)))), 1e-300)
+    return np.asarray((np.isnan(x) & np.isnan(y)) | (np.abs(x - y) <= tolerance * scale))
+
+
+def unexplained(differs: Bools, formula: Callable[[Market], Floats], market: Market) -> Bools:
+    """Return those of the last cells that rounding does not decide.
+
+    Explained are cells that change when the comparisons of the independent version see errors of 1e-12; each draw is
+    taken with both signs.
+    """
+    first, left = formula(market)[-len(differs) :], differs.copy()
+    for seed in range(SEEDS):
+        for error in (ERROR, -ERROR):
+            if not left.any():
+                return left
+            with ties_broken(seed, error):
+                left &= same(formula(market)[-len(differs) :], first)
+    return left
