@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from .hub_file import TRADABLE, Dtype, FileFacts, SymbolValues, schema, stored
+from .hub_file import TIMESTAMP, TRADABLE, Dtype, FileFacts, SymbolValues, schema, stored
 from .timeframe import Timeframe
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class SymbolWriter:
                 self._layout,
                 compression=COMPRESSION,
                 use_dictionary=False,
-                use_byte_stream_split=list(self.factors),
+                column_encoding=_encodings(self.factors),
                 write_statistics=False,
                 write_page_checksum=True,
                 store_schema=False,
@@ -176,6 +176,11 @@ class SymbolWriter:
                 with suppress(OSError):
                     one.close()
         self.path.unlink(missing_ok=True)
+
+
+def _encodings(factors: dict[str, Dtype]) -> dict[str, str]:
+    """Return each column's encoding: regular times take next to nothing as differences, 8 bytes a row otherwise."""
+    return {TIMESTAMP: "DELTA_BINARY_PACKED", **dict.fromkeys(factors, "BYTE_STREAM_SPLIT"), TRADABLE: "PLAIN"}
 
 
 def write_symbol_file(path: Path, values: SymbolValues, *, timeframe: Timeframe, dtype: Dtype = "float64") -> FileFacts:

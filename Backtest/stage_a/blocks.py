@@ -21,9 +21,9 @@ from ..data.dsl.blocks import (
 from ..data.dsl.plan import Plan
 from ..data.file_size import FileSize, file_size
 from ..data.hub_writer import ROW_GROUP
-from ..data.panel import Panel
 from ..data.root import KlineRoot
 from ..errors import FactorError, SettingsError
+from .spill import BARS_SHARE
 from .tasks import Job
 
 TASK_SYMBOLS = 8
@@ -70,12 +70,22 @@ def chunk_rows(job: Job, rows: int, symbols: int) -> int:
     depend on the rows they see.
     """
     plan, limit = job.plan, job.core.memory_limit_gb * 1e9
-    if plan.lookback is None or plan.library_calls:
+    if not in_chunks(plan):
         return rows
-    size = ROW_GROUP * max(1, math.ceil(LOOKBACK_SHARE * plan.lookback / ROW_GROUP))
-    while size > LEAST_CHUNK and _working_bytes(plan, rows, size, symbols) > limit:
+    size = ROW_GROUP * max(1, math.ceil(LOOKBACK_SHARE * (plan.lookback or 0) / ROW_GROUP))
+    while size > LEAST_CHUNK and _working_bytes(job, rows, size, symbols) > limit:
         size = max(LEAST_CHUNK, size // 2)
     return min(size, rows)
+
+
+def in_chunks(plan: Plan) -> bool:
+    """Tell whether a plan may be computed chunk of time after chunk."""
+    return plan.lookback is not None and not plan.library_calls
+
+
+def spill_budget(job: Job) -> float | None:
+    """Return the bytes of bars that a task keeps in memory while it computes chunks; None: all."""
+    return job.core.memory_limit_gb * 1e9 / BARS_SHARE if in_chunks(job.plan) else None
 
 
 def chunks(begin: int, end: int, size: int) -> Iterator[tuple[int, int]]:
@@ -86,15 +96,16 @@ def chunks(begin: int, end: int, size: int) -> Iterator[tuple[int, int]]:
         begin = after
 
 
-def chunk_held_bytes(job: Job, rows: int, size: int, panel: Panel) -> int:
+def chunk_held_bytes(job: Job, rows: int, size: int, symbols: int) -> int:
     """Return the bytes that a task holds while it computes a chunk, besides the chunk's own panel and values."""
-    columns = len(panel.symbols)
-    return 0 if size >= rows else _bars_bytes(job.plan, rows) * columns + _waiting_bytes(job.plan, size, columns)
+    return 0 if size >= rows else _bars_bytes(job, rows, symbols) + _waiting_bytes(job.plan, size, symbols)
 
 
-def _bars_bytes(plan: Plan, rows: int) -> int:
-    """Return the bytes of one symbol's bars."""
-    return rows * (FLOAT * len(plan.fields) + BAR_CELL)
+def _bars_bytes(job: Job, rows: int, symbols: int) -> int:
+    """Return the bytes of the symbols' bars: `spill` puts the fields into files when they are too many."""
+    fields = rows * symbols * FLOAT * len(job.plan.fields)
+    budget = spill_budget(job)
+    return rows * symbols * BAR_CELL + int(fields if budget is None else min(fields, budget))
 
 
 def _waiting_bytes(plan: Plan, size: int, symbols: int) -> int:
@@ -103,11 +114,12 @@ def _waiting_bytes(plan: Plan, size: int, symbols: int) -> int:
     return (size + unfinished) * symbols * FLOAT * len(plan.factors)
 
 
-def _working_bytes(plan: Plan, rows: int, size: int, symbols: int) -> int:
+def _working_bytes(job: Job, rows: int, size: int, symbols: int) -> int:
     """Return the bytes of a task that computes `size` rows at a time."""
+    plan = job.plan
     deep = size + (plan.lookback or 0)
     least = working_bytes(plan, Blocks(LEAST_ROWS, 1), deep, symbols)
-    held = _bars_bytes(plan, rows) * symbols + _waiting_bytes(plan, size, symbols)
+    held = _bars_bytes(job, rows, symbols) + _waiting_bytes(plan, size, symbols)
     return held + held_bytes(plan, deep, symbols) + least
 
 
@@ -158,8 +170,8 @@ def task_memory(job: Job, rows: int, symbols: int, reading: int) -> int:
     size = chunk_rows(job, rows, symbols)
     if size >= rows:
         return plan.estimate_memory(rows, symbols, memory_limit=limit, reading=reading)
-    bars = _bars_bytes(plan, rows)
-    beside = bars * symbols + _waiting_bytes(plan, size, symbols)
+    bars = _bars_bytes(job, rows, symbols)
+    beside = bars + _waiting_bytes(plan, size, symbols)
     deep = min(rows, size + (plan.lookback or 0))
     computing = plan.estimate_memory(deep, symbols, memory_limit=limit - beside)
-    return max(BASELINE + bars * (symbols - 1) + reading, beside + computing)
+    return max(BASELINE + bars + reading, beside + computing)

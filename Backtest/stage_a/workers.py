@@ -24,17 +24,18 @@ from ..data.bars_digest import DIGEST_FIELDS, bars_sha256, history_sha256
 from ..data.clock import build_panel, time_words
 from ..data.dsl.plan import Plan
 from ..data.factors import FactorValues, compute
-from ..data.fields import Fields, klines_of
-from ..data.hub_journal import Source
+from ..data.fields import klines_of
+from ..data.hub_journal import Block, Source
 from ..data.panel import Floats, Panel
 from ..data.source import load_symbol, require_fields
 from ..data.stamped import Stamped
 from ..data.timeframe import parse_duration
 from ..errors import SymbolRefused
 from ..logs import LOGGER
-from .blocks import chunk_held_bytes, chunk_rows, chunks
+from .blocks import chunk_held_bytes, chunk_rows, chunks, spill_budget
 from .output import Facts, Output
 from .pool import Note
+from .spill import BarStore, open_store
 from .tasks import BuildTask, Job, ReadTask, Report, Standing
 
 Series = dict[str, dict[str, Stamped]]
@@ -71,43 +72,48 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
     job, plan = task.job, task.job.plan
     columns = klines_of(plan.fields)
     facts: list[Facts] = []
-    bars: list[SymbolBars] = []
     series: Series = {}
-    for one in _load(job, task.symbols, task.last_bars, report, series):
-        facts.append(_facts_of(job, one, series))
-        bars.append(_only(one, columns))
-        del one  # its other fields were for the digest: they need not wait for the next symbol
-    if not bars:
-        return
-    benchmarks = {}
-    for symbol in set(plan.extra_symbols).difference(task.symbols):
-        with report.timed("read"):
-            one = _load_one(job, symbol, task.last_bars, series)
-        benchmarks.update({symbol: source_of(one), **stamped_sources(series[symbol])})
-        bars.append(_only(one, columns))
-        del one
+    with open_store(job.partial, spill_budget(job)) as store:
+        for one in _load(job, task.symbols, task.last_bars, report, series):
+            facts.append(_facts_of(job, one, series))
+            store.add(_only(one, columns))
+            del one  # its other fields were for the digest: they need not wait for the next symbol
+        if not facts:
+            return
+        for symbol in set(plan.extra_symbols).difference(task.symbols):
+            with report.timed("read"):
+                one = _load_one(job, symbol, task.last_bars, series)
+            for one_facts in facts:
+                one_facts.sources.update({symbol: source_of(one), **stamped_sources(series[symbol])})
+            store.add(_only(one, columns))
+            del one
+        pyarrow.default_memory_pool().release_unused()
+        task = replace(task, job=replace(job, fields=job.fields.with_series(series)))
+        report.block = _chunked(task, store, facts, report, note)
+
+
+def _chunked(task: BuildTask, store: BarStore, facts: Sequence[Facts], report: Report, note: Note) -> Block:
+    """Compute chunk of time after chunk, and write beside it."""
+    job = task.job
+    begin = min(one.first for one in facts) if task.begin is None else task.begin
+    end = max(one.last for one in facts) + 1
+    symbols = len(store.bars)
+    rows = chunk_rows(job, end - begin, symbols)
     with Output(job, report) as output:
-        for one_facts in facts:
-            one_facts.sources.update(benchmarks)
-            output.open(one_facts, task.kept.get(one_facts.symbol))
-        begin = min(one.first for one in facts) if task.begin is None else task.begin
-        end = max(one.last for one in facts) + 1
-        rows = chunk_rows(job, end - begin, len(bars))
-        fields = job.fields.with_series(series)
+        for one in facts:
+            output.open(one, task.kept.get(one.symbol))
         for first, after in chunks(begin, end, rows):
             with report.timed("read"):
-                panel = _ended(plan, _panel(job, bars, first, after, frozenset(task.symbols), fields), facts)
+                panel = _ended(job.plan, _panel(job, store.bars, first, after, frozenset(task.symbols)), facts)
             if after == end:
-                bars.clear()  # the panel holds copies: the bars' memory is the computation's
-                pyarrow.default_memory_pool().release_unused()
-            output.put(panel, _compute(job, panel, report, note, held=chunk_held_bytes(job, end - begin, rows, panel)))
+                store.clear()  # the panel holds copies: the bars' memory is the computation's
+            held = chunk_held_bytes(job, end - begin, rows, symbols)
+            output.put(panel, _compute(job, panel, report, note, held=held))
             del panel
-        report.block = output.finish()
+        return output.finish()
 
 
-def _panel(
-    job: Job, bars: Sequence[SymbolBars], first: int, after: int, members: frozenset[str], fields: Fields
-) -> Panel:
+def _panel(job: Job, bars: Sequence[SymbolBars], first: int, after: int, members: frozenset[str]) -> Panel:
     """Return the panel of rows first..after-1 with the plan's look-back in front."""
     plan = job.plan
     panel = build_panel(
@@ -120,7 +126,7 @@ def _panel(
         members=members,
         episode_gap_ns=parse_duration(job.core.episode_gap),
     )
-    return fields.filled(panel, plan.fields)
+    return job.fields.filled(panel, plan.fields)
 
 
 def _ended(plan: Plan, panel: Panel, facts: Sequence[Facts]) -> Panel:

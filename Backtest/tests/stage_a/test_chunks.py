@@ -8,7 +8,7 @@ import pytest
 
 from Backtest.data.hub_writer import ROW_GROUP
 from Backtest.prepare import open_inputs, prepare
-from Backtest.stage_a import blocks, workers
+from Backtest.stage_a import blocks, spill, workers
 from Backtest.stage_a import run as stage_run
 
 from .market import (
@@ -78,3 +78,24 @@ def test_counts_do_not_depend_on_who_shares_a_task(tmp_path, inline, monkeypatch
         prepare(settings(root, tmp_path / str(size), recipe=recipe))
         counted.append(metadata_of(tmp_path / str(size))["factors"]["zero"]["undefined_values"])
     assert counted == [2 * (BARS - 299) - 20] * 2
+
+
+@pytest.mark.parametrize("recipe", [WINDOWED, WINDOWED_CROSS], ids=["each on its own", "cross-section"])
+def test_bars_that_memory_does_not_take_wait_in_files(market, tmp_path, inline, monkeypatch, recipe):
+    prepare(settings(market, tmp_path, recipe=recipe))
+    monkeypatch.setattr(workers, "chunk_rows", lambda job, whole, symbols: 200)
+    monkeypatch.setattr(blocks, "BARS_SHARE", 1e6)
+    seen: list[int] = []
+    monkeypatch.setattr(spill.BarStore, "clear", count_clears(seen, spill.BarStore.clear))
+    prepare(settings(market, tmp_path, "spilled", recipe=recipe))
+    assert digests(tmp_path) == digests(tmp_path, "spilled")
+    assert max(seen) == (6 if "cs_" in recipe else 2)
+    assert not list(tmp_path.rglob("*.tmp~"))
+
+
+def count_clears(seen, clear):
+    def counted(store):
+        seen.append(len(store.spilled))
+        return clear(store)
+
+    return counted
