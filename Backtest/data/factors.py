@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, RecipeError
+from ..errors import DataError, ExpressionError, RecipeError
 from .coarse import coarse_values
-from .dsl.bind import Scope, bind
+from .dsl.bind import EXTERNAL_HINT, Scope, bind
 from .dsl.blocks import Blocks, choose_blocks, held_bytes
 from .dsl.dialects.table import DIALECTS
 from .dsl.engine import evaluate
@@ -109,8 +109,8 @@ def compile_recipe(
         else:
             params = {**recipe.params, **spec.params}
             scope = Scope(
-                known.sources, earlier, spec.name, names, params, max_window, timeframe, spec.what, dialect,
-                groups, known.hint, steady=steady, skipped=skipped,
+                known.names, earlier, spec.name, names, params, max_window, timeframe, spec.what, dialect,
+                groups, known.hint, steady=steady, skipped=skipped, externals=known.externals,
             )  # fmt: skip
             step, params = _expression_step(spec, scope, table, trees), dict(spec.params)
         if len(table.steps) + sum(len(one.steps) for one in table.coarse.values()) > RECIPE_STEP_LIMIT:
@@ -139,6 +139,8 @@ def _expression_step(spec: FactorSpec, scope: Scope, table: StepTable, trees: di
     if text not in trees:  # the factors of a grid share theirs
         trees[text] = parse(text, where=spec.where, dialect=scope.dialect)
     bound = bind(trees[text], text, scope=scope, table=table, where=spec.where)
+    if bound.kind == "external":
+        raise ExpressionError(f"{bound.words} is no series yet{EXTERNAL_HINT}", text, bound.offset, spec.where)
     if bound.kind in ("number", "word"):
         advice = "use a series" if spec.what == "factor" else "'params' is for numbers"
         raise RecipeError(f"{spec.where}: the expression is {bound.words}, the same on every bar; {advice}")
@@ -154,7 +156,7 @@ def _library_call(
         spec.source or "",
         {name: _filled(value, recipe, spec) for name, value in spec.params.items()},
         allow_modules=allow_modules,
-        fields=tuple(fields.sources),
+        fields=fields.names,
         max_window=max_window,
         where=spec.where,
     )

@@ -189,9 +189,9 @@ class StepTable:
 
         Where the row stands for others, it is the step that these end with.
         """
+        operands = (*operands, *(self.field(name) for name in operator.implicit))
         if operator.expand is not None:
             return int(operator.expand(self._named, operands, dict(literals)))
-        operands = (*operands, *(self.field(name) for name in operator.implicit))
         # repr tells 0.0 from -0.0 and 1 from 1.0, which == does not; their results differ in bits.
         key = (operator.name, tuple(map(repr, operands)), repr(literals))
         inputs = [self.steps[operand] for operand in operands if isinstance(operand, int)]
