@@ -143,9 +143,9 @@ PAIRED = (
            data=(SERIES, OTHER), ddof="none: it cancels",
            missing=FLAT_PAIRS,
            example="ts_corr(close, volume, 14)", aliases=("correlation",)),
-    window("ts_beta", "regression:ts_beta", "cov(y, x) / var(x)", "Slope of the least-squares line of y on x.",
+    window("ts_beta", "pair:ts_beta", "cov(y, x) / var(x)", "Slope of the least-squares line of y on x.",
            window=D2, data=OF_Y, missing=FLAT_X, ddof="none: it cancels", example="ts_beta(close, volume, 14)"),
-    window("ts_regression", "regression:ts_regression",
+    window("ts_regression", "pair:ts_regression",
            "y = alpha + beta x: resid y - alpha - beta x, fitted alpha + beta x (both now), r2 corr^2, "
            "se_beta sqrt(sum resid^2 / (n - 2) / sum (x - mean)^2)",
            "One output of the least-squares line of y on x, with intercept.", window=D2, data=OF_Y,

@@ -23,6 +23,8 @@ from .population import population_of
 
 DEMEAN, ZSCORE, SCALE, MEAN, STD, SUM, COUNT = range(7)
 RANK, MEDIAN = range(2)
+FEW = 32
+"""Groups of at most so many are sorted by insertion and ranked by counting: a call of the sort costs more than that."""
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -119,6 +121,33 @@ def statistics(x, codes, population, out, mode, parameter, ddof):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def _sort(group):
+    """Sort the values of one group in place."""
+    if group.size > FEW:
+        group.sort()
+        return
+    for i in range(1, group.size):
+        v, j = group[i], i
+        while j > 0 and group[j - 1] > v:
+            group[j] = group[j - 1]
+            j -= 1
+        group[j] = v
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _rank(group, v):
+    """Return the average rank of v in a sorted group, over its size."""
+    n = group.size
+    if n > FEW:
+        return (below(group, n, v) + np.searchsorted(group, v, side="right") + 1.0) / 2.0 / n
+    less, same = 0, 0
+    for i in range(n):
+        less += group[i] < v
+        same += group[i] == v
+    return (2 * less + same + 1.0) / 2.0 / n
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def _sort_groups(x, own, n, begin, held):
     """Lay the members' values out group after group, each sorted; fill each group's count and first place."""
     n[:] = 0
@@ -136,7 +165,7 @@ def _sort_groups(x, own, n, begin, held):
             begin[k] += 1
     for k in range(n.size):
         begin[k] -= n[k]
-        held[begin[k] : begin[k] + n[k]].sort()
+        _sort(held[begin[k] : begin[k] + n[k]])
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -157,9 +186,7 @@ def orders(x, codes, population, out, mode):
             if k >= 0:
                 group = held[begin[k] : begin[k] + n[k]]
                 if mode == RANK:
-                    v = x[t, s] + 0.0
-                    through = np.searchsorted(group, v, side="right")
-                    r = (below(group, n[k], v) + through + 1.0) / 2.0 / n[k]
+                    r = _rank(group, x[t, s])
                 else:
                     middle = n[k] // 2
                     r = group[middle]

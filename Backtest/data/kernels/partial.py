@@ -1,4 +1,4 @@
-"""Partial correlation of a window: `regression`'s blocks for three operands, over rows where all are valid."""
+"""Partial correlation of a window: `rolling`'s blocks for three operands, over rows where all are valid."""
 
 # Numba infers the types of compiled functions from their arguments.
 # mypy: disable-error-code="no-untyped-def"
@@ -14,18 +14,40 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
-from .regression import centre, product, sides
 
 FLAT = 1e-12
 """A std below this fraction of the window's largest |x| is rounding of the input, not movement."""
 EXPLAINED = 1e-6
 """With less than this share of its std left, what z does not explain of an operand is rounding."""
 CLOSE_FIT = 1e-4
-"""Where z leaves less than this share of the squares, the residuals are multiplied one by one (see `regression`)."""
+"""Where z leaves less than this share of the squares, the residuals are multiplied one by one (see `pair`)."""
 NO_LIMIT = 2**31 - 1
 N, SUM, MOST, PRODUCT = 0, 1, 4, 7
 """Rows of the sums: number; three sums; three largest |value|; products 00, 11, 22, 01, 02, 12."""
 LEFT, RIGHT = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _sides(na, nb):
+    """Return 1 / na, 1 / nb and na nb / (na + nb) of a suffix (a) and a prefix (b), 0 where a side is empty."""
+    inverse_a, inverse_b = 1.0 / max(na, 1.0), 1.0 / max(nb, 1.0)
+    return inverse_a, inverse_b, na * nb / (na + nb)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _product(ia, a1, a2, a12, ib, b1, b2, b12, both, d1, d2):
+    """Merge two sums of products about the means; ia, ib, both are `sides`, d1, d2 are shift(a) - shift(b)."""
+    a, b = a12 - a1 * (a2 * ia), b12 - b1 * (b2 * ib)
+    return a + b + (d1 + (a1 * ia - b1 * ib)) * (d2 + (a2 * ia - b2 * ib)) * both
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _centre(na, ia, a1, shift_a, nb, ib, b1, shift_b):
+    """Return a reference inside the window and how far the mean of both sides lies from it."""
+    if nb == 0.0:
+        return shift_a, a1 * ia
+    delta = (shift_a - shift_b) + (a1 * ia - b1 * ib)
+    return shift_b, b1 * ib + delta * (na / (na + nb))
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -85,14 +107,14 @@ def _value(data, age, t, b, d, s, na, p, shift_a, shift_b, m, ref, rel):
     n = na + nb
     if n < 3.0:
         return np.nan
-    ia, ib, both = sides(na, nb)
+    ia, ib, both = _sides(na, nb)
     # A suffix that belongs to another episode (na = 0) must not be read.
     linked = na > 0.0
     for k in range(6):
         i, j, row = LEFT[k], RIGHT[k], PRODUCT + k
         ai, aj, aij = (s[SUM + i, b], s[SUM + j, b], s[row, b]) if linked else (0.0, 0.0, 0.0)
         di, dj = shift_a[i, b] - shift_b[i, b], shift_a[j, b] - shift_b[j, b]
-        m[k] = product(ia, ai, aj, aij, ib, p[SUM + i, b], p[SUM + j, b], p[row, b], both, di, dj)
+        m[k] = _product(ia, ai, aj, aij, ib, p[SUM + i, b], p[SUM + j, b], p[row, b], both, di, dj)
     for k in range(3):
         most = max(p[MOST + k, b], s[MOST + k, b]) if na > 0.0 else p[MOST + k, b]
         if math.sqrt(max(m[k], 0.0) / (n - 1.0)) <= FLAT * most:
@@ -101,7 +123,7 @@ def _value(data, age, t, b, d, s, na, p, shift_a, shift_b, m, ref, rel):
     if xx < CLOSE_FIT * m[0] or yy < CLOSE_FIT * m[1]:
         for k in range(3):
             total = s[SUM + k, b] if linked else 0.0
-            ref[k], rel[k] = centre(na, ia, total, shift_a[k, b], nb, ib, p[SUM + k, b], shift_b[k, b])
+            ref[k], rel[k] = _centre(na, ia, total, shift_a[k, b], nb, ib, p[SUM + k, b], shift_b[k, b])
         xx, yy, xy = _residual_products(data, age, t, b, d, ref, rel, m)
     if math.sqrt(xx) <= EXPLAINED * math.sqrt(m[0]) or math.sqrt(yy) <= EXPLAINED * math.sqrt(m[1]):
         return np.nan

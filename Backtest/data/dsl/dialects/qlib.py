@@ -117,8 +117,8 @@ def _rsquare(make: Maker, values: Values) -> Bound:
 
 def _corr(make: Maker, values: Values) -> Bound:
     x, y, bars = values["x"], values["y"], values["N"]
-    both = make.row("and", _moves(make, x, bars), _moves(make, y, bars))
-    return make.row("qlib_only", make.row("ts_corr", x, y, bars, min_periods=1), both)
+    correlation = make.row("ts_corr", x, y, bars, min_periods=1)
+    return make.row("qlib_only", make.row("qlib_only", correlation, _moves(make, x, bars)), _moves(make, y, bars))
 
 
 def _cov(make: Maker, values: Values) -> Bound:
