@@ -27,12 +27,13 @@ def explain_recipe(settings: PrepareSettings) -> str:
     """Return the explanation; without a timeframe or klines for it, memory is left out and the text says why."""
     core = settings.core
     timeframe = parse_timeframe(settings.timeframe) if settings.timeframe else None
+    recipe = load_recipe(settings.dsl_path)
     plan = compile_recipe(
-        load_recipe(settings.dsl_path),
+        recipe,
         allow_modules=core.allow_modules,
         max_window=core.max_window,
         timeframe=timeframe,
-        fields=open_fields(core),
+        fields=open_fields(core, recipe, read=False),
     )
     if timeframe is None:
         return explain(plan) + "\nmemory: give --timeframe and --data-root\n"

@@ -151,7 +151,7 @@ def test_27_a_lost_worker_fails_a_run_that_compares_symbols(market, tmp_path, us
     finished = user_run(market, tmp_path, "killed_when_comparing")
     assert finished.returncode == 2
     assert "SIGKILL" in finished.stderr
-    assert "compares symbols" in finished.stderr
+    assert "where they are compared" in finished.stderr
     assert no_traceback(finished)
     assert not (tmp_path / "metadata").exists()
 

@@ -89,9 +89,9 @@ def over(x: Floats | float, y: Floats | float) -> Floats:
 
 
 def power(x: Floats, y: Floats | float) -> Floats:
-    """x ^ y."""
+    """x ^ y; missing where either is (NumPy says that 1 ^ NaN is 1)."""
     with np.errstate(all="ignore"):
-        return _finite(np.power(x, y))
+        return np.where(np.isnan(x) | np.isnan(y), np.nan, _finite(np.power(x, y)))
 
 
 def signedpower(x: Floats, a: Floats | float) -> Floats:
@@ -152,9 +152,10 @@ def scale(x: Floats, a: float = 1.0) -> Floats:
 def indneutralize(x: Floats, group: Floats) -> Floats:
     """x less the mean of its group."""
     out = np.full_like(x, np.nan)
-    for row, (values, labels) in enumerate(zip(x, group, strict=True)):
-        series = pd.Series(values)
-        out[row] = series - series.groupby(labels).transform("mean")
+    for label in np.unique(group[~np.isnan(group)]):
+        inside = (group == label) & ~np.isnan(x)
+        total = np.where(inside, x, 0.0).sum(axis=1, keepdims=True)
+        out = np.where(inside, x - over(total, inside.sum(axis=1, keepdims=True)), out)
     return out
 
 

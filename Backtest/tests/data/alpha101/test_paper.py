@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from .comparison import FORMULAS, same, unexplained
+from .comparison import FORMULAS, TIES, same, unexplained
 from .market import market_panel, random_market
 from .paper_words import Floats, Market, ties_seen
 from .runs import computed, planned, shipped
@@ -15,13 +15,6 @@ from .runs import computed, planned, shipped
 WARMUP = 260
 """Rows that are not compared: the longest look-back is 252 bars, and before it our windows also ask for d bars of age,
 which the independent version does not know."""
-
-TIES = {
-    "alpha013": 0.03, "alpha015": 0.15, "alpha016": 0.03, "alpha031": 0.03, "alpha045": 0.9, "alpha085": 0.01,
-    "alpha088": 0.06, "alpha092": 0.04, "alpha094": 0.03, "alpha096": 0.12, "alpha097": 0.02, "alpha098": 0.05,
-}  # fmt: skip
-"""Factor -> share of cells that may differ, as rounding decides them: ranks of correlations and weighted means of ranks
-(see `test_kunquant.TIES`). Each such cell is one that changes in the independent version with an error of 1e-12."""
 
 
 @cache
