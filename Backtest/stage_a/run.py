@@ -201,7 +201,7 @@ def _lost_cross_section(outcome: Outcome) -> FactorError:
     if isinstance(outcome.error, FactorError):
         return outcome.error
     return HubError(
-        f"nothing is published, because a run that compares symbols or extends a set may not lose one silently: "
+        f"nothing is published, because no symbol may silently be absent where they are compared or extended: "
         f"{_words(outcome)}"
     )
 
