@@ -14,8 +14,10 @@ from Backtest.data.dsl.blocks import choose_blocks
 from Backtest.data.dsl.engine import evaluate
 from Backtest.data.dsl.plan import Plan
 from Backtest.data.factors import compile_recipe
+from Backtest.data.fields import Fields
 from Backtest.data.panel import Panel
 from Backtest.data.recipe import load_recipe
+from Backtest.data.symbols_table import SymbolsTable, TableColumn
 from Backtest.settings import CoreSettings
 
 Call = Callable[[], Any]
@@ -31,7 +33,7 @@ class FactorSet:
     Attributes
     ----------
     recipe
-        Its file; a set without one is left out.
+        Its file.
     symbols
         Of the market that it is measured on.
     floor, target
@@ -44,19 +46,30 @@ class FactorSet:
     target: float
 
 
+SECTORS = 8
 SETS = {
     "Alpha158": FactorSet("alpha158.yaml", 48, 5.0, 2.5),
     "Alpha101": FactorSet("alpha101.yaml", 64, 60.0, 30.0),
 }
 
 
-def plan_of_set(name: str) -> Plan | None:
-    """Return the plan of a set's recipe; None where the recipe is not there."""
-    path = RECIPES / SETS[name].recipe
-    if not path.exists():
-        return None
-    settings = CoreSettings()
-    return compile_recipe(load_recipe(path), allow_modules=settings.allow_modules, max_window=settings.max_window)
+def sectors(panel: Panel) -> Fields:
+    """Return a symbols table of some sectors: the industries of Alpha101."""
+    codes = {symbol: float(place % SECTORS) for place, symbol in enumerate(panel.symbols)}
+    labels = tuple(f"sector {code}" for code in range(SECTORS))
+    return Fields((SymbolsTable("benchmark", "USDT", columns=(TableColumn("sector", "text", labels, codes),)),))
+
+
+def plan_of_set(name: str, panel: Panel) -> tuple[Plan, Panel]:
+    """Return the plan of a set's recipe, and the panel with all fields that it needs."""
+    settings, fields = CoreSettings(), sectors(panel)
+    plan = compile_recipe(
+        load_recipe(RECIPES / SETS[name].recipe),
+        allow_modules=settings.allow_modules,
+        max_window=settings.max_window,
+        fields=fields,
+    )
+    return plan, fields.filled(panel, plan.fields)
 
 
 def ours(plan: Plan, panel: Panel, *, threads: int = 1) -> Call:

@@ -168,12 +168,9 @@ def row(name: str, d: int, panel: Panel, peers: Mapping[str, Any], repeats: int)
     return times
 
 
-def set_row(name: str, bars: int, peers: Mapping[str, Any], repeats: int) -> tuple[list[float | None], float] | None:
-    """Return the times of a published set per row and factor, and how much faster two threads are; None: no recipe."""
-    plan = plan_of_set(name)
-    if plan is None:
-        return None
-    panel = market(bars, SETS[name].symbols)
+def set_row(name: str, bars: int, peers: Mapping[str, Any], repeats: int) -> tuple[list[float | None], float]:
+    """Return the times of a published set per row and factor, and how much faster two threads are."""
+    plan, panel = plan_of_set(name, market(bars, SETS[name].symbols))
     size = panel.shape[0] * panel.shape[1]
     times: list[float | None] = [None, nanoseconds(ours(plan, panel), size * len(plan.factors), repeats)]
     for peer in peers:
@@ -244,8 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found[f"{name} {d}" if d else name] = times
             print(line(f"{name} {d}" if d else name, times, heads), flush=True)
     for name in SETS:
-        if name.startswith(asked.only) and (measured := set_row(name, asked.bars, peers, asked.repeats)):
-            found[name], threads[name] = measured
+        if name.startswith(asked.only):
+            found[name], threads[name] = set_row(name, asked.bars, peers, asked.repeats)
             print(line(name, found[name], heads), flush=True)
     summary(found, threads)
 
