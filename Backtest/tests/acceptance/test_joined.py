@@ -52,7 +52,7 @@ def stamped(path: Path, time: str, **how: Any) -> pd.DataFrame:
 def funding(paths: list[Path]) -> tuple[pd.Series, pd.Series]:
     """Return what was settled in each bar of CLOCK, and how often; missing where that is not known."""
     times = [pd.read_csv(path, nrows=1).columns[0] for path in paths]  # timestamp, or open_time
-    units = [{} if "_2021_" in path.name else {"unit": "ms"} for path in paths]
+    units = [{"format": "ISO8601"} if "_2021_" in path.name else {"unit": "ms"} for path in paths]
     table = pd.concat([stamped(path, time, **unit) for path, time, unit in zip(paths, times, units, strict=True)])
     table = table.assign(stamp=table["stamp"].dt.round("min")).drop_duplicates("stamp").sort_values("stamp")
     rates = table.set_index("stamp")["funding_rate"]
