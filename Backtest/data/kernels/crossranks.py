@@ -18,14 +18,11 @@ import numpy as np
 
 from .context import Context, Floats, Operand
 from .ordered import quantile
-from .population import population_of
+from .population import pieces, population_of
 
 RANK, WINSORIZE, TOP_BOTTOM = range(3)
 ABSENT, NEGATIVE_ZERO = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 """Key of a symbol that takes no part, larger than that of any number; the bits of -0.0, which sorts as 0.0."""
-
-PIECE = 1 << 16
-"""Values sorted in one go: they stay in a core's L2."""
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -97,9 +94,7 @@ def _by_order(mode: int, parameter: float, operands: Sequence[Operand], context:
     assert isinstance(x, np.ndarray)
     keys, columns = out.view(np.int64), out.shape[1]
     low = (1 << max(columns - 1, 1).bit_length()) - 1
-    step = max(1, PIECE // max(columns, 1))
-    for begin in range(0, len(out), step):
-        rows = slice(begin, begin + step)
+    for rows in pieces(out):
         _encode(x[rows], population[rows], keys[rows], low)
         keys[rows].sort(axis=1)
         _decode(x[rows], keys[rows], out[rows], low, mode, parameter)

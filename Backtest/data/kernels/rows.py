@@ -1,10 +1,12 @@
 """What the block kernels share: the layout of their scratch rows and the test for a block without surprises.
 
 Arrays are [rows, symbols], C-ordered. Every kernel is a loop over rows around a loop over the symbols of one row, on
-row views (``v = x[t]``): only then does LLVM see unit steps from 0 and use vector instructions. Three measured rules,
+row views (``v = x[t]``): only then does LLVM see unit steps from 0 and use vector instructions. Four measured rules,
 for whoever writes the next kernel:
 
 * The inner loop has no branch; what depends on the values is chosen (``a if c else b``), which becomes a mask.
+* A choice is between values, not places: after ``x = p[i] if c else q[i]`` LLVM may choose the address and read once,
+  which no vector code can. Read both into names first.
 * Scratch of one row lies in one array, quantity q of symbol b at ``q * WIDTH + b``. LLVM gives up vector code when more
   than eight pairs of arrays would have to be checked for overlap.
 * Rows are walked backwards through a table (`descending`). Under a counter that falls LLVM tests for overlap once for

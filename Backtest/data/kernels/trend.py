@@ -105,8 +105,9 @@ def _prefixes_mixed(x, age, out, begin, first, last, have, d, mode, p, s, shift,
         for b in range(v.size):
             ok, keep = (v[b] == v[b]) & (a[b] > 0), a[b] != 1
             nb = p[b + N] if keep else 0.0
-            shift[b] = v[b] if ok & (nb == 0.0) else shift[b]
-            u, one = v[b] - shift[b] if ok else 0.0, 1.0 if ok else 0.0
+            near = v[b] if ok & (nb == 0.0) else shift[b]
+            u, one = v[b] - near if ok else 0.0, 1.0 if ok else 0.0
+            shift[b] = near
             nb += one
             b1, b2 = (p[b + U] if keep else 0.0) + u, (p[b + KU] if keep else 0.0) + k * u
             b3 = (p[b + UU] if keep else 0.0) + u * u
@@ -120,9 +121,9 @@ def _prefixes_mixed(x, age, out, begin, first, last, have, d, mode, p, s, shift,
             share = 1.0 / (ks - centre * n)
             spread = n / (n * (kka + (kkb + 2.0 * d * kb + (d * nb) * d)) - ks * ks)
             share = share if mode == MEAN else (inverse_spread(d) if n == d else spread)
-            e = far[b] - shift[b] if some & (nb > 0.0) else 0.0
+            e = far[b] - near if some & (nb > 0.0) else 0.0
             product = (b2 + (d - centre) * b1) + ((a2 - centre * a1) + (ka - centre * na) * e)
-            base = shift[b] if nb > 0.0 else far[b]
+            base = near if nb > 0.0 else far[b]
             mean = (b1 + (a1 + na * e)) * (1.0 / n)
             per_a, per_b, both = 1.0 / max(na, 1.0), 1.0 / max(nb, 1.0), na / n * nb
             apart = e + (a1 * per_a - b1 * per_b)
