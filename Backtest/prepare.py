@@ -170,7 +170,7 @@ def open_inputs(settings: PrepareSettings) -> Inputs:
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise SettingsError(f"--start {settings.start} is not before --end {settings.end}")
     recipe = load_recipe(settings.dsl_path)
-    fields = open_fields(core)
+    fields = open_fields(core, recipe)
     plan = compile_recipe(
         recipe, allow_modules=core.allow_modules, max_window=core.max_window, timeframe=timeframe, fields=fields
     )

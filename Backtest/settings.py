@@ -31,6 +31,12 @@ class CoreSettings:
         DEBUG, INFO, WARNING or ERROR.
     klines_folder, file_pattern
         Klines lie in ``<data_root>/<klines_folder>/<timeframe>/<file_pattern>.csv|.csv.gz|.parquet``.
+    funding_folder, open_interest_folder
+        Folders with ``<SYMBOL>.csv|.csv.gz|.parquet``, relative to the data root: a list, or text with commas.
+    external_folder
+        Folders in which a recipe's external series may lie, besides the recipe's own.
+    funding_valid, open_interest_valid
+        Durations: the longest time between two settlements, and until when an open interest is taken for the present.
     quote
         Quote currency that ``BTC`` is completed with.
     symbols_table
@@ -102,6 +108,11 @@ class CoreSettings:
     log_level: LogLevel = "INFO"
     klines_folder: str = "6.Binance Data Resampled"
     file_pattern: str = "{symbol}"
+    funding_folder: str | tuple[str, ...] = "funding"
+    open_interest_folder: str | tuple[str, ...] = "open_interest"
+    external_folder: str | tuple[str, ...] = "external"
+    funding_valid: str = "8h"
+    open_interest_valid: str = "1d"
     quote: str = "USDT"
     symbols_table: str = "config/symbols.yaml"
     last_bar: Literal["auto", "drop", "keep"] = "auto"
@@ -150,8 +161,8 @@ class CoreSettings:
             raise SettingsError(f"file_pattern is {self.file_pattern!r}; it must hold {{symbol}}")
         from .data.timeframe import parse_duration
 
-        parse_duration(self.episode_gap, "episode_gap")
-        parse_duration(self.qc_max_gap, "qc_max_gap")
+        for name in ("episode_gap", "funding_valid", "open_interest_valid", "qc_max_gap"):
+            parse_duration(getattr(self, name), name)
         if self.max_gap is not None:
             parse_duration(self.max_gap, "max_gap")
 

@@ -21,7 +21,7 @@ class Finding:
     Attributes
     ----------
     kind
-        A row of `quality.KINDS`.
+        A row of `quality.KINDS`, or of `stamped.KINDS`.
     count
         How many rows, bars or columns.
     first

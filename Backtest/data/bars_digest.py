@@ -43,7 +43,7 @@ def history_sha256(bars: SymbolBars, after_bar: int, more: Mapping[str, Floats])
     after_bar
         First bar that is left out.
     more
-        Field that is no column of klines -> float64 [N], one value a bar.
+        Field that is no column of klines -> float64, its values on the rows of the clock before `after_bar`.
 
     Returns
     -------
@@ -52,9 +52,9 @@ def history_sha256(bars: SymbolBars, after_bar: int, more: Mapping[str, Floats])
     """
     count = int(np.searchsorted(bars.index, after_bar))
     digest = hashlib.sha256(bars.index[:count].astype("<i8").tobytes())
-    for name, values in sorted({**bars.fields, **more}.items()):
+    for name, values in sorted({**{name: values[:count] for name, values in bars.fields.items()}, **more}.items()):
         digest.update(name.encode())
-        same = np.where(np.isnan(values[:count]), np.nan, values[:count] + 0.0)
+        same = np.where(np.isnan(values), np.nan, values + 0.0)
         digest.update(same.astype("<f8").tobytes())
     digest.update(bars.tradable[:count].astype("u1").tobytes())
     return digest.hexdigest()

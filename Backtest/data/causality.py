@@ -5,7 +5,9 @@
 2. `_check_call`, each library function on its own: the same call twice; without the bars from a truncation on; without
    the bars before a start's stated look-back. The shorter calls go to a fresh copy of its module, whose memory of
    earlier calls is empty. Values may differ by rounding, as functions are free in how they add up.
-3. `_check_expressions`, the operators on top, with the functions' values of the whole panel: the same bits.
+3. `_check_joins`, the fields that are no klines: joined anew from what was known at a truncation, and from later
+   starts: the same bits.
+4. `_check_expressions`, the operators on top, with the functions' values of the whole panel: the same bits.
 
 Together they cover every factor: a function that keeps its values when bars are cut is as good as a field.
 """
@@ -13,7 +15,7 @@ Together they cover every factor: a function that keeps its values when bars are
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal
@@ -26,6 +28,7 @@ from .clock import time_words
 from .dsl.plan import Plan, PlannedFactor, reachable
 from .dsl.steps import LibraryCall
 from .factors import evaluated
+from .fields import Fields, klines_of
 from .library_run import differs, library_values, planned_function
 from .panel import Panel
 
@@ -51,7 +54,7 @@ class Violation:
     Attributes
     ----------
     factor, what
-        Its name; ``factor``, or ``definition`` under ``let``.
+        Its name; ``factor``, ``definition`` under ``let``, or a joined ``field``.
     kind
         A key of KINDS.
     affects
@@ -97,7 +100,13 @@ class Verdict:
 
 
 def check_causality(
-    plan: Plan, panel: Panel, *, count: int, gap_tolerance: float, function_timeout: float | None = None
+    plan: Plan,
+    panel: Panel,
+    *,
+    count: int,
+    gap_tolerance: float,
+    function_timeout: float | None = None,
+    fields: Fields | None = None,
 ) -> Verdict:
     """Recompute a plan on `count` truncations and `count` later starts of a panel.
 
@@ -109,6 +118,8 @@ def check_causality(
         Cuts of either kind, 1 or more. The first ones are the same for every count.
     gap_tolerance, function_timeout
         As for `compute`.
+    fields
+        What filled the panel's fields that are no kline columns; None: they are taken as they are.
 
     Raises
     ------
@@ -120,11 +131,13 @@ def check_causality(
     if panel.shape[0] - panel.warmup < 2:
         raise DataError("the window has fewer than two bars, so nothing can be cut off")
     check = _Check(plan, panel, count, gap_tolerance, function_timeout)
+    if fields is not None:
+        check.joins(fields)
     library: dict[int, Floats] = {}
     for number, call in plan.library_calls.items():
         library[number] = check.call(number, call)
     check.expressions(library)
-    order = [entry.name for entry in (*plan.definitions, *plan.factors)]
+    order = [*sorted(plan.fields), *(entry.name for entry in (*plan.definitions, *plan.factors))]
     found = sorted(check.found.values(), key=lambda one: (order.index(one.factor), list(KINDS).index(one.kind)))
     return Verdict(tuple(found), check.untested)
 
@@ -175,6 +188,35 @@ class _Check:
         except RecipeError as error:
             self.found[blank.factor, "error"] = replace(blank, kind="error", detail=str(error))
             return None
+
+    # ---- fields beside the klines ----
+
+    def joins(self, fields: Fields) -> None:
+        """Join again what was known at each truncation, and to the bars of each later start.
+
+        Half of the truncations come right after a bar on which a joined value changes: a stamp that came too early
+        shows nowhere else, and stamps are few.
+        """
+        names = sorted(self.plan.fields - klines_of(self.plan.fields))
+        affects = {name: tuple(one.name for one in self.plan.factors if name in one.fields) for name in names}
+        klines = replace(self.panel, fields={})
+        for cut in (*self.cuts, *changes(self.panel, names, len(self.cuts))):
+            known = fields.known_at(self.panel.timeframe.open_ns(self.panel.first_bar + cut))
+            self.same_fields(known, klines.rows(0, cut, warmup=self.panel.warmup), affects, 0, "look-ahead", cut)
+        for start, _ in self.starts(0, tuple(dict.fromkeys(name for used in affects.values() for name in used))):
+            later = klines.rows(start, self.panel.shape[0])
+            self.same_fields(fields, later, affects, start, "start", start)
+
+    def same_fields(
+        self, fields: Fields, part: Panel, affects: dict[str, tuple[str, ...]], begin: int, kind: Kind, cut: int
+    ) -> None:
+        """Compare joined fields of the panel, rows `begin` on, with those of a part of it, bit by bit."""
+        joined = fields.filled(part, affects).fields
+        for name, factors in affects.items():
+            right = joined[name]
+            left = np.ascontiguousarray(self.panel.fields[name][begin : begin + len(right)])
+            blank = Violation(name, "field", kind, factors, self.time(cut))
+            self.compare(blank, left, right, begin, left.view(np.uint64) != right.view(np.uint64))
 
     # ---- expressions ----
 
@@ -256,6 +298,18 @@ def truncations(panel: Panel, count: int) -> list[int]:
         inside = number % 2 == 1 and lacking.size
         cuts.append(int(lacking[int(share * lacking.size)]) if inside else least + int(share * (rows - least)))
     return cuts
+
+
+def changes(panel: Panel, names: Collection[str], count: int) -> list[int]:
+    """Return rows that a panel is cut before, each after a bar on which one of these fields has another value."""
+    least, changed = panel.warmup + 1, np.zeros(panel.shape[0], np.bool_)
+    for name in names:
+        bits = np.ascontiguousarray(panel.fields[name]).view(np.uint64)
+        changed[1:] |= (bits[1:] != bits[:-1]).any(axis=1)
+    cuts = np.flatnonzero(changed) + 1
+    cuts = cuts[(cuts >= least) & (cuts < panel.shape[0])]
+    draw = random.Random(SEED + 2)
+    return [int(cuts[int(draw.random() * cuts.size)]) for _ in range(count if cuts.size else 0)]
 
 
 def _first_alive(panel: Panel, row: int) -> int:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, RecipeError
+from ..errors import DataError, ExpressionError, RecipeError
 from .coarse import coarse_values
-from .dsl.bind import Scope, bind
+from .dsl.bind import EXTERNAL_HINT, Scope, bind
 from .dsl.blocks import Blocks, choose_blocks, held_bytes
 from .dsl.dialects.table import DIALECTS
 from .dsl.engine import evaluate
@@ -109,8 +109,8 @@ def compile_recipe(
         else:
             params = {**recipe.params, **spec.params}
             scope = Scope(
-                known.sources, earlier, spec.name, names, params, max_window, timeframe, spec.what, dialect,
-                groups, known.hint, steady=steady, skipped=skipped,
+                known.names, earlier, spec.name, names, params, max_window, timeframe, spec.what, dialect,
+                groups, known.hint, steady=steady, skipped=skipped, externals=known.externals,
             )  # fmt: skip
             step, params = _expression_step(spec, scope, table, trees), dict(spec.params)
         if len(table.steps) + sum(len(one.steps) for one in table.coarse.values()) > RECIPE_STEP_LIMIT:
@@ -139,6 +139,8 @@ def _expression_step(spec: FactorSpec, scope: Scope, table: StepTable, trees: di
     if text not in trees:  # the factors of a grid share theirs
         trees[text] = parse(text, where=spec.where, dialect=scope.dialect)
     bound = bind(trees[text], text, scope=scope, table=table, where=spec.where)
+    if bound.kind == "external":
+        raise ExpressionError(f"{bound.words} is no series yet{EXTERNAL_HINT}", text, bound.offset, spec.where)
     if bound.kind in ("number", "word"):
         advice = "use a series" if spec.what == "factor" else "'params' is for numbers"
         raise RecipeError(f"{spec.where}: the expression is {bound.words}, the same on every bar; {advice}")
@@ -154,7 +156,7 @@ def _library_call(
         spec.source or "",
         {name: _filled(value, recipe, spec) for name, value in spec.params.items()},
         allow_modules=allow_modules,
-        fields=tuple(fields.sources),
+        fields=fields.names,
         max_window=max_window,
         where=spec.where,
     )
@@ -196,6 +198,7 @@ def compute(
     block_symbols: int | None = None,
     memory_limit: float | None = None,
     function_timeout: float | None = None,
+    threads: int = 1,
 ) -> FactorValues:
     """Compute every factor of a plan.
 
@@ -214,6 +217,8 @@ def compute(
         Bytes for the panel, the result and the engine's own arrays; None: no limit.
     function_timeout
         Seconds for each library function; None: no limit.
+    threads
+        Parts of time, or blocks of symbols, computed side by side. The values do not depend on it.
 
     Returns
     -------
@@ -238,11 +243,13 @@ def compute(
         raise DataError(f"the panel has no {', '.join(lost)}; the recipe names it")
     rows, columns = panel.shape
     budget = None if memory_limit is None else memory_limit - held_bytes(plan, rows, columns)
-    chosen = choose_blocks(plan, rows, columns, budget=budget)
+    chosen = choose_blocks(plan, rows, columns, budget=budget, threads=threads)
     blocks = Blocks(block_rows or chosen.rows, block_symbols or chosen.symbols)
     library, infinite = _library(plan, panel, function_timeout)
     given, coarse = coarse_values(plan, panel, gap_tolerance=gap_tolerance, memory_limit=budget)
-    out, undefined = _evaluated(plan, panel, {**library, **given}, gap_tolerance=gap_tolerance, blocks=blocks)
+    out, undefined = _evaluated(
+        plan, panel, {**library, **given}, gap_tolerance=gap_tolerance, blocks=blocks, threads=threads
+    )
     counts = {factor.name: _counts(plan, factor, undefined, infinite, coarse) for factor in plan.factors}
     return FactorValues(tuple(out), out, {name: count for name, count in counts.items() if count})
 
@@ -255,12 +262,13 @@ def evaluated(plan: Plan, panel: Panel, library: Mapping[int, Floats], *, gap_to
 
 
 def _evaluated(
-    plan: Plan, panel: Panel, given: Mapping[int, Floats], *, gap_tolerance: float, blocks: Blocks
+    plan: Plan, panel: Panel, given: Mapping[int, Floats], *, gap_tolerance: float, blocks: Blocks, threads: int = 1
 ) -> tuple[dict[str, Floats], NDArray[np.int64]]:
     """Return every factor's values and the undefined ones of each step, given those of both kinds of calls."""
     rows, columns = panel.shape
     out: dict[str, Floats] = {factor.name: np.empty((rows - panel.warmup, columns)) for factor in plan.factors}
-    return out, evaluate(plan, panel, library=given, out=out, blocks=blocks, gap_tolerance=gap_tolerance)
+    more: dict[str, Any] = {"blocks": blocks, "gap_tolerance": gap_tolerance, "threads": threads}
+    return out, evaluate(plan, panel, library=given, out=out, **more)
 
 
 def _library(plan: Plan, panel: Panel, timeout: float | None) -> tuple[dict[int, Floats], dict[int, int]]:

@@ -3,8 +3,10 @@
 1. `open_fields` opens what the settings name; the result travels to worker processes.
 2. `Fields.sources` is what `factors.compile_recipe` looks names up in.
 3. Klines fill their own columns (`source.load_symbol`, `clock.build_panel`), those of `klines_of(plan.fields)`.
-4. `Fields.filled` adds the others to the panel, in the process that computes.
-5. `Fields.fingerprints` goes into the manifest and the metadata, so that a resumed run never mixes two versions.
+4. `Fields.load` reads what other fillers have in a file of each symbol, beside its klines; without it the symbol is
+   refused, as for a missing column.
+5. `Fields.filled` adds the others to the panel, in the process that computes.
+6. `Fields.fingerprints` goes into the manifest and the metadata, so that a resumed run never mixes two versions.
 """
 
 from __future__ import annotations
@@ -16,10 +18,15 @@ from typing import Protocol
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, RecipeError
 from ..settings import CoreSettings, resolve
+from .delays import asof_parts
+from .external_fields import ExternalFields, open_external
 from .panel import Floats, Panel
+from .recipe import Recipe
 from .schema import FIELDS, FieldSource
+from .stamped import Stamped
+from .stamped_fields import Series, StampedFields, open_stamped, places_of
 from .symbols_table import load_symbols_table
 
 KLINES = {name: FieldSource(name) for name in FIELDS}
@@ -55,6 +62,16 @@ class Fields:
         """Every field by name; klines first."""
         return KLINES | {source.name: source for filler in self.fillers for source in filler.sources}
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Fields that a recipe writes by their name alone."""
+        return tuple(name for name, source in self.sources.items() if source.kind != "external")
+
+    @cached_property
+    def externals(self) -> tuple[str, ...]:
+        """Series that become a field with a delay."""
+        return tuple(name for name, source in self.sources.items() if source.kind == "external")
+
     @property
     def hint(self) -> str:
         """What the fillers say when a name is unknown."""
@@ -66,20 +83,46 @@ class Fields:
         if not wanted:
             return panel
         owners = {source.name: filler for filler in self.fillers for source in filler.sources}
-        lost = [name for name in wanted if name not in owners]
+        lost = [name for name in wanted if _source_of(name) not in owners]
         if lost:
             raise DataError(f"nothing fills the field {lost[0]}")
-        added = {name: np.ascontiguousarray(owners[name].fill(name, panel), dtype=np.float64) for name in wanted}
+        added = {
+            name: np.ascontiguousarray(owners[_source_of(name)].fill(name, panel), dtype=np.float64) for name in wanted
+        }
         return replace(panel, fields={**panel.fields, **added})
 
     def fingerprints(self, names: Collection[str]) -> dict[str, str]:
         """Return file -> hash of what these fields rest on, klines apart."""
         table: dict[str, str] = {}
         for filler in self.fillers:
-            used = [source.name for source in filler.sources if source.name in names]
+            known = {source.name for source in filler.sources}
+            used = known.intersection(map(_source_of, names))
             if used:
                 table.update(filler.fingerprint(used))
         return dict(sorted(table.items()))
+
+    def load(self, symbol: str, names: Collection[str]) -> dict[str, Stamped]:
+        """Return column -> series of those of `names` that are in files of each symbol; raise SymbolRefused."""
+        loaded: dict[str, Stamped] = {}
+        for filler in self.fillers:
+            if isinstance(filler, StampedFields):
+                loaded.update(filler.load(symbol, names))
+        return loaded
+
+    def with_series(self, series: Series) -> Fields:
+        """Return the fields that can fill panels of the symbols that `load` was called for."""
+        return Fields(tuple(one.with_series(series) if isinstance(one, StampedFields) else one for one in self.fillers))
+
+    def known_at(self, time_ns: int) -> Fields:
+        """Return the fields as they could have been filled at a time, from the stamps known then."""
+        stamped = (StampedFields, ExternalFields)
+        return Fields(tuple(one.known_at(time_ns) if isinstance(one, stamped) else one for one in self.fillers))
+
+
+def _source_of(name: str) -> str:
+    """Return the source that a panel field rests on: its own name, or that of the external series."""
+    parts = asof_parts(name)
+    return parts[0] if parts else name
 
 
 def klines_of(names: Iterable[str]) -> frozenset[str]:
@@ -87,6 +130,20 @@ def klines_of(names: Iterable[str]) -> frozenset[str]:
     return frozenset(names) & KLINES.keys()
 
 
-def open_fields(core: CoreSettings) -> Fields:
-    """Return the fields that the settings provide."""
-    return Fields((load_symbols_table(resolve(core.symbols_table), quote=core.quote),))
+def open_fields(core: CoreSettings, recipe: Recipe | None = None, *, read: bool = True) -> Fields:
+    """Return the fields that the settings and the recipe provide; without `read` external series by name only.
+
+    Raises
+    ------
+    RecipeError
+        An external series has the name of a field, or no usable file.
+    """
+    own = Fields((load_symbols_table(resolve(core.symbols_table), quote=core.quote), *open_stamped(core)))
+    if recipe is None or not recipe.externals:
+        return own
+    for spec in recipe.externals:
+        if spec.name in own.sources:
+            filled_by = own.sources[spec.name].filled_by
+            raise RecipeError(f"{spec.place}: {spec.name!r} is a column of {filled_by}; choose another name")
+    roots = (recipe.path.parent, *places_of(core, core.external_folder))
+    return Fields((*own.fillers, open_external(recipe.externals, roots, read=read)))

@@ -50,7 +50,8 @@ class Record:
     symbol, sha256, rows, start, end
         Its file: hash, rows, first and last bar's open time.
     sources
-        Symbol -> kline file, of the symbol itself and of benchmarks; `Build.population` has those of cross-sections.
+        Symbol -> kline file, of the symbol itself and of benchmarks, and path -> file beside their klines;
+        `Build.population` has those of cross-sections.
     bars, bars_sha256
         How many bars of its own the symbol has inside the window (what the missing ratios are shares of), and their
         digest (`bars_digest`).

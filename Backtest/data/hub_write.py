@@ -258,7 +258,7 @@ def _still_good(build: Build, block: Block, symbols: frozenset[str], write: Call
     for record in block.records:
         for symbol, source in record.sources.items():
             if not source.unchanged():
-                write(f"computed anew: {', '.join(names)}; the klines of {symbol} changed ({source.path})")
+                write(f"computed anew: {', '.join(names)}; the data of {symbol} changed ({source.path})")
                 return False
         places = [folder / f"{record.symbol}.parquet" for folder in (build.partial, build.final)]
         if not any(path.exists() and files.sha256(path) == record.sha256 for path in places):

@@ -3,6 +3,8 @@
 ```yaml
 description: free text                     # optional
 dialect: default                           # optional; the language of every expression, one of DIALECTS
+external:                                  # optional; series from files, the same for all symbols (`external_fields`)
+  usdt: {path: usdt_supply.csv.gz, column: supply, time: date, valid: 7d}    # time and valid are optional
 params: {slow: 30}                         # optional; {slow} in an expression is the number 30
 let:                                       # optional; computed and named like factors, but not stored
   ret: "logret(close, 1)"                  # an expression, or a mapping as of a factor without name and type
@@ -35,7 +37,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..documents import Document, Keys, load_document
-from ..errors import RecipeError, did_you_mean
+from ..errors import RecipeError, SettingsError, did_you_mean
 from ..files import text_sha1
 from ..names import RESERVED as DEVICE_NAMES
 from .dsl.dialects.interface import DEFAULT
@@ -43,12 +45,15 @@ from .dsl.dialects.table import DIALECTS
 from .dsl.operators import ALIASES, APART, LISTED
 from .recipe_grid import Grid, GridRefused, check_grid, expand
 from .schema import COLUMNS
+from .stamped_fields import FIELDS as STAMPED
+from .timeframe import parse_duration
 
 EXPRESSION, LIBRARY_FUNCTION = "expression", "library_function"
 TYPES = (EXPRESSION, LIBRARY_FUNCTION)
 CONTENT = {EXPRESSION: "expression", LIBRARY_FUNCTION: "source"}
-TOP_KEYS = ("factors", "params", "let", "dialect", "description")
+TOP_KEYS = ("factors", "params", "let", "external", "dialect", "description")
 FACTOR_KEYS = ("name", "type", "expression", "source", "params", "grid", "na_threshold", "needs", "description")
+EXTERNAL_KEYS = ("path", "column", "time", "valid")
 DEFINITION_KEYS = ("expression", "source", "params", "description")
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
@@ -97,6 +102,26 @@ class FactorSpec:
 
 
 @dataclass(frozen=True)
+class ExternalSpec:
+    """An external series under ``external``.
+
+    Attributes
+    ----------
+    name, path, column, time, valid
+        As written; None: the file's usual time column, and values that never grow old.
+    place
+        File, line and column of the entry, for messages.
+    """
+
+    name: str
+    path: str
+    column: str
+    time: str | None = None
+    valid: str | None = None
+    place: str = "recipe"
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A recipe file.
 
@@ -116,6 +141,8 @@ class Recipe:
         What stands under ``let``, in file order: named and computed like factors, before them, but not stored.
     dialect
         The language of the expressions, one of DIALECTS.
+    externals
+        What stands under ``external``, in file order.
     """
 
     factors: tuple[FactorSpec, ...]
@@ -125,6 +152,7 @@ class Recipe:
     description: str = ""
     definitions: tuple[FactorSpec, ...] = ()
     dialect: str = DEFAULT.name
+    externals: tuple[ExternalSpec, ...] = ()
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -139,6 +167,7 @@ def reserved_names() -> Mapping[str, str]:
     table.update(dict.fromkeys(DEVICE_NAMES, "a device name on Windows"))
     table.update(dict.fromkeys([*LISTED, *APART, *ALIASES], "an operator"))
     table.update({column.name: "a kline column" for column in COLUMNS})
+    table.update(dict.fromkeys(STAMPED, "a field of funding or open interest"))
     table.update(dict.fromkeys(OUTPUT_COLUMNS, "a column of every factor file"))
     return table
 
@@ -172,7 +201,40 @@ class _Reader:
                     self.fail(("factors", place), f"the recipe makes more than {FACTOR_LIMIT:,} factors; split it")
         description = self.text(("description",), top.get("description", ""))
         sha1 = text_sha1(document.text_bytes)
-        return Recipe(tuple(factors), params, sha1, document.path, description, definitions, self.dialect(top))
+        externals = self.externals(top.get("external"))
+        return Recipe(
+            tuple(factors), params, sha1, document.path, description, definitions, self.dialect(top), externals
+        )
+
+    def externals(self, entries: Any) -> tuple[ExternalSpec, ...]:
+        """Return what stands under ``external``."""
+        if entries is None:
+            return ()
+        if not isinstance(entries, dict):
+            self.fail(("external",), f"'external' is {_shown(entries)}; a mapping of name: {{path, column}} is allowed")
+        names: dict[str, str] = {}
+        specs = []
+        for name, entry in entries.items():
+            keys = ("external", name)
+            self.name(keys, name)
+            other = names.setdefault(name.casefold(), name)
+            if other != name:
+                self.fail(keys, f"external series '{other}' and '{name}' differ in case only; rename one")
+            given = self.mapping(keys, entry, EXTERNAL_KEYS, "an external series")
+            for required in ("path", "column"):
+                if required not in given:
+                    self.fail(keys, f"external series '{name}' has no '{required}'")
+            texts = {key: self.text((*keys, key), value) for key, value in given.items()}
+            self.duration((*keys, "valid"), texts.get("valid"))
+            specs.append(ExternalSpec(name, **texts, place=self.document.where(*keys)))
+        return tuple(specs)
+
+    def duration(self, keys: Keys, value: str | None) -> None:
+        try:
+            if value is not None:
+                parse_duration(value, str(keys[-1]))
+        except SettingsError as refused:
+            self.fail(keys, str(refused))
 
     def dialect(self, top: Mapping[str, Any]) -> str:
         name = self.text(("dialect",), top.get("dialect", DEFAULT.name))

@@ -72,7 +72,7 @@ class FieldSource:
     name
         As a recipe writes it.
     kind
-        ``series``, or ``group``: codes, equal ones make members of one group.
+        ``series``, ``group``: codes, equal ones make members of one group, or ``external``: a series with a delay.
     filled_by
         Who has the values, for messages: ``klines``, ``the symbols table`` ...
     steady
@@ -81,7 +81,7 @@ class FieldSource:
     """
 
     name: str
-    kind: Literal["series", "group"] = "series"
+    kind: Literal["series", "group", "external"] = "series"
     filled_by: str = "klines"
     steady: bool = False
 

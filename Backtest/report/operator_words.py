@@ -169,6 +169,9 @@ SENTENCES: dict[str, str] = {
     "beta_to": "x 对另一标的的 x 的最小二乘斜率。",
     "bars": "较大周期 K 线上的值，在那根 K 线收盘时接入。",
     "vwap": "这根 K 线的成交量加权均价。",
+    "funding": "窗口内结算的资金费率：总和，或每次结算的均值。",
+    "oi_change": "d 根 K 线的持仓量变化，小数。",
+    "asof": "K 线收盘时已知的外部序列最新值，对所有标的相同。",
     "adv": "平均每根 K 线的成交额（计价货币）。",
     "taker_imbalance": "主动买入减主动卖出，占成交量的比例，在 -1 与 1 之间。",
     "premium": "永续合约相对指数价格的溢价指数，取 K 线收盘时。",
@@ -202,6 +205,13 @@ PHRASES: tuple[tuple[str, str], ...] = (
         "不在总体（池内且可交易）、x 缺失；不影响其他成员",
     ),
     ("missing where an operand is", "任一参数缺失"),
+    ('; with "mean" also where nothing was settled', '；"mean" 还要求窗口内有结算'),
+    ("where it is missing at t or t-d", "它在 t 或 t-d 缺失"),
+    ("or it was 0", "当时为 0"),
+    (
+        "before the first such stamp, and where that is older than the series is valid",
+        "在第一个这样的时间戳之前，或该时间戳已超过序列的有效期",
+    ),
     ("missing where a field is", "任一字段缺失"),
     # what follows them
     (

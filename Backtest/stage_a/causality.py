@@ -19,6 +19,7 @@ from ..data.panel import Panel
 from ..data.recipe import load_recipe
 from ..data.root import open_root
 from ..data.source import load_symbol
+from ..data.stamped import Stamped
 from ..data.timeframe import parse_duration, parse_timeframe
 from ..data.universe import require_symbols, resolve_symbols
 from ..errors import DataError, SettingsError, SymbolRefused
@@ -45,25 +46,27 @@ def check_recipe(settings: PrepareSettings, count: int) -> dict[str, Any]:
     core = settings.core
     timeframe = parse_timeframe(settings.timeframe)
     recipe = load_recipe(settings.dsl_path)
-    fields = open_fields(core)
+    fields = open_fields(core, recipe)
     plan = compile_recipe(
         recipe, allow_modules=core.allow_modules, max_window=core.max_window, timeframe=timeframe, fields=fields
     )
-    panel, refused = load_panel(settings, plan, fields)
+    panel, refused, fields = load_panel(settings, plan, fields)
     verdict = check_causality(
-        plan, panel, count=count, gap_tolerance=core.gap_tolerance, function_timeout=core.function_timeout
-    )
+        plan, panel, count=count, gap_tolerance=core.gap_tolerance, function_timeout=core.function_timeout,
+        fields=fields,
+    )  # fmt: skip
     return summary(settings, plan, panel, count, refused, verdict)
 
 
-def load_panel(settings: PrepareSettings, plan: Plan, fields: Fields) -> tuple[Panel, dict[str, str]]:
-    """Return one panel of every symbol that can be used, and symbol -> reason of the others."""
+def load_panel(settings: PrepareSettings, plan: Plan, fields: Fields) -> tuple[Panel, dict[str, str], Fields]:
+    """Return one panel of every symbol that can be used, symbol -> reason of the others, and what filled the panel."""
     core, timeframe = settings.core, parse_timeframe(settings.timeframe)
     root = open_root(resolve(core.data_root), timeframe, core)
     symbols = resolve_symbols(root, settings.symbols)
     require_symbols(root, plan.extra_symbols)
     columns = klines_of(plan.fields)
     bars: dict[str, SymbolBars] = {}
+    series: dict[str, dict[str, Stamped]] = {}
     refused: dict[str, str] = {}
     for symbol in sorted({*symbols, *plan.extra_symbols}):
         try:
@@ -71,6 +74,7 @@ def load_panel(settings: PrepareSettings, plan: Plan, fields: Fields) -> tuple[P
                 root, symbol, settings=core, cache_root=resolve(core.datahub_root) / "klines", fields=columns
             )
             require_fields(one, columns)
+            series[symbol] = fields.load(symbol, plan.fields)
             bars[symbol] = one
         except SymbolRefused as error:
             refused[symbol] = error.reason
@@ -91,7 +95,8 @@ def load_panel(settings: PrepareSettings, plan: Plan, fields: Fields) -> tuple[P
         members=set(symbols),
         episode_gap_ns=parse_duration(core.episode_gap),
     )
-    return fields.filled(panel, plan.fields), refused
+    fields = fields.with_series(series)
+    return fields.filled(panel, plan.fields), refused, fields
 
 
 def summary(

@@ -27,12 +27,13 @@ def explain_recipe(settings: PrepareSettings) -> str:
     """Return the explanation; without a timeframe or klines for it, memory is left out and the text says why."""
     core = settings.core
     timeframe = parse_timeframe(settings.timeframe) if settings.timeframe else None
+    recipe = load_recipe(settings.dsl_path)
     plan = compile_recipe(
-        load_recipe(settings.dsl_path),
+        recipe,
         allow_modules=core.allow_modules,
         max_window=core.max_window,
         timeframe=timeframe,
-        fields=open_fields(core),
+        fields=open_fields(core, recipe, read=False),
     )
     if timeframe is None:
         return explain(plan) + "\nmemory: give --timeframe and --data-root\n"
@@ -64,8 +65,8 @@ def panel_size(settings: PrepareSettings, plan: Plan, timeframe: Timeframe) -> P
     chunk = chunk_rows(job, rows, count)
     cut = (
         f"limit      {settings.core.memory_limit_gb:g} GB for the arrays of each process (--memory-limit)",
-        f"cut        {len(symbols)} symbols into {len(blocks)} tasks of at most {widest}, in "
-        f"{min(workers, len(blocks))} processes; {rows:,} bars in chunks of {chunk:,}",
+        f"cut        symbols: {len(symbols)}, in a task at most {widest}; tasks: {len(blocks)}; "
+        f"processes: {min(workers, len(blocks))}; bars: {rows:,}, in a chunk of time at most {chunk:,}",
     )
 
     def memory(part: Plan) -> int:

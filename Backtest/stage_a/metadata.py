@@ -27,7 +27,7 @@ COUNTS = ("undefined", "infinite", "overflow")
 
 DECIDING_SETTINGS = (
     "klines_folder", "file_pattern", "last_bar", "episode_gap", "max_bad_rows", "max_gap", "min_coverage",
-    "gap_tolerance", "dtype",
+    "gap_tolerance", "dtype", "funding_valid", "open_interest_valid",
 )  # fmt: skip
 """Settings that a factor value, or which symbols get a file, can depend on."""
 
@@ -222,6 +222,7 @@ def _file_facts(record: Record, folder: str) -> dict[str, Any]:
         "bars_sha256": record.bars_sha256,
         "history_sha256": record.history_sha256,
         "last_bar": source.last_bar,
+        "stamped": {path: one.sha256 for path, one in sorted(record.sources.items()) if path == one.path},
     }
 
 

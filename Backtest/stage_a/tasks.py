@@ -136,7 +136,7 @@ class Report:
     refused
         Symbol -> reason in its data.
     sources
-        Symbol -> kline file that was read (`read` only).
+        Symbol -> kline file that was read, and path -> file beside it (`read` only).
     standings
         Symbol -> where its bars begin and end (`read` only).
     block, temporary

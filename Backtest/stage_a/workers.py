@@ -28,14 +28,18 @@ from ..data.fields import klines_of
 from ..data.hub_journal import Block, Source
 from ..data.panel import Floats, Panel
 from ..data.source import load_symbol, require_fields
+from ..data.stamped import Stamped
 from ..data.timeframe import parse_duration
 from ..errors import SymbolRefused
 from ..logs import LOGGER
-from .blocks import chunk_held_bytes, chunk_rows, chunks, spill_budget
+from .blocks import chunk_held_bytes, chunk_rows, chunks, spill_budget, worker_count
 from .output import Facts, Output
 from .pool import Note
 from .spill import BarStore, open_store
 from .tasks import BuildTask, Job, ReadTask, Report, Standing
+
+Series = dict[str, dict[str, Stamped]]
+"""Symbol -> column -> series: what lies beside the klines."""
 
 LEAST_SILENCE = 2.0
 """Seconds without a sign of life that a busy machine may cause by itself."""
@@ -54,11 +58,13 @@ def work(task: ReadTask | BuildTask, note: Note) -> Report:
 
 def _read(task: ReadTask, report: Report) -> None:
     job = task.job
-    for bars in _load(job, task.symbols, {}, report):
+    series: Series = {}
+    for bars in _load(job, task.symbols, {}, report, series):
         report.sources[bars.symbol] = source_of(bars)
+        report.sources.update(stamped_sources(series[bars.symbol]))
         _, after = _window(job, bars)
         kept = task.kept.get(bars.symbol)
-        same = kept is None or _history(job, bars, kept.last + 1) == kept.history_sha256
+        same = kept is None or _history(job, bars, kept.last + 1, series) == kept.history_sha256
         report.standings[bars.symbol] = Standing(int(bars.index[0]), int(bars.index[after - 1]), same)
 
 
@@ -66,21 +72,23 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
     job, plan = task.job, task.job.plan
     columns = klines_of(plan.fields)
     facts: list[Facts] = []
+    series: Series = {}
     with open_store(job.partial, spill_budget(job)) as store:
-        for one in _load(job, task.symbols, task.last_bars, report):
-            facts.append(_facts_of(job, one))
+        for one in _load(job, task.symbols, task.last_bars, report, series):
+            facts.append(_facts_of(job, one, series))
             store.add(_only(one, columns))
             del one  # its other fields were for the digest: they need not wait for the next symbol
         if not facts:
             return
         for symbol in set(plan.extra_symbols).difference(task.symbols):
             with report.timed("read"):
-                one = _load_one(job, symbol, task.last_bars)
+                one = _load_one(job, symbol, task.last_bars, series)
             for one_facts in facts:
-                one_facts.sources[symbol] = source_of(one)
+                one_facts.sources.update({symbol: source_of(one), **stamped_sources(series[symbol])})
             store.add(_only(one, columns))
             del one
         pyarrow.default_memory_pool().release_unused()
+        task = replace(task, job=replace(job, fields=job.fields.with_series(series)))
         report.block = _chunked(task, store, facts, report, note)
 
 
@@ -147,6 +155,8 @@ def _compute(job: Job, panel: Panel, report: Report, note: Note, *, held: int) -
             gap_tolerance=job.core.gap_tolerance,
             memory_limit=job.core.memory_limit_gb * 1e9 - held,
             function_timeout=limit,
+            # cross-sections make one task of all symbols: the cores that other tasks would have kept busy are free
+            threads=worker_count(job.core.workers, len(panel.symbols)) if job.plan.cross_symbol else 1,
         )
 
 
@@ -175,22 +185,25 @@ def signs_of_life(note: Note, doing: str, limit: float) -> Iterator[None]:
         note("", None)
 
 
-def _facts_of(job: Job, bars: SymbolBars) -> Facts:
+def _facts_of(job: Job, bars: SymbolBars, series: Series) -> Facts:
     first, after = _window(job, bars)
     begin, last = int(bars.index[first]), int(bars.index[after - 1])
+    beside = series[bars.symbol]
     return Facts(
         symbol=bars.symbol,
         first=begin,
         last=last,
         bars=after - first,
-        sources={bars.symbol: source_of(bars)},
+        sources={bars.symbol: source_of(bars), **stamped_sources(beside)},
         bars_sha256=bars_sha256(bars, begin, last + 1),
-        history_sha256=_history(job, bars, last + 1),
-        findings=tuple(asdict(one) for one in bars.findings),
+        history_sha256=_history(job, bars, last + 1, series),
+        findings=tuple(
+            asdict(one) for one in (*bars.findings, *(one for part in beside.values() for one in part.findings))
+        ),
     )
 
 
-def _history(job: Job, bars: SymbolBars, after_bar: int) -> str:
+def _history(job: Job, bars: SymbolBars, after_bar: int, series: Series) -> str:
     """Return the digest of all that a factor may rest on before `after_bar`, fields that are no klines included."""
     others = job.plan.fields - klines_of(job.plan.fields)
     more: dict[str, Floats] = {}
@@ -205,8 +218,9 @@ def _history(job: Job, bars: SymbolBars, after_bar: int) -> str:
             members={bars.symbol},
             episode_gap_ns=parse_duration(job.core.episode_gap),
         )
-        filled, own = job.fields.filled(panel, others), panel.exists[:, 0]
-        more = {name: filled.fields[name][own, 0] for name in others}
+        filled = job.fields.with_series(series).filled(panel, others)
+        # also on rows without a bar: what is settled there belongs to windows that reach over them
+        more = {name: filled.fields[name][:, 0] for name in others}
     return history_sha256(bars, after_bar, more)
 
 
@@ -215,17 +229,32 @@ def source_of(bars: SymbolBars) -> Source:
     return Source(bars.source.path, bars.source.size, bars.source.mtime_ns, bars.source.sha256, bars.last_bar)
 
 
+def stamped_sources(series: Mapping[str, Stamped]) -> dict[str, Source]:
+    """Return path -> file of what a symbol has beside its klines."""
+    sources = (source for stamped in series.values() for source in stamped.sources)
+    return {one.path: Source(one.path, one.size, one.mtime_ns, one.sha256, "keep") for one in sources}
+
+
 def _only(bars: SymbolBars, fields: frozenset[str]) -> SymbolBars:
     """Return the bars without the fields that only their digest needed."""
     return replace(bars, fields={name: values for name, values in bars.fields.items() if name in fields})
 
 
-def _load(job: Job, symbols: Iterable[str], last_bars: Mapping[str, LastBar], report: Report) -> Iterator[SymbolBars]:
-    """Yield the bars of the symbols that have any inside the window; the others are refused."""
+def _load(
+    job: Job,
+    symbols: Iterable[str],
+    last_bars: Mapping[str, LastBar],
+    report: Report,
+    series: Series,
+) -> Iterator[SymbolBars]:
+    """Yield the bars of the symbols that have any inside the window; the others are refused.
+
+    What lies beside a symbol's klines goes into `series`.
+    """
     for symbol in symbols:
         try:
             with report.timed("read"):
-                bars = _load_one(job, symbol, last_bars)
+                bars = _load_one(job, symbol, last_bars, series)
             _require_window(job, bars)
         except SymbolRefused as refused:
             report.refused[symbol] = refused.reason
@@ -234,7 +263,7 @@ def _load(job: Job, symbols: Iterable[str], last_bars: Mapping[str, LastBar], re
             del bars
 
 
-def _load_one(job: Job, symbol: str, last_bars: Mapping[str, LastBar]) -> SymbolBars:
+def _load_one(job: Job, symbol: str, last_bars: Mapping[str, LastBar], series: Series) -> SymbolBars:
     bars = load_symbol(
         job.root,
         symbol,
@@ -244,6 +273,7 @@ def _load_one(job: Job, symbol: str, last_bars: Mapping[str, LastBar]) -> Symbol
         fields=klines_of(job.plan.fields).union(DIGEST_FIELDS),
     )
     require_fields(bars, klines_of(job.plan.fields))
+    series[symbol] = job.fields.load(symbol, job.plan.fields)
     return bars
 
 

@@ -6,9 +6,10 @@ Nothing here calls a kernel. A twin takes ``(operands, literals, context)`` like
 from __future__ import annotations
 
 from .twins import TWINS, Twin
+from .twins_joined import JOINED
 from .twins_market import MARKET
 from .twins_more import MORE
 from .twins_qlib import OF_QLIB
 
-REFERENCE: dict[str, Twin] = {**TWINS, **MORE, **MARKET, **OF_QLIB}
+REFERENCE: dict[str, Twin] = {**TWINS, **MORE, **MARKET, **JOINED, **OF_QLIB}
 """Operator name -> twin."""

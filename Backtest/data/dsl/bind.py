@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 
 from ...errors import ExpressionError, NameRefused, SettingsError, did_you_mean
 from ...names import check_name
+from ..delays import asof_field, parse_delay
 from ..schema import FIELDS
 from ..timeframe import Timeframe, parse_timeframe
 from .bound import Bound
@@ -30,11 +31,12 @@ WANTED = {
     "lag": "a whole number of bars, 1 or more, written as a literal",
     "count": "a whole number, written as a literal", "choice": "a quoted word", "symbol": "a symbol's name in quotes",
     "value": "a series, a mask or a number", "timeframe": "a bar length in quotes, e.g. \"4h\"",
+    "external": "the name of an external series", "delay": 'a duration in quotes, such as "1d"',
 }  # fmt: skip
 ACCEPTED = {
     "series": ("series",), "operand": ("series", "number"), "mask": ("mask",), "any": ("series", "mask"),
     "group": ("group", "series"),
-    "value": ("series", "mask", "number"),
+    "value": ("series", "mask", "number"), "external": ("external",),
 }  # fmt: skip
 FOLDS: dict[str, Callable[[float, float], float]] = {
     "add": lambda x, y: x + y,
@@ -75,6 +77,8 @@ class Scope:
         Factors that were left out -> why.
     hint
         What to add when a name is unknown: where more fields come from.
+    externals
+        Names of the recipe's external series.
     """
 
     fields: Collection[str]
@@ -91,6 +95,7 @@ class Scope:
     hidden: Collection[str] | None = None
     steady: Collection[str] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
+    externals: Collection[str] = ()
 
 
 def bind(tree: Tree, text: str, *, scope: Scope, table: StepTable, where: str) -> Bound:
@@ -150,6 +155,8 @@ class _Binder:
         if name in scope.factors:
             step = self.table.steps[scope.factors[name]]
             return Bound(step.kind, step.number, tree.offset)
+        if name in scope.externals:
+            return Bound("external", name, tree.offset)
         made = self.dialect_name(tree) or self.bare(tree)
         if made is not None:
             return made
@@ -226,7 +233,8 @@ class _Binder:
                 literals[argument.name] = tuple(self.literal(argument, value) for value in values)
             else:
                 literals[argument.name] = self.literal(argument, values[0])
-        return self.apply(call, operator, operands, literals)
+        joined = [self.delayed(one, literals) if one.kind == "external" else one for one in operands]
+        return self.apply(call, operator, joined, literals)
 
     def form(self, call: Call, given: list[Bound]) -> Form | None:
         """Return the dialect's form of a call, None where rows go by their own names."""
@@ -343,6 +351,9 @@ class _Binder:
         if argument.is_array:
             if value.kind not in ACCEPTED[argument.kind]:
                 hint = _kind_hint(argument.kind, value.kind)
+                if argument.kind == "external":
+                    names = ", ".join(self.scope.externals)
+                    hint = f"; the recipe has {names or 'none: it lists them under external'}"
                 self.fail(f"{what} must be {WANTED[argument.kind]}; found {value.words}{hint}", value.offset)
             return
         if argument.kind == "choice":
@@ -353,7 +364,10 @@ class _Binder:
         if argument.kind == "symbol" and value.kind == "word":
             self.check_symbol(str(value.value), value.offset)
             return
-        if value.kind != "number" or argument.kind == "symbol":
+        if argument.kind == "delay" and value.kind == "word":
+            self.delay(what, value)
+            return
+        if value.kind != "number" or argument.kind in ("symbol", "delay"):
             self.fail(f"{what} must be {WANTED[argument.kind]}; found {value.words}", value.offset)
         if argument.kind != "number":
             self.check_whole(what, argument, value)
@@ -364,6 +378,12 @@ class _Binder:
             check_name("symbol", name)
         except NameRefused as refused:
             self.fail(str(refused), offset)
+
+    def delay(self, what: str, value: Bound) -> int:
+        try:
+            return parse_delay(str(value.value), what)
+        except SettingsError as refused:
+            self.fail(str(refused), value.offset)
 
     def check_whole(self, what: str, argument: Argument, value: Bound) -> None:
         number, kind = value.value, argument.kind
@@ -386,7 +406,13 @@ class _Binder:
             self.fail(f"{what} is {number:g}; allowed is {allowed}", value.offset)
 
     def literal(self, argument: Argument, value: Bound) -> Any:
+        if argument.kind == "delay":
+            return self.delay(argument.name, value)
         return float(value.value) if argument.kind == "number" else value.value
+
+    def delayed(self, value: Bound, literals: Mapping[str, Any]) -> Bound:
+        """Return the field that an external series is with the delay of the call."""
+        return Bound("series", self.table.field(asof_field(str(value.value), literals["lag"])), value.offset)
 
     # ---- results ----
 
@@ -461,6 +487,7 @@ class _Maker:
         return Bound("number", value, self.call.offset)
 
 
+EXTERNAL_HINT = '; write asof(name, "1d") with the delay after which its values are known, "0h" if at their stamp'
 WHY_LAG = "a factor knows only what was known at its bar"
 
 
@@ -476,6 +503,8 @@ def _what(call: Call, operator: Operator | Form, argument: Argument) -> str:
 def _kind_hint(wanted: str, found: str) -> str:
     if found == "mask" and wanted in ("series", "operand"):
         return "; where(mask, 1, 0) makes a series of it"
+    if found == "external":
+        return EXTERNAL_HINT
     if found == "group":
         return "; a group says who belongs together: grp_mean(x, group)"
     if found == "series" and wanted == "mask":

@@ -13,16 +13,17 @@ class Bound:
     Attributes
     ----------
     kind
-        ``series``, ``mask`` and ``group`` are steps, ``number`` and ``word`` are known now.
+        ``series``, ``mask`` and ``group`` are steps, ``number`` and ``word`` are known now; ``external`` is a name that
+        becomes a series with a delay.
     value
-        Step number, number or word.
+        Step number, number, word or name.
     offset
         Where it was written.
     literal
         A number as written or from a param, not computed.
     """
 
-    kind: Literal["series", "mask", "group", "number", "word"]
+    kind: Literal["series", "mask", "group", "number", "word", "external"]
     value: int | float | str
     offset: int
     literal: bool = False
@@ -32,4 +33,6 @@ class Bound:
         """What it is, for messages."""
         if self.kind == "number":
             return f"the number {self.value!r}"
+        if self.kind == "external":
+            return f"the external series {self.value!r}"
         return f"the word {self.value!r}" if self.kind == "word" else f"a {self.kind}"

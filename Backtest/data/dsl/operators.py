@@ -11,6 +11,7 @@ from .rows_coarse import BARS
 from .rows_cross import ACROSS
 from .rows_elementwise import ELEMENTWISE, INFIX
 from .rows_group import GROUPED
+from .rows_joined import JOINED
 from .rows_market import MARKET
 from .rows_named import NAMED
 from .rows_qlib import QLIB
@@ -32,7 +33,9 @@ __all__ = [
     "constant",
 ]
 
-_ROWS = (*INFIX, *ELEMENTWISE, *ALONG_TIME, *PAIRED, *RECURSIVE, *ACROSS, *GROUPED, *NAMED, *MARKET, *QLIB)
+_ROWS = (
+    *INFIX, *ELEMENTWISE, *ALONG_TIME, *PAIRED, *RECURSIVE, *ACROSS, *GROUPED, *NAMED, *MARKET, *JOINED, *QLIB,
+)  # fmt: skip
 OPERATORS: dict[str, Operator] = {row.name: row for row in _ROWS}
 """Every operator by name, those that exist for a dialect only among them."""
 

@@ -26,6 +26,8 @@ Kind = Literal[
     "symbol",
     "value",
     "timeframe",
+    "external",
+    "delay",
 ]
 """What an argument accepts.
 
@@ -42,8 +44,10 @@ value     a series, a mask (1.0, 0.0, missing) or a number: arguments of dialect
 choice    one of `Argument.choices`
 symbol    the full name of a symbol, quoted
 timeframe a bar length, quoted
+external  an external series of the recipe, by its name
+delay     a quoted duration, "0h" or longer; the kernel gets nanoseconds
 """
-ARRAY_KINDS = frozenset({"series", "operand", "mask", "any", "group", "value"})
+ARRAY_KINDS = frozenset({"series", "operand", "mask", "any", "group", "value", "external"})
 Family = Literal["elementwise", "time", "recursive", "cross", "named", "coarse"]
 WHOLE_ROWS = frozenset({"cross", "named"})
 """Families whose kernels take all symbols of a bar at once."""

@@ -44,7 +44,7 @@ def values_of(root: Path, timeframe: str, recipe: Path, hub: Path) -> tuple[Pane
     roots = {"data_root": str(root), "datahub_root": str(hub), "log_root": str(hub), "last_bar": "keep"}
     made = PrepareSettings(build(CoreSettings, roots, "test"), timeframe, "one", recipe, SYMBOLS, START, END)
     plan = compile_recipe(load_recipe(recipe), allow_modules=(), max_window=1000, timeframe=parse_timeframe(timeframe))
-    panel, refused = load_panel(made, plan, Fields())
+    panel, refused, _ = load_panel(made, plan, Fields())
     assert not refused
     return panel, compute(plan, panel, gap_tolerance=0.1)
 

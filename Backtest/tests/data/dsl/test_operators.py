@@ -17,6 +17,7 @@ from Backtest.data.dsl.operators import ALIASES, OPERATORS, Argument, Context, O
 from Backtest.data.factors import compile_recipe, compute
 from Backtest.data.kernels.context import needed_values
 from Backtest.data.schema import FIELDS
+from Backtest.data.stamped_fields import FIELDS as STAMPED
 
 from ..kernels.series import literal_cases, operands_of, sample
 from ..small_panel import recipe_of, small_panel
@@ -102,6 +103,8 @@ def test_example_runs_and_uses_the_operator(operator: Operator, tmp_path: Path) 
     }  # fmt: skip
     fields["sector"] = np.repeat([[0.0, 1.0, 0.0, 1.0, 1.0, 0.0]], 60, axis=0)
     fields["quote_asset_volume"] = close * fields["volume"]
+    fields.update({"open_interest": close, "funding_sum": rng.random(shape), "funding_count": np.ones(shape)})
+    fields["usdt_supply"] = close
     fields["taker_buy_base_volume"] = rng.random(shape) * fields["volume"]
     age = np.ascontiguousarray(np.broadcast_to(np.arange(1, 61, dtype=np.int32)[:, None], shape))
     columns = ("BTCUSDT", "A", "B", "C", "D", "E")
@@ -127,7 +130,7 @@ def test_arguments_are_well_formed(operator: Operator) -> None:
     assert all(a is operator.arguments[0] for a in operator.arguments if a.kind == "symbol")
     assert not any(argument.variadic for argument in positional[:-1])
     assert not (operator.implicit and any(argument.variadic for argument in operator.array_arguments))
-    assert set(operator.implicit) <= set(FIELDS)
+    assert set(operator.implicit) <= {*FIELDS, *STAMPED}
     for argument in operator.arguments:
         assert argument.required or not argument.is_array
         assert not argument.required or not argument.keyword_only

@@ -52,6 +52,8 @@ CHOICES: dict[str, list[Any]] = {
     "span": [1, 5],
     "ddof": [1, 0],
     "q": [0.0, 0.35, 1.0],
+    "how": ["sum", "mean"],
+    "lag": [0, 86_400_000_000_000],
     "norm": ["n", "n-1", "abs"],
     "min_periods": [None, 2],
 }

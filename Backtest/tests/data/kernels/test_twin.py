@@ -24,6 +24,7 @@ CASES = [
 
 
 UNIT_SCALE = {
+    "oi_change",
     "returns", "logret", "sin", "cos", "logit", "ts_zscore", "ts_corr", "ts_skew", "ts_kurt", "ts_rsquare", "ts_scale",
     "ts_partial_corr", "ts_co_skew", "ts_co_kurt", "ts_max_drawdown", "cs_zscore", "cs_robust_zscore", "cs_corr",
     "cs_quantile", "grp_zscore",
@@ -59,6 +60,14 @@ def scale_of_two(name: str, operands: list[np.ndarray], literals: dict[str, Any]
     """Return the natural scale of a statistic of two series."""
     there = ~np.isnan(operands[0] + operands[1])
     first, second = (np.where(there, operand, np.nan) for operand in operands)
+    if name == "funding":
+        totals = [
+            REFERENCE["ts_sum"]([values], literals, context)
+            for values in (abs(operands[0]), abs(operands[1]), operands[1])
+        ]
+        with np.errstate(all="ignore"):
+            mean = totals[0] / abs(totals[2]) * (1 + totals[1] / abs(totals[2]))
+        return totals[0] if literals["how"] == "sum" else mean
     if name == "sum_split_by":
         return REFERENCE["ts_sum"]([abs(first)], literals, context)
     if name == "ts_weighted_mean":

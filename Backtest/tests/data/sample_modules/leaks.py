@@ -152,6 +152,19 @@ def best_window(close):
     return np.sign(close - np.roll(series, int(np.argmax(scores)) + 1, axis=0))
 
 
+@library_factor(lookback=0)
+def next_settlement(funding_sum):
+    return np.roll(funding_sum, -1, axis=0)
+
+
+def interpolated_interest(open_interest):
+    changes = np.flatnonzero(np.diff(open_interest[:, 0], prepend=np.nan) != 0)
+    known = changes[np.isfinite(open_interest[changes, 0])]
+    if not known.size:
+        return open_interest * 1.0
+    return np.interp(np.arange(len(open_interest)), known, open_interest[known, 0])[:, None]
+
+
 # ---- memory ---------------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +251,11 @@ def honest_coarse_join(close, timestamp):
     at = {hour: row for row, hour in enumerate(hours.tolist())}
     closed = (hours + 1) // COARSE * COARSE - 1
     return np.array([close[at[hour]] if hour in at else np.full(1, np.nan) for hour in closed.tolist()])
+
+
+@library_factor(lookback=23)
+def honest_day_of_funding(funding_sum):
+    return trailing(funding_sum, 24)
 
 
 @library_factor(lookback=0)
