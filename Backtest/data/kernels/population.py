@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from .context import Context, Floats
 
-PIECE = 1 << 16
-"""Values sorted in one go: they stay in a core's L2."""
+PIECE = 1 << 15
+"""Values sorted in one go: they and what they come from stay in a core's L2."""
 
 
 def population_of(context: Context) -> NDArray[np.bool_]:

@@ -34,10 +34,10 @@ from .rows import (
     NO_LIMIT,
     WIDTH,
     blank_idle,
-    block_state,
     descending,
     full_counts,
     is_plain,
+    next_state,
     over_columns,
 )
 
@@ -128,11 +128,12 @@ def sums(x, age, out, d, min_valid, min_age, phase, mode):
     s, p = np.empty((min(d, rows) + 1, 2 * WIDTH)), np.empty(2 * WIDTH)
     shift, far, gap, none = np.zeros(columns), np.zeros(columns), np.zeros(columns), np.zeros(columns)
     gaps, idle = np.empty(columns), np.empty(columns)
-    have, before = 0, MIXED
+    have, before, now, known = 0, MIXED, MIXED, 0
     s[0] = 0.0
     for begin in range(-phase, rows, d):
         first, last = max(begin, 0), min(begin + d, rows)
-        now = block_state(x[first:last], age[first:last], gaps, idle)
+        if last > known:
+            now, known = next_state(x, age, first, last, d, gaps, idle)
         p[:] = 0.0
         if is_plain(now, before, first, have, d):
             if mode == MEAN:
@@ -261,10 +262,11 @@ def moments(x, age, out, d, min_valid, min_age, phase, mode, ddof):
     s, p = np.zeros((min(d, rows) + 1, 3 * WIDTH)), np.empty(4 * WIDTH)
     shift, far, gap, none = np.zeros(columns), np.zeros(columns), np.zeros(columns), np.zeros(columns)
     gaps, idle = np.empty(columns), np.empty(columns)
-    have, before = 0, MIXED
+    have, before, now, known = 0, MIXED, MIXED, 0
     for begin in range(-phase, rows, d):
         first, last = max(begin, 0), min(begin + d, rows)
-        now = block_state(x[first:last], age[first:last], gaps, idle)
+        if last > known:
+            now, known = next_state(x, age, first, last, d, gaps, idle)
         p[:] = 0.0
         if is_plain(now, before, first, have, d):
             shift[:] = x[first]

@@ -29,6 +29,9 @@ import numpy as np
 
 from .context import Context, Floats, Operand
 
+SPAN = 64
+"""Rows that `next_state` looks ahead."""
+
 PIECE = 256
 """Rows of a piece for `is_whole`."""
 
@@ -76,6 +79,18 @@ def _never_alive(age, b):
         if age[t, b] > 0:
             return False
     return True
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def next_state(x, age, first, last, d, gaps, idle):
+    """Return the state of the block of rows first..last-1, and the row before which the next blocks share it.
+
+    Short blocks without surprises are looked at many at a time: one by one that takes as long as their sums.
+    """
+    end = min(last + SPAN // d * d, x.shape[0])
+    if end > last and block_state(x[first:end], age[first:end], gaps, idle) == JOINED:
+        return JOINED, end
+    return block_state(x[first:last], age[first:last], gaps, idle), last
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

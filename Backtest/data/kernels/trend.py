@@ -19,7 +19,7 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
-from .rows import MIXED, NO_LIMIT, WIDTH, blank_idle, block_state, descending, is_plain, over_columns
+from .rows import MIXED, NO_LIMIT, WIDTH, blank_idle, descending, is_plain, next_state, over_columns
 
 MEAN, SLOPE, RESIDUAL, RSQUARE = range(4)
 FLAT = 1e-12
@@ -188,10 +188,11 @@ def trends(x, age, out, d, min_valid, min_age, phase, mode):
     s, p = np.zeros((min(d, rows) + 1, 6 * WIDTH)), np.zeros(7 * WIDTH)
     shift, far, gap, none = np.zeros(columns), np.zeros(columns), np.zeros(columns), np.zeros(columns)
     gaps, idle = np.empty(columns), np.empty(columns)
-    have, before, offset = 0, MIXED, 0
+    have, before, offset, now, known = 0, MIXED, 0, MIXED, 0
     for begin in range(-phase, rows, d):
         first, last = max(begin, 0), min(begin + d, rows)
-        now = block_state(x[first:last], age[first:last], gaps, idle)
+        if last > known:
+            now, known = next_state(x, age, first, last, d, gaps, idle)
         p[:] = 0.0
         if is_plain(now, before, first, have, d):
             shift[:] = x[first]
