@@ -2,6 +2,7 @@
 
     python -m Backtest.benchmarks.factors                  48 symbols x 17,520 bars, every case
     python -m Backtest.benchmarks.factors --only ts_std    cases whose name begins so
+    python -m Backtest.benchmarks.factors --only Alpha     the published sets
 
 One thread, float64, warm: every array is written once before it is timed. "kernel" is one call on a block that stays
 in the cache; "engine" is the same as a one-factor recipe over the whole panel, with the copies into blocks and out of
@@ -9,35 +10,34 @@ them. Peers get the whole panel in the layout that suits them: pandas and polars
 per symbol, KunQuant its TS layout with outputs preallocated. Their windows do not follow our rules for gaps (the
 market has none). Peers that are not installed are left out (requirements.txt beside this file; KunQuant needs a C++
 compiler). Times are CPU time of the process, all threads together: a busy machine disturbs less, and a peer's threads
-are not free. The middle of several repeats.
+are not free. The middle of several repeats. The allocator keeps freed memory (`keep_memory`), for peers as for us:
+fresh pages cost more than most operators. The last table sets what has a floor beside it; "two threads" is wall time.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 import numpy as np
 
+from Backtest.benchmarks.factor_peers import PEERS, Call
+from Backtest.benchmarks.factor_sets import SETS, kunquant_set, ours, plan_of_set
 from Backtest.data.dsl.bind import Scope, bind
-from Backtest.data.dsl.blocks import choose_blocks
-from Backtest.data.dsl.engine import evaluate
 from Backtest.data.dsl.operators import OPERATORS, Context, apply
 from Backtest.data.dsl.parser import parse
 from Backtest.data.dsl.plan import Plan, PlannedFactor
 from Backtest.data.dsl.steps import StepTable
 from Backtest.data.panel import Panel
 from Backtest.data.timeframe import parse_timeframe
-
-Call = Callable[[], Any]
 
 MFI = "where(volume > 0, ts_sum((high+low+close)/3 * volume, 14) / ts_sum(volume, 14), 0)"
 BURST = (
@@ -46,6 +46,11 @@ BURST = (
     "(ema(ts_std(logret(close, 1), 12), 24) + 0.000001)"
 )
 EXPRESSIONS = {"mfi14": MFI, "VOL_BURST_COMPLEX": BURST}
+GOALS = {"mfi14": (4.0, 1.5), "VOL_BURST_COMPLEX": (15.0, 6.0)}
+"""Floor and target, ns per value."""
+THREADS_FLOOR, THREADS_TARGET = 1.6, 1.9
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT = 1 << 30
 WINDOWS = {
     "ts_sum": (14, 96, 672), "ts_mean": (96,), "ts_std": (14, 96, 672), "ts_zscore": (96,), "ts_max": (14, 96, 672),
     "ts_argmax": (96,), "ts_corr": (14, 96), "ts_slope": (96,), "decay_linear": (96,), "ts_rank": (14, 96, 672),
@@ -59,16 +64,27 @@ def market(bars: int, symbols: int) -> Panel:
     """Return a gap-free random market."""
     draw = np.random.default_rng(7)
     close = 100.0 * np.exp(np.cumsum(0.005 * draw.standard_normal((bars, symbols)), axis=0))
+    volume = np.exp(draw.standard_normal((bars, symbols)))
     fields = {
+        "open": close * (1 + 0.001 * draw.standard_normal((bars, symbols))),
         "close": close,
         "high": close * (1 + 0.002 * draw.random((bars, symbols))),
         "low": close * (1 - 0.002 * draw.random((bars, symbols))),
-        "volume": np.exp(draw.standard_normal((bars, symbols))),
+        "volume": volume,
+        "quote_asset_volume": volume * close,
     }
     there = np.ones((bars, symbols), dtype=np.bool_)
     age = np.repeat(np.arange(1, bars + 1, dtype=np.int32)[:, None], symbols, axis=1)
     names = tuple(f"S{number:03d}USDT" for number in range(symbols))
     return Panel(parse_timeframe("1h"), 420_000, names, fields, there, there, age, there, 0)
+
+
+def keep_memory() -> None:
+    """Tell glibc to keep freed memory instead of giving it back; other allocators are left alone."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, KEPT)
+        mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
 def nanoseconds(call: Call, values: int, repeats: int) -> float:
@@ -97,10 +113,7 @@ def plan_of(text: str) -> Plan:
 
 def engine(text: str, panel: Panel) -> Call:
     """Return a call that computes an expression into an array that is there."""
-    plan = plan_of(text)
-    out = {"value": np.zeros(panel.shape)}
-    blocks = choose_blocks(plan, *panel.shape)
-    return lambda: evaluate(plan, panel, library={}, out=out, blocks=blocks, gap_tolerance=0.1)
+    return ours(plan_of(text), panel)
 
 
 def expression(name: str, d: int) -> str:
@@ -123,144 +136,7 @@ def kernel(name: str, d: int, panel: Panel) -> tuple[Call, int]:
     return lambda: apply(operator, operands, literals, context, out=out), out.size
 
 
-# ---- peers ----------------------------------------------------------------------------------------------------------
-
-
-def with_pandas(pandas: ModuleType, panel: Panel) -> dict[str, Callable[[int], Call]]:
-    """Return the calls of pandas by operator."""
-    x, y = pandas.DataFrame(panel.fields["close"]), pandas.DataFrame(panel.fields["volume"])
-    return {
-        "ts_sum": lambda d: lambda: x.rolling(d).sum(),
-        "ts_mean": lambda d: lambda: x.rolling(d).mean(),
-        "ts_std": lambda d: lambda: x.rolling(d).std(),
-        "ts_zscore": lambda d: lambda: (x - x.rolling(d).mean()) / x.rolling(d).std(),
-        "ts_max": lambda d: lambda: x.rolling(d).max(),
-        "ts_corr": lambda d: lambda: x.rolling(d).corr(y),
-        "ts_rank": lambda d: lambda: x.rolling(d).rank(),
-        "ts_median": lambda d: lambda: x.rolling(d).median(),
-        "ts_quantile": lambda d: lambda: x.rolling(d).quantile(0.8),
-        "ema": lambda d: lambda: x.ewm(span=d, adjust=False).mean(),
-        "logret": lambda d: lambda: np.log(x / x.shift(d)),
-        "mfi14": lambda d: lambda: pandas_mfi(pandas, panel),
-        "VOL_BURST_COMPLEX": lambda d: lambda: pandas_burst(x),
-    }
-
-
-def pandas_mfi(pandas: ModuleType, panel: Panel) -> Any:
-    """Return mfi14 as one would write it."""
-    high, low, close, volume = (
-        pandas.DataFrame(panel.fields[n], copy=False) for n in ("high", "low", "close", "volume")
-    )
-    ratio = ((high + low + close) / 3 * volume).rolling(14).sum() / volume.rolling(14).sum()
-    return ratio.where(volume > 0, 0)
-
-
-def pandas_burst(close: Any) -> Any:
-    """Return VOL_BURST_COMPLEX as one would write it, shared parts computed once."""
-    change = np.log(close / close.shift(1))
-    size, quick, slow = change.abs(), change.rolling(12).std(), change.rolling(96).std()
-    ratio = quick / (slow + 1e-6) * size.rolling(12).mean() / (size.rolling(96).mean() + 1e-6)
-    return ratio * quick / (quick.ewm(span=24, adjust=False).mean() + 1e-6)
-
-
-def with_bottleneck(bn: ModuleType, panel: Panel) -> dict[str, Callable[[int], Call]]:
-    """Return the calls of bottleneck by operator, along contiguous bars."""
-    x = np.ascontiguousarray(panel.fields["close"].T)
-    names = {"ts_sum": "move_sum", "ts_mean": "move_mean", "ts_max": "move_max", "ts_argmax": "move_argmax",
-             "ts_rank": "move_rank", "ts_median": "move_median"}  # fmt: skip
-
-    def along(move: Callable[..., Any]) -> Callable[[int], Call]:
-        return lambda d: lambda: move(x, d)
-
-    calls = {name: along(getattr(bn, move)) for name, move in names.items()}
-    calls["ts_std"] = lambda d: lambda: bn.move_std(x, d, ddof=1)
-    high, low, volume = (np.ascontiguousarray(panel.fields[name].T) for name in ("high", "low", "volume"))
-
-    def mfi() -> Any:
-        ratio = bn.move_sum((high + low + x) / 3 * volume, 14) / bn.move_sum(volume, 14)
-        return np.where(volume > 0, ratio, 0)
-
-    calls["mfi14"] = lambda d: mfi
-    return calls
-
-
-def with_polars(polars: ModuleType, panel: Panel) -> dict[str, Callable[[int], Call]]:
-    """Return the calls of polars by operator, a column per symbol, one thread."""
-    frame = polars.DataFrame({name: panel.fields["close"][:, k].copy() for k, name in enumerate(panel.symbols)})
-    each = polars.all()
-    return {
-        "ts_sum": lambda d: lambda: frame.select(each.rolling_sum(d)),
-        "ts_mean": lambda d: lambda: frame.select(each.rolling_mean(d)),
-        "ts_std": lambda d: lambda: frame.select(each.rolling_std(d)),
-        "ts_max": lambda d: lambda: frame.select(each.rolling_max(d)),
-        "ts_median": lambda d: lambda: frame.select(each.rolling_median(d)),
-        "ts_quantile": lambda d: lambda: frame.select(each.rolling_quantile(0.8, window_size=d)),
-        "ema": lambda d: lambda: frame.select(each.ewm_mean(span=d, adjust=False)),
-        "logret": lambda d: lambda: frame.select((each / each.shift(d)).log()),
-    }
-
-
-def with_kunquant(kunquant: ModuleType, panel: Panel) -> dict[str, Callable[[int], Call]]:
-    """Return the calls of KunQuant for the two expressions, compiled for this machine, outputs preallocated."""
-    from KunQuant.Driver import KunCompilerConfig
-    from KunQuant.jit import cfake
-    from KunQuant.Op import Builder, Input, Output
-    from KunQuant.ops import (
-        Abs,
-        AddConst,
-        BackRef,
-        Div,
-        DivConst,
-        ExpMovingAvg,
-        GreaterThanConst,
-        Log,
-        Mul,
-        Select,
-        WindowedAvg,
-        WindowedStddev,
-        WindowedSum,
-    )  # fmt: skip
-    from KunQuant.ops import ConstantOp as Constant
-    from KunQuant.runner import KunRunner
-    from KunQuant.Stage import Function
-
-    def mfi() -> Function:
-        with (b := Builder()):
-            high, low, close, volume = (Input(name) for name in ("high", "low", "close", "volume"))
-            typical = DivConst(high + low + close, 3)
-            ratio = Div(WindowedSum(Mul(typical, volume), 14), WindowedSum(volume, 14))
-            Output(Select(GreaterThanConst(volume, 0), ratio, Constant(0)), "value")
-        return Function(b.ops)
-
-    def burst() -> Function:
-        with (b := Builder()):
-            close = Input("close")
-            change = Log(Div(close, BackRef(close, 1)))
-            size, quick = Abs(change), WindowedStddev(change, 12)
-            first = Div(quick, AddConst(WindowedStddev(change, 96), 1e-6))
-            second = Div(Mul(first, WindowedAvg(size, 12)), AddConst(WindowedAvg(size, 96), 1e-6))
-            Output(Div(Mul(second, quick), AddConst(ExpMovingAvg(quick, 24), 1e-6)), "value")
-        return Function(b.ops)
-
-    def compiled(make: Callable[[], Any], fields: Sequence[str]) -> Call:
-        config = KunCompilerConfig(dtype="double", input_layout="TS", output_layout="TS")
-        library = cfake.compileit([("value", make(), config)], "value", cfake.CppCompilerConfig())
-        executor, module = KunRunner.createSingleThreadExecutor(), library.getModule("value")
-        inputs, out = {name: panel.fields[name] for name in fields}, {"value": np.zeros(panel.shape)}
-        return lambda: (library, KunRunner.runGraph(executor, module, inputs, 0, len(panel.age), out))
-
-    return {
-        "mfi14": lambda d: compiled(mfi, ("high", "low", "close", "volume")),
-        "VOL_BURST_COMPLEX": lambda d: compiled(burst, ("close",)),
-    }
-
-
-PEERS: dict[str, Callable[[ModuleType, Panel], dict[str, Callable[[int], Call]]]] = {
-    "pandas": with_pandas,
-    "bottleneck": with_bottleneck,
-    "polars": with_polars,
-    "KunQuant": with_kunquant,
-}
+# ---- the table -------------------------------------------------------------------------------------------------------
 
 
 def installed(panel: Panel) -> dict[str, dict[str, Callable[[int], Call]]]:
@@ -292,6 +168,55 @@ def row(name: str, d: int, panel: Panel, peers: Mapping[str, Any], repeats: int)
     return times
 
 
+def set_row(name: str, bars: int, peers: Mapping[str, Any], repeats: int) -> tuple[list[float | None], float]:
+    """Return the times of a published set per row and factor, and how much faster two threads are."""
+    plan, panel = plan_of_set(name, market(bars, SETS[name].symbols))
+    size = panel.shape[0] * panel.shape[1]
+    times: list[float | None] = [None, nanoseconds(ours(plan, panel), size * len(plan.factors), repeats)]
+    for peer in peers:
+        if peer == "KunQuant":
+            call, factors = kunquant_set(import_module(peer), name, panel)
+            times.append(nanoseconds(call, size * factors, repeats))
+        else:
+            times.append(None)
+    return times, wall(ours(plan, panel), repeats) / wall(ours(plan, panel, threads=2), repeats)
+
+
+def wall(call: Call, repeats: int) -> float:
+    """Return the least wall time of some calls, after one that warms everything up."""
+    call()
+    taken = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - begin)
+    return min(taken)
+
+
+def line(title: str, times: Sequence[float | None], heads: Sequence[str]) -> str:
+    """Return a row of the table."""
+    others = [value for value in times[2:] if value is not None]
+    ratio = min(others) / times[1] if others and times[1] else None
+    cells = (
+        f"{'-' if value is None else format(value, '.2f'):>{max(WIDTH, len(head) + 2)}}"
+        for head, value in zip(heads, [*times, ratio], strict=True)
+    )
+    return f"{title:<22}" + "".join(cells)
+
+
+def summary(found: Mapping[str, Sequence[float | None]], threads: Mapping[str, float]) -> None:
+    """Print what has a floor and a target."""
+    goals = {**GOALS, **{name: (one.floor, one.target) for name, one in SETS.items()}}
+    print(f"\n{'goal':<28}{'ours':>9}{'floor':>9}{'target':>9}{'best peer':>11}")
+    for name, times in found.items():
+        if name in goals and times[1] is not None:
+            peers = [value for value in times[2:] if value is not None]
+            best = f"{min(peers):.2f}" if peers else "-"
+            print(f"{name:<28}{times[1]:>9.2f}{goals[name][0]:>9.2f}{goals[name][1]:>9.2f}{best:>11}")
+    for name, ratio in threads.items():
+        print(f"{name + ', two threads':<28}{ratio:>8.2f}x{THREADS_FLOOR:>8.2f}x{THREADS_TARGET:>8.2f}x{'-':>11}")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -301,23 +226,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", default="", help="only the cases whose name begins so")
     parser.add_argument("--alone", action="store_true", help="without the peers")
     asked = parser.parse_args(arguments)
+    keep_memory()
     panel = market(asked.bars, asked.symbols)
     peers = {} if asked.alone else installed(panel)
     heads = ["kernel", "engine", *peers, "best peer / engine"]
-    print(f"ns per value, {asked.symbols} symbols x {asked.bars:,} bars, one thread")
+    print(f"ns per value, {asked.symbols} symbols x {asked.bars:,} bars, one thread; sets: per row and factor")
     print(f"{'case':<22}" + "".join(f"{head:>{max(WIDTH, len(head) + 2)}}" for head in heads))
     cases = [*((name, d) for name, windows in WINDOWS.items() for d in windows), *((name, 0) for name in EXPRESSIONS)]
+    found: dict[str, Sequence[float | None]] = {}
+    threads: dict[str, float] = {}
     for name, d in cases:
-        if not name.startswith(asked.only):
-            continue
-        times = row(name, d, panel, peers, asked.repeats)
-        others = [value for value in times[2:] if value is not None]
-        ratio = min(others) / times[1] if others and times[1] else None
-        cells = "".join(
-            f"{'-' if value is None else format(value, '.2f'):>{max(WIDTH, len(head) + 2)}}"
-            for head, value in zip(heads, [*times, ratio], strict=True)
-        )
-        print(f"{f'{name} {d}' if d else name:<22}{cells}", flush=True)
+        if name.startswith(asked.only):
+            times = row(name, d, panel, peers, asked.repeats)
+            found[f"{name} {d}" if d else name] = times
+            print(line(f"{name} {d}" if d else name, times, heads), flush=True)
+    for name in SETS:
+        if name.startswith(asked.only):
+            found[name], threads[name] = set_row(name, asked.bars, peers, asked.repeats)
+            print(line(name, found[name], heads), flush=True)
+    summary(found, threads)
 
 
 if __name__ == "__main__":

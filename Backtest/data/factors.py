@@ -198,6 +198,7 @@ def compute(
     block_symbols: int | None = None,
     memory_limit: float | None = None,
     function_timeout: float | None = None,
+    threads: int = 1,
 ) -> FactorValues:
     """Compute every factor of a plan.
 
@@ -216,6 +217,8 @@ def compute(
         Bytes for the panel, the result and the engine's own arrays; None: no limit.
     function_timeout
         Seconds for each library function; None: no limit.
+    threads
+        Parts of time, or blocks of symbols, computed side by side. The values do not depend on it.
 
     Returns
     -------
@@ -240,11 +243,13 @@ def compute(
         raise DataError(f"the panel has no {', '.join(lost)}; the recipe names it")
     rows, columns = panel.shape
     budget = None if memory_limit is None else memory_limit - held_bytes(plan, rows, columns)
-    chosen = choose_blocks(plan, rows, columns, budget=budget)
+    chosen = choose_blocks(plan, rows, columns, budget=budget, threads=threads)
     blocks = Blocks(block_rows or chosen.rows, block_symbols or chosen.symbols)
     library, infinite = _library(plan, panel, function_timeout)
     given, coarse = coarse_values(plan, panel, gap_tolerance=gap_tolerance, memory_limit=budget)
-    out, undefined = _evaluated(plan, panel, {**library, **given}, gap_tolerance=gap_tolerance, blocks=blocks)
+    out, undefined = _evaluated(
+        plan, panel, {**library, **given}, gap_tolerance=gap_tolerance, blocks=blocks, threads=threads
+    )
     counts = {factor.name: _counts(plan, factor, undefined, infinite, coarse) for factor in plan.factors}
     return FactorValues(tuple(out), out, {name: count for name, count in counts.items() if count})
 
@@ -257,12 +262,13 @@ def evaluated(plan: Plan, panel: Panel, library: Mapping[int, Floats], *, gap_to
 
 
 def _evaluated(
-    plan: Plan, panel: Panel, given: Mapping[int, Floats], *, gap_tolerance: float, blocks: Blocks
+    plan: Plan, panel: Panel, given: Mapping[int, Floats], *, gap_tolerance: float, blocks: Blocks, threads: int = 1
 ) -> tuple[dict[str, Floats], NDArray[np.int64]]:
     """Return every factor's values and the undefined ones of each step, given those of both kinds of calls."""
     rows, columns = panel.shape
     out: dict[str, Floats] = {factor.name: np.empty((rows - panel.warmup, columns)) for factor in plan.factors}
-    return out, evaluate(plan, panel, library=given, out=out, blocks=blocks, gap_tolerance=gap_tolerance)
+    more: dict[str, Any] = {"blocks": blocks, "gap_tolerance": gap_tolerance, "threads": threads}
+    return out, evaluate(plan, panel, library=given, out=out, **more)
 
 
 def _library(plan: Plan, panel: Panel, timeout: float | None) -> tuple[dict[int, Floats], dict[int, int]]:

@@ -65,8 +65,8 @@ def panel_size(settings: PrepareSettings, plan: Plan, timeframe: Timeframe) -> P
     chunk = chunk_rows(job, rows, count)
     cut = (
         f"limit      {settings.core.memory_limit_gb:g} GB for the arrays of each process (--memory-limit)",
-        f"cut        {len(symbols)} symbols into {len(blocks)} tasks of at most {widest}, in "
-        f"{min(workers, len(blocks))} processes; {rows:,} bars in chunks of {chunk:,}",
+        f"cut        symbols: {len(symbols)}, in a task at most {widest}; tasks: {len(blocks)}; "
+        f"processes: {min(workers, len(blocks))}; bars: {rows:,}, in a chunk of time at most {chunk:,}",
     )
 
     def memory(part: Plan) -> int:

@@ -32,7 +32,7 @@ from ..data.stamped import Stamped
 from ..data.timeframe import parse_duration
 from ..errors import SymbolRefused
 from ..logs import LOGGER
-from .blocks import chunk_held_bytes, chunk_rows, chunks, spill_budget
+from .blocks import chunk_held_bytes, chunk_rows, chunks, spill_budget, worker_count
 from .output import Facts, Output
 from .pool import Note
 from .spill import BarStore, open_store
@@ -155,6 +155,8 @@ def _compute(job: Job, panel: Panel, report: Report, note: Note, *, held: int) -
             gap_tolerance=job.core.gap_tolerance,
             memory_limit=job.core.memory_limit_gb * 1e9 - held,
             function_timeout=limit,
+            # cross-sections make one task of all symbols: the cores that other tasks would have kept busy are free
+            threads=worker_count(job.core.workers, len(panel.symbols)) if job.plan.cross_symbol else 1,
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 RUN, TEST = "Backtest/requirements.txt", "Backtest/requirements-dev.txt"
+EVALUATION = "Factor Evaluation/requirements.txt"
 PEERS = "Backtest/benchmarks/requirements.txt"
 """Optional: what the benchmarks measure beside us."""
 PIN = re.compile(r"([a-z0-9-]+)==[0-9][0-9a-z.]*( ; \w+ [<>=!]+ '[\w.]+')?")
@@ -48,13 +49,16 @@ def distributions(packages: set[str]) -> set[str]:
     return {re.sub(r"[-_.]+", "-", name).lower() for package in packages for name in known.get(package, [package])}
 
 
-def test_the_project_file_includes_that_of_the_backtest():
-    assert (PROJECT_ROOT / "requirements.txt").read_text(encoding="utf-8") == f"-r {RUN}\n"
+def test_the_project_file_includes_those_of_both_pipelines():
+    assert (PROJECT_ROOT / "requirements.txt").read_text(encoding="utf-8") == f'-r {RUN}\n-r "{EVALUATION}"\n'
+    assert f"-r ../{RUN}" in (PROJECT_ROOT / EVALUATION).read_text(encoding="utf-8").splitlines()
+    assert f'-r "../{EVALUATION}"' in (PROJECT_ROOT / TEST).read_text(encoding="utf-8").splitlines()
     assert "-r requirements.txt" in (PROJECT_ROOT / TEST).read_text(encoding="utf-8").splitlines()
 
 
 def test_every_line_is_an_exact_pin_and_stands_once():
     assert pins(RUN) & pins(TEST) == set()
+    assert pins(RUN) & pins(EVALUATION) == set()
 
 
 def test_what_runs_imports_nothing_but_its_own_pins():
@@ -62,6 +66,13 @@ def test_what_runs_imports_nothing_but_its_own_pins():
         path for path in (PROJECT_ROOT / "Backtest").rglob("*.py") if not {"tests", "benchmarks"} & set(path.parts)
     ]
     assert distributions(imported(sources)) <= pins(RUN)
+
+
+def test_the_evaluation_imports_nothing_but_its_own_pins_and_those_of_the_backtest():
+    folder = PROJECT_ROOT / "Factor Evaluation"
+    sources = [path for path in folder.rglob("*.py") if "tests" not in path.parts and not path.name.startswith("test_")]
+    packages = imported(sources) - {"factor_evaluation"}
+    assert distributions(packages) <= pins(RUN) | pins(EVALUATION)
 
 
 @pytest.mark.parametrize("folder, more", [("tests", []), ("benchmarks", [PEERS])])

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..kernels.context import Floats
 from ..panel import Panel
-from .blocks import Blocks, deepest, full_places, segments, spans
+from .blocks import LOOKBACK_SHARE, Blocks, deepest, full_places, segments, spans
 from .chains import Moving
 from .plan import Plan
 from .program import Arrays, Program, Setup, Tile, publish
@@ -57,7 +57,7 @@ def evaluate(
     gap_tolerance
         Fraction of a window that may be missing.
     threads
-        Blocks of symbols computed side by side.
+        Parts of time, or blocks of symbols, computed side by side (`cut_time`).
 
     Returns
     -------
@@ -65,8 +65,37 @@ def evaluate(
         Undefined values at output rows, the same for every block size.
     """
     fitting = Blocks(max(1, min(blocks.rows, len(panel.age))), blocks.symbols)
-    stream = Stream(plan, counted(panel), blocks=fitting, gap_tolerance=gap_tolerance, threads=threads)
-    return stream.feed(panel, library=library, out=out)
+    columns = counted(panel)
+    cuts = cut_time(plan, panel.warmup, len(panel.age), rows=fitting.rows, threads=threads)
+
+    def part(begin: int, end: int) -> Undefined:
+        first = 0 if plan.expression_lookback is None else max(0, begin - plan.expression_lookback)
+        stream = Stream(
+            plan, columns, blocks=fitting, gap_tolerance=gap_tolerance, threads=threads if len(cuts) == 1 else 1
+        )
+        return stream.feed(
+            panel.rows(first, end, warmup=begin - first),
+            library={number: values[first:end] for number, values in library.items()},
+            out={name: values[begin - panel.warmup : end - panel.warmup] for name, values in out.items()},
+        )
+
+    if len(cuts) == 1:
+        return part(*cuts[0])
+    with ThreadPoolExecutor(len(cuts)) as pool:
+        return np.asarray(sum(pool.map(part, *zip(*cuts, strict=True))))
+
+
+def cut_time(plan: Plan, begin: int, end: int, *, rows: int, threads: int) -> list[tuple[int, int]]:
+    """Return ranges of rows to compute side by side, each from its own look-back on: one where that costs too much.
+
+    All symbols then lie side by side in each thread, and what looks across symbols is shared out as well. Recursive
+    operators go through time once: there, threads share out the symbols.
+    """
+    lookback = plan.expression_lookback
+    if lookback is None or (end - begin) // threads < max(rows, LOOKBACK_SHARE * lookback):
+        return [(begin, end)]
+    edges = [begin + (end - begin) * k // threads for k in range(threads + 1)]
+    return list(pairwise(edges))
 
 
 def counted(panel: Panel) -> Bools:

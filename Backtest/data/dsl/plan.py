@@ -155,6 +155,15 @@ class Plan:
         return {number: user for user in self.order for number in self.steps[user].inputs}
 
     @cached_property
+    def readers(self) -> Mapping[int, frozenset[int]]:
+        """Step -> the computed steps that read it; absent where none does."""
+        table: dict[int, set[int]] = {}
+        for number in self.order:
+            for used in self.steps[number].inputs:
+                table.setdefault(used, set()).add(number)
+        return {number: frozenset(found) for number, found in table.items()}
+
+    @cached_property
     def names(self) -> Mapping[int, tuple[str, ...]]:
         """Step -> names of the factors that it is."""
         table: dict[int, list[str]] = {}

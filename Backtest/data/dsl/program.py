@@ -334,7 +334,7 @@ class Program:
         steps, plan = self.setup.plan.steps, self.setup.plan
         names = {number: plan.names[number] for number in numbers if self._publishes(tile, number)}
         inside = names if self._is_whole(tile) else {}
-        read = read_outside(plan, self.segment, numbers)
+        read = read_outside(plan, numbers)
         stored = [n for n in numbers if n in read or (n in names and n not in inside)]
         outside = {used for number in numbers for used in steps[number].inputs}.difference(numbers)
         lying = {used for used in outside if used in lent and not steps[used].is_computed}

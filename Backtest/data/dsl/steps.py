@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from ..timeframe import Timeframe
@@ -107,17 +108,17 @@ class Step:
     lookback: int | None = 0
     segment: int = 0
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[int, ...]:
         """Numbers of the operands that are steps, each once."""
         return tuple(dict.fromkeys(operand for operand in self.operands if isinstance(operand, int)))
 
-    @property
+    @cached_property
     def own_lookback(self) -> int | None:
         """Bars before t that this step alone looks back; 0 for what is there before the engine starts."""
         return self.source.lookback(self.complete_literals) if isinstance(self.source, Operator) else 0
 
-    @property
+    @cached_property
     def complete_literals(self) -> dict[str, Any]:
         """The literals of an operator with every default filled in."""
         assert isinstance(self.source, Operator)

@@ -18,14 +18,11 @@ import numpy as np
 
 from .context import Context, Floats, Operand
 from .ordered import quantile
-from .population import population_of
+from .population import pieces, population_of
 
 RANK, WINSORIZE, TOP_BOTTOM = range(3)
 ABSENT, NEGATIVE_ZERO = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 """Key of a symbol that takes no part, larger than that of any number; the bits of -0.0, which sorts as 0.0."""
-
-PIECE = 1 << 16
-"""Values sorted in one go: they stay in a core's L2."""
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -41,20 +38,15 @@ def _encode(x, population, keys, low):
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _members(v, keys, low, member, held):
-    """Fill in the columns and values of a row in order, equal values in the order of their columns; return n."""
-    n = 0
+    """Fill in the columns and values of a row in order, equal values in the order of their columns."""
     for i in range(keys.size):
-        if keys[i] == ABSENT:
-            break
         s = keys[i] & low
         value = v[s] + 0.0
-        at = n
+        at = i
         while at > 0 and held[at - 1] > value:
             held[at], member[at] = held[at - 1], member[at - 1]
             at -= 1
         held[at], member[at] = value, s
-        n += 1
-    return n
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -75,14 +67,37 @@ def _place(r, member, held, n, mode, k):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def _count(keys, low):
+    """Return how many members a sorted row has, and whether some of them agree but for the bits of the column."""
+    n, alike = 0, 0
+    below, above = keys[:-1], keys[1:]
+    for i in range(above.size):
+        n += 1 if above[i] != ABSENT else 0
+        alike += 1 if (below[i] | low == above[i] | low) & (above[i] != ABSENT) else 0
+    return n + (1 if keys[0] != ABSENT else 0), alike > 0
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def _decode(x, keys, out, low, mode, parameter):
     """Replace sorted keys by ranks, clipped values or end marks, row by row; `keys` is the memory of `out`."""
     columns = x.shape[1]
-    member, held = np.empty(columns, np.int64), np.empty(columns)
+    order, member, held = np.empty(columns, np.int64), np.empty(columns, np.int64), np.empty(columns)
+    ranks, ranked = np.empty(columns), 0
     for t in range(x.shape[0]):
         v, r = x[t], out[t]
-        n = _members(v, keys[t], low, member, held)
-        r[:] = np.nan
+        order[:] = keys[t]
+        n, alike = _count(order, low)
+        if n < columns:
+            r[:] = np.nan
+        if mode == RANK and not alike:
+            if n != ranked:
+                ranked = n
+                for i in range(n):
+                    ranks[i] = (i + 1.0) / n
+            for i in range(n):
+                r[order[i] & low] = ranks[i]
+            continue
+        _members(v, order[:n], low, member, held)
         if mode == WINSORIZE and n > 0:
             least, most = quantile(held, n, parameter), quantile(held, n, 1.0 - parameter)
             for i in range(n):
@@ -97,9 +112,7 @@ def _by_order(mode: int, parameter: float, operands: Sequence[Operand], context:
     assert isinstance(x, np.ndarray)
     keys, columns = out.view(np.int64), out.shape[1]
     low = (1 << max(columns - 1, 1).bit_length()) - 1
-    step = max(1, PIECE // max(columns, 1))
-    for begin in range(0, len(out), step):
-        rows = slice(begin, begin + step)
+    for rows in pieces(out):
         _encode(x[rows], population[rows], keys[rows], low)
         keys[rows].sort(axis=1)
         _decode(x[rows], keys[rows], out[rows], low, mode, parameter)

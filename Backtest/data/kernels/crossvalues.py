@@ -15,9 +15,12 @@ import numpy as np
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
 from .normal import normal_score
-from .population import population_of
+from .population import pieces, population_of
 
 MINMAX, ROBUST, CLIP_MAD, CLIP_STD, QCUT, SCORE, MEAN, MEDIAN, STD, SUM, COUNT = range(11)
+ORDERED = frozenset((MINMAX, ROBUST, CLIP_MAD, QCUT, SCORE, MEDIAN))
+"""Modes that look at the members in order."""
+
 MAD_TO_STD = 1.4826
 """1 / the 0.75 quantile of the normal distribution: what makes a MAD estimate the standard deviation."""
 
@@ -89,29 +92,40 @@ def _of_member(mode, held, n, v, low, high, k):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def _gather(x, population, held):
+    """Copy the members' values to `held`, infinity for the others: sorted, they stand last."""
+    for t in range(x.shape[0]):
+        v, there, r = x[t], population[t], held[t]
+        for s in range(v.size):
+            r[s] = v[s] + 0.0 if there[s] & (v[s] == v[s]) else np.inf
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _bounds(mode, held, n, mean, std, parameter, away):
+    """Return the bounds of a row, or its centre and width."""
+    if n == 0:
+        return np.nan, np.nan
+    if mode == MINMAX:
+        return held[0], held[n - 1]
+    if mode == ROBUST or mode == CLIP_MAD:
+        median = _median(held, n)
+        width = MAD_TO_STD * _mad(held, n, median, away)
+        return (median, width) if mode == ROBUST else (median - parameter * width, median + parameter * width)
+    return mean - parameter * std, mean + parameter * std
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def values(x, population, out, mode, parameter, ddof):
-    """Fill `out` row by row from the order and the moments of the row's population."""
+    """Fill `out`, which holds the sorted members where the mode is one of `ORDERED`, row by row."""
     rows, columns = x.shape
     held, away = np.empty(columns), np.empty(columns)
     for t in range(rows):
+        held[:] = out[t]
         n = 0
         for s in range(columns):
-            if population[t, s] and x[t, s] == x[t, s]:
-                held[n] = x[t, s] + 0.0
-                n += 1
-        held[:n].sort()
+            n += 1 if population[t, s] and x[t, s] == x[t, s] else 0
         mean, total, std = _mean_and_std(x, population, t, ddof)
-        low, high = np.nan, np.nan
-        if n > 0 and mode == MINMAX:
-            low, high = held[0], held[n - 1]
-        elif n > 0 and (mode == ROBUST or mode == CLIP_MAD):
-            median = _median(held, n)
-            width = MAD_TO_STD * _mad(held, n, median, away)
-            low, high = median, width
-            if mode == CLIP_MAD:
-                low, high = median - parameter * width, median + parameter * width
-        elif mode == CLIP_STD:
-            low, high = mean - parameter * std, mean + parameter * std
+        low, high = _bounds(mode, held, n, mean, std, parameter, away)
         for s in range(columns):
             v = x[t, s]
             r = np.nan
@@ -126,7 +140,13 @@ def values(x, population, out, mode, parameter, ddof):
 def _values(
     mode: int, operands: Sequence[Operand], context: Context, out: Floats, *, parameter: float = 0.0, ddof: int = 1
 ) -> int:
-    values(operands[0], population_of(context), out, mode, parameter, ddof)
+    x, population = operands[0], population_of(context)
+    assert isinstance(x, np.ndarray)
+    for rows in pieces(out):
+        if mode in ORDERED:
+            _gather(x[rows], population[rows], out[rows])
+            out[rows].sort(axis=1)  # NumPy's sort has vector code, Numba's has none
+        values(x[rows], population[rows], out[rows], mode, parameter, ddof)
     return blank_infinite(out, context)
 
 

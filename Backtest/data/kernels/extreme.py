@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 from .context import Context, Floats, Operand, Window, window_of
-from .rows import MIXED, NO_LIMIT, WIDTH, blank_idle, block_state, descending, full_counts, is_plain, over_columns
+from .rows import MIXED, NO_LIMIT, WIDTH, blank_idle, descending, full_counts, is_plain, next_state, over_columns
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -123,11 +123,12 @@ def extremes(x, age, out, d, min_valid, min_age, phase, sign, since, latest):
     down = descending(min(d, rows))
     s, p = np.zeros((min(d, rows) + 1, 3 * WIDTH)), np.zeros(3 * WIDTH)
     gaps, idle = np.empty(columns), np.empty(columns)
-    have, before = 0, MIXED
+    have, before, now, known = 0, MIXED, MIXED, 0
     s[0, WIDTH : 2 * WIDTH] = -np.inf
     for begin in range(-phase, rows, d):
         first, last = max(begin, 0), min(begin + d, rows)
-        now = block_state(x[first:last], age[first:last], gaps, idle)
+        if last > known:
+            now, known = next_state(x, age, first, last, d, gaps, idle)
         p[:WIDTH] = 0.0
         p[WIDTH : 2 * WIDTH] = -np.inf
         if is_plain(now, before, first, have, d):

@@ -32,7 +32,7 @@ from .pairsums import (
     suffixes,
     suffixes_mixed,
 )
-from .rows import MIXED, WIDTH, blank_idle, block_state, descending, full_counts, is_plain, over_columns
+from .rows import MIXED, WIDTH, blank_idle, descending, full_counts, is_plain, next_state, over_columns
 
 COVARIANCE, CORRELATION, BETA, R2, SE_BETA, ALPHA, RESIDUAL, FITTED = range(8)
 OUTPUTS = {"resid": RESIDUAL, "alpha": ALPHA, "beta": BETA, "fitted": FITTED, "r2": R2, "se_beta": SE_BETA}
@@ -180,11 +180,13 @@ def pairs(y, x, age, out, d, min_valid, min_age, phase, mode, ddof):
     s, p = np.zeros((min(d, rows) + 1, 6 * WIDTH)), np.zeros(PLANES * WIDTH)
     gaps, idle = np.empty(columns), np.empty(columns)
     least = max(min_valid, 2, ddof + 1)
-    have, before = 0, MIXED
+    have, before, now, known = 0, MIXED, MIXED, 0
     for begin in range(-phase, rows, d):
         first, last = max(begin, 0), min(begin + d, rows)
-        now = block_state(y[first:last], age[first:last], gaps, idle)
-        now = min(now, block_state(x[first:last], age[first:last], gaps, idle))
+        if last > known:
+            of_y, known_y = next_state(y, age, first, last, d, gaps, idle)
+            of_x, known_x = next_state(x, age, first, last, d, gaps, idle)
+            now, known = min(of_y, of_x), min(known_y, known_x)
         p[: N + WIDTH] = 0.0
         if is_plain(now, before, first, have, d):
             _plain(y, x, age, out, first, last, have, d, mode, ddof, s, p)

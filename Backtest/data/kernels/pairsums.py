@@ -63,8 +63,8 @@ def add_row_mixed(v, w, a, q, p, t, first, d, least, min_age):
     for b in range(v.size):
         ok, keep = (v[b] == v[b]) & (w[b] == w[b]) & (a[b] > 0), a[b] != 1
         nb = p[b + N] if keep else 0.0
-        shift_y = v[b] if ok & (nb == 0.0) else p[b + SHIFT]
-        shift_x = w[b] if ok & (nb == 0.0) else p[b + SHIFT + WIDTH]
+        shift_y, shift_x = p[b + SHIFT], p[b + SHIFT + WIDTH]
+        shift_y, shift_x = v[b] if ok & (nb == 0.0) else shift_y, w[b] if ok & (nb == 0.0) else shift_x
         p[b + SHIFT], p[b + SHIFT + WIDTH] = shift_y, shift_x
         u, z = v[b] - shift_y if ok else 0.0, w[b] - shift_x if ok else 0.0
         nb += 1.0 if ok else 0.0
@@ -80,15 +80,14 @@ def add_row_mixed(v, w, a, q, p, t, first, d, least, min_age):
         per_a, per_b, part = 1.0 / max(na, 1.0), 1.0 / max(nb, 1.0), na / n
         both = part * nb
         mean_a1, mean_a2, mean_b1, mean_b2 = a1 * per_a, a2 * per_a, b1 * per_b, b2 * per_b
-        gap_y = p[b + FAR] - shift_y if some & (nb > 0.0) else 0.0
-        gap_x = p[b + FAR + WIDTH] - shift_x if some & (nb > 0.0) else 0.0
+        far_y, far_x, near = p[b + FAR], p[b + FAR + WIDTH], nb > 0.0
+        p[b + BASE], p[b + BASE + WIDTH] = shift_y if near else far_y, shift_x if near else far_x
+        gap_y, gap_x = far_y - shift_y if some & near else 0.0, far_x - shift_x if some & near else 0.0
         apart_y, apart_x = gap_y + (mean_a1 - mean_b1), gap_x + (mean_a2 - mean_b2)
         yy = (a11 - a1 * mean_a1) + (b11 - b1 * mean_b1) + apart_y * apart_y * both
         xx = (a22 - a2 * mean_a2) + (b22 - b2 * mean_b2) + apart_x * apart_x * both
         p[b + OUT_YX] = (a12 - a1 * mean_a2) + (b12 - b1 * mean_b2) + apart_y * apart_x * both
         p[b + OUT_YY], p[b + OUT_XX] = 0.0 if yy < 0.0 else yy, 0.0 if xx < 0.0 else xx
-        p[b + BASE] = shift_y if nb > 0.0 else p[b + FAR]
-        p[b + BASE + WIDTH] = shift_x if nb > 0.0 else p[b + FAR + WIDTH]
         p[b + ABOUT], p[b + ABOUT + WIDTH] = mean_b1 + apart_y * part, mean_b2 + apart_x * part
         enough = (a[b] >= min_age) & (a[b] <= oldest) & (n >= least)
         p[b + NUMBER] = n if enough else np.nan

@@ -1,11 +1,16 @@
-"""The population of a cross-section, as the kernels take it."""
+"""The population of a cross-section, as the kernels take it, and how they cut its rows."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .context import Context
+from .context import Context, Floats
+
+PIECE = 1 << 15
+"""Values sorted in one go: they and what they come from stay in a core's L2."""
 
 
 def population_of(context: Context) -> NDArray[np.bool_]:
@@ -13,3 +18,11 @@ def population_of(context: Context) -> NDArray[np.bool_]:
     if context.population is None:
         raise ValueError("cross-section operators need Context.population")
     return np.require(context.population, dtype=np.bool_, requirements=["C", "W"])
+
+
+def pieces(values: Floats) -> Iterator[slice]:
+    """Yield ranges of rows that hold about `PIECE` values."""
+    rows, columns = values.shape
+    step = max(1, PIECE // max(columns, 1))
+    for begin in range(0, rows, step):
+        yield slice(begin, min(begin + step, rows))

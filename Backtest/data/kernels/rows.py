@@ -1,10 +1,12 @@
 """What the block kernels share: the layout of their scratch rows and the test for a block without surprises.
 
 Arrays are [rows, symbols], C-ordered. Every kernel is a loop over rows around a loop over the symbols of one row, on
-row views (``v = x[t]``): only then does LLVM see unit steps from 0 and use vector instructions. Three measured rules,
+row views (``v = x[t]``): only then does LLVM see unit steps from 0 and use vector instructions. Four measured rules,
 for whoever writes the next kernel:
 
 * The inner loop has no branch; what depends on the values is chosen (``a if c else b``), which becomes a mask.
+* A choice is between values, not places: after ``x = p[i] if c else q[i]`` LLVM may choose the address and read once,
+  which no vector code can. Read both into names first.
 * Scratch of one row lies in one array, quantity q of symbol b at ``q * WIDTH + b``. LLVM gives up vector code when more
   than eight pairs of arrays would have to be checked for overlap.
 * Rows are walked backwards through a table (`descending`). Under a counter that falls LLVM tests for overlap once for
@@ -26,6 +28,9 @@ import numba
 import numpy as np
 
 from .context import Context, Floats, Operand
+
+SPAN = 64
+"""Rows that `next_state` looks ahead."""
 
 PIECE = 256
 """Rows of a piece for `is_whole`."""
@@ -74,6 +79,18 @@ def _never_alive(age, b):
         if age[t, b] > 0:
             return False
     return True
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def next_state(x, age, first, last, d, gaps, idle):
+    """Return the state of the block of rows first..last-1, and the row before which the next blocks share it.
+
+    Short blocks without surprises are looked at many at a time: one by one that takes as long as their sums.
+    """
+    end = min(last + SPAN // d * d, x.shape[0])
+    if end > last and block_state(x[first:end], age[first:end], gaps, idle) == JOINED:
+        return JOINED, end
+    return block_state(x[first:last], age[first:last], gaps, idle), last
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

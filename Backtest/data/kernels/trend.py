@@ -19,7 +19,7 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
-from .rows import MIXED, NO_LIMIT, WIDTH, blank_idle, block_state, descending, is_plain, over_columns
+from .rows import MIXED, NO_LIMIT, WIDTH, blank_idle, descending, is_plain, next_state, over_columns
 
 MEAN, SLOPE, RESIDUAL, RSQUARE = range(4)
 FLAT = 1e-12
@@ -105,8 +105,9 @@ def _prefixes_mixed(x, age, out, begin, first, last, have, d, mode, p, s, shift,
         for b in range(v.size):
             ok, keep = (v[b] == v[b]) & (a[b] > 0), a[b] != 1
             nb = p[b + N] if keep else 0.0
-            shift[b] = v[b] if ok & (nb == 0.0) else shift[b]
-            u, one = v[b] - shift[b] if ok else 0.0, 1.0 if ok else 0.0
+            near = v[b] if ok & (nb == 0.0) else shift[b]
+            u, one = v[b] - near if ok else 0.0, 1.0 if ok else 0.0
+            shift[b] = near
             nb += one
             b1, b2 = (p[b + U] if keep else 0.0) + u, (p[b + KU] if keep else 0.0) + k * u
             b3 = (p[b + UU] if keep else 0.0) + u * u
@@ -120,9 +121,9 @@ def _prefixes_mixed(x, age, out, begin, first, last, have, d, mode, p, s, shift,
             share = 1.0 / (ks - centre * n)
             spread = n / (n * (kka + (kkb + 2.0 * d * kb + (d * nb) * d)) - ks * ks)
             share = share if mode == MEAN else (inverse_spread(d) if n == d else spread)
-            e = far[b] - shift[b] if some & (nb > 0.0) else 0.0
+            e = far[b] - near if some & (nb > 0.0) else 0.0
             product = (b2 + (d - centre) * b1) + ((a2 - centre * a1) + (ka - centre * na) * e)
-            base = shift[b] if nb > 0.0 else far[b]
+            base = near if nb > 0.0 else far[b]
             mean = (b1 + (a1 + na * e)) * (1.0 / n)
             per_a, per_b, both = 1.0 / max(na, 1.0), 1.0 / max(nb, 1.0), na / n * nb
             apart = e + (a1 * per_a - b1 * per_b)
@@ -187,10 +188,11 @@ def trends(x, age, out, d, min_valid, min_age, phase, mode):
     s, p = np.zeros((min(d, rows) + 1, 6 * WIDTH)), np.zeros(7 * WIDTH)
     shift, far, gap, none = np.zeros(columns), np.zeros(columns), np.zeros(columns), np.zeros(columns)
     gaps, idle = np.empty(columns), np.empty(columns)
-    have, before, offset = 0, MIXED, 0
+    have, before, offset, now, known = 0, MIXED, 0, MIXED, 0
     for begin in range(-phase, rows, d):
         first, last = max(begin, 0), min(begin + d, rows)
-        now = block_state(x[first:last], age[first:last], gaps, idle)
+        if last > known:
+            now, known = next_state(x, age, first, last, d, gaps, idle)
         p[:] = 0.0
         if is_plain(now, before, first, have, d):
             shift[:] = x[first]

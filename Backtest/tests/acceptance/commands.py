@@ -15,12 +15,12 @@ from Backtest.settings import PROJECT_ROOT
 RECIPE = Path(__file__).with_name("ten_factors.yaml")
 
 
-def command(script: str, place: Path, *words: str, code: int = 0) -> str:
-    """Run ``Backtest/<script>`` in `place` and return its stdout; its log goes there too."""
+def command(script: str, place: Path, *words: str, code: int = 0, **settings: Any) -> str:
+    """Run ``Backtest/<script>`` in `place` and return its stdout; its log goes there too. Keywords are settings."""
     line = [sys.executable, str(PROJECT_ROOT / "Backtest" / script), *words]
     if script.startswith("run_"):
         config = place / "core.yaml"
-        config.write_text(f"log_root: {json.dumps(str(place / 'logs'))}\n", encoding="utf-8")
+        config.write_text(json.dumps({"log_root": str(place / "logs"), **settings}), encoding="utf-8")
         line += ["--config", str(config)]
     done = subprocess.run(line, capture_output=True, text=True, cwd=place, check=False)
     assert done.returncode == code, done.stderr + done.stdout

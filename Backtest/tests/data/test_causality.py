@@ -14,9 +14,11 @@ from Backtest.data.causality import Verdict, check_causality, truncations
 from Backtest.data.clock import parse_time
 from Backtest.data.dsl.plan import Plan
 from Backtest.data.factors import compile_recipe
+from Backtest.data.fields import Fields
 from Backtest.data.panel import Panel
 from Backtest.data.recipe import load_recipe
 from Backtest.data.schema import FIELDS
+from Backtest.data.symbols_table import load_symbols_table
 from Backtest.data.timeframe import parse_timeframe
 from Backtest.errors import DataError, RecipeError
 from Backtest.settings import PROJECT_ROOT, CoreSettings
@@ -160,16 +162,22 @@ def test_an_expression_with_too_short_a_look_back_is_caught(tmp_path: Path) -> N
     assert {kind for _, kind in check.found} == {"look-back"}
 
 
-def test_every_shipped_recipe_passes() -> None:
+def test_every_shipped_recipe_passes(tmp_path: Path) -> None:
     recipes = sorted((PROJECT_ROOT / "config" / "recipes").glob("*.yaml"))
     assert recipes
     settings = CoreSettings()
-    half_day = parse_timeframe("12h")
+    table = tmp_path / "symbols.csv"
+    names = full_panel(600).symbols
+    lines = [f"{name},{'ab'[place % 2]},{1_000_000 * (place + 1)}" for place, name in enumerate(names)]
+    table.write_text("\n".join(["symbol,sector,supply", *lines]) + "\n", encoding="utf-8")
+    fields = Fields((load_symbols_table(table, quote="USDT"),))
     for path in recipes:
         plan = compile_recipe(
-            load_recipe(path), allow_modules=settings.allow_modules, max_window=settings.max_window, timeframe=half_day
-        )
-        panel = full_panel(max(600, 2 * (plan.lookback or 0) + 100))
+            load_recipe(path), allow_modules=settings.allow_modules, max_window=settings.max_window,
+            timeframe=parse_timeframe("12h"), fields=fields,
+        )  # fmt: skip
+        assert not plan.skipped
+        panel = fields.filled(full_panel(max(600, 2 * (plan.lookback or 0) + 100)), plan.fields)
         assert verdict_of(plan, panel, count=4) == Verdict((), {}), path
 
 

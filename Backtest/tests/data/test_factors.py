@@ -12,6 +12,7 @@ import pytest
 
 from Backtest.data.dsl import program
 from Backtest.data.dsl.blocks import Blocks, choose_blocks, held_bytes, live_arrays, segments, working_bytes
+from Backtest.data.dsl.engine import cut_time
 from Backtest.data.dsl.operators import OPERATORS
 from Backtest.data.dsl.plan import Plan
 from Backtest.data.dsl.signature import kernel_of
@@ -81,7 +82,18 @@ def test_blocks_change_no_bit(tmp_path: Path, expressions: dict[str, str]) -> No
     assert all(np.isfinite(values).any() for values in whole.values.values())
     for rows, symbols in [(1, 3), (37, 1), (64, 2), (150, 5), (399, 7), (10_000, 100)]:
         same_bytes(computed(plan, panel, block_rows=rows, block_symbols=symbols), whole)
+    same_bytes(computed(plan, panel, threads=3), whole)
     same_bytes(computed(plan, panel, memory_limit=held_bytes(plan, 400, 7) + 1_000_000), whole)
+
+
+def test_threads_share_out_time_or_symbols(tmp_path: Path) -> None:
+    panel = small_panel(400, 7)
+    finite = {"a": "ts_std(logret(close, 1), 5)", "b": "cs_rank(a) / (volume - volume)", "c": "ts_mean(cs_rank(a), 4)"}
+    for expressions, parts in ((finite, 3), ({**finite, "d": "ema(close, 3)"}, 1)):
+        plan = plan_of(tmp_path, expressions)
+        assert len(cut_time(plan, 30, 400, rows=16, threads=3)) == parts
+        own = dataclasses.replace(panel, warmup=30)
+        same_bytes(computed(plan, own, threads=3, block_rows=16), computed(plan, own))
 
 
 @RECIPES

@@ -37,13 +37,14 @@ def test_workers():
     assert 1 <= worker_count(0, 1000) <= (os.cpu_count() or 1)
 
 
-@pytest.mark.parametrize("count, least", [(3, 3), (13, 4), (40, 5), (300, 38)])
+@pytest.mark.parametrize("count, least", [(3, 3), (13, 4), (40, 5), (96, 12), (300, 12), (1000, 32)])
 def test_an_interrupt_loses_few_symbols(market, tmp_path, count, least):
-    """One process, no limit in the way: at least four tasks, none above eight symbols."""
+    """One process, no limit in the way: at least four tasks, none above eight symbols, or a twelfth of them, or 32."""
     job = open_inputs(settings(market, tmp_path)).job
-    blocks = cut_blocks([str(number) for number in range(count)], workers=1, largest=largest_block(job, SYMBOLS))
+    symbols = [*SYMBOLS, *map(str, range(count))][:count]
+    blocks = cut_blocks(symbols, workers=1, largest=largest_block(job, symbols))
     assert len(blocks) == least
-    assert max(map(len, blocks)) <= 8
+    assert max(map(len, blocks)) <= min(32, max(8, count / 12))
 
 
 def test_bars_by_the_size_of_the_largest_file(market, tmp_path):

@@ -584,7 +584,7 @@ def test_explain_says_how_the_memory_limit_cuts_the_work(market, tmp_path):
     line = [*arguments(market, tmp_path), "--memory-limit"]
     wide = run([*line, "2.5", "--explain"]).stdout
     assert "limit      2.5 GB for the arrays of each process (--memory-limit)" in wide
-    assert "cut        6 symbols into 4 tasks of at most 2, in 2 processes; 1,5" in wide
+    assert "cut        symbols: 6, in a task at most 2; tasks: 4; processes: 2; bars: 1,5" in wide
     refused = run([*line, "0.01"])
     assert refused.returncode == 2
     assert "memory_limit_gb is 0.01; allowed is 0.1 to 100000" in refused.stderr
