@@ -79,11 +79,9 @@ class StoreManifest:
 
 @dataclass(frozen=True)
 class FactorManifest:
-    """A factor's part of a store: absolute bar index of its first row, rows, and symbol -> bin."""
+    """A factor's part of a store: symbol -> bin, and the SHA-256 of what Step 3 says of it (empty without)."""
 
     factor: str
-    first_bar: int
-    rows: int
     bins: Mapping[str, BinFacts]
     source: str
     version: int = VERSION
