@@ -1,4 +1,4 @@
-"""Step 1 for Qlib: check a run's Qlib store: bins, calendar and golden rows, every differing cell named. Prints JSON."""
+"""Step 1 for Qlib: check a run's Qlib store: bins, calendar and golden rows, each difference named. Prints JSON."""
 
 import sys
 

@@ -79,9 +79,23 @@ class StoreManifest:
 
 @dataclass(frozen=True)
 class FactorManifest:
-    """A factor's part of a store: symbol -> bin, and the SHA-256 of what Step 3 says of it (empty without)."""
+    """A factor's part of a store.
+
+    Attributes
+    ----------
+    factor
+        Its name.
+    first_bar, rows
+        Absolute bar index of its first row inside the store's clock, and its rows there.
+    bins
+        Symbol -> its bin, as long as those of the inputs.
+    source
+        SHA-256 of what Step 3 says of it; empty without.
+    """
 
     factor: str
+    first_bar: int
+    rows: int
     bins: Mapping[str, BinFacts]
     source: str
     version: int = VERSION

@@ -6,6 +6,7 @@ beside the old one and put in its place with its manifest; a killed run leaves n
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -171,7 +172,8 @@ class QlibStore:
         top, end = max(begin, 0), min(begin + len(factor.values), manifest.rows)
         if top < end:
             whole[top:end] = factor.values[top - begin : end - begin]
-        _tell_outside(factor, len(factor.values) - max(end - top, 0), manifest)
+        rows = max(end - top, 0)
+        _tell_outside(factor, len(factor.values) - rows, manifest)
         bins: dict[str, BinFacts] = {}
         for column, symbol in enumerate(factor.symbols):
             if symbol not in manifest.bins:
@@ -181,14 +183,15 @@ class QlibStore:
             tell_lost(lost, factor.name, symbol)
             files.write_bytes(bin_path(self.folder, symbol, factor.name, manifest.frequency), content)
             bins[symbol] = bin_facts(content)
-        part = FactorManifest(factor.name, bins, _source(self.layout.factor_metadata(factor.name)))
+        source = _source(self.layout.factor_metadata(factor.name))
+        part = FactorManifest(factor.name, manifest.first_bar + min(top, manifest.rows), rows, bins, source)
         _refuse(self._differences_of_qlib(manifest, {symbol: {factor.name: one} for symbol, one in bins.items()}))
         place = factor_path(self.folder, factor.name)
         place.parent.mkdir(exist_ok=True)
         files.write_text(place, manifest_text(part))
 
     def read_factor(self, name: str) -> FactorColumns:
-        """Return a factor as Qlib reads it, on the store's clock, after its bins were checked."""
+        """Return a factor as Qlib reads it, after its bins were checked."""
         manifest = self._manifest()
         part = self._factor_manifest(name)
         _refuse(check_factor(self.folder, part, manifest.frequency))
@@ -197,7 +200,14 @@ class QlibStore:
         for column, symbol in enumerate(part.bins):
             rows, read = self._columns(provider, manifest, symbol, (name,))
             values[rows, column] = read[:, 0]
-        return FactorColumns(name, self.layout.timeframe, tuple(part.bins), manifest.first_bar, values)
+        top = part.first_bar - manifest.first_bar
+        own = values[top : top + part.rows]
+        return FactorColumns(name, self.layout.timeframe, tuple(part.bins), part.first_bar, own, self._facts(name))
+
+    def _facts(self, name: str) -> dict[str, Any]:
+        """Return what Step 3 says of a factor; the store remembers which words those were."""
+        path = self.layout.factor_metadata(name)
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
     def verify(self) -> list[Difference]:
         """Check every file against the manifests, and that Qlib reads from the bins what is in them."""
