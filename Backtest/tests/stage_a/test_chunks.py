@@ -52,7 +52,7 @@ RECURSIVE_CROSS = (
 )
 COARSE = (
     RECURSIVE
-    + """  - {name: slow, type: expression, expression: 'bars("1d", ema(close, 3)) / bars("4h", ts_mean(close, 12)) - 1'}
+    + """  - {name: slow, type: expression, expression: 'bars("1d", ema(close, 3)) - bars("4h", ts_mean(close, 12))'}
   - {name: calm, type: expression, expression: 'ts_mean(bars("12h", ts_std(logret(close, 1), 5)), 30)'}
   - {name: void, type: expression, expression: 'ema(bars("4h", log(close - close)), 5)'}
 """
