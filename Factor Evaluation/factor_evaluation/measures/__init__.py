@@ -1,6 +1,9 @@
 """Measures of a factor: pure functions of arrays [T, S], one row each in MEASURES."""
 
+from .aligned import Aligned, align
+from .cross_sections import BarSeries, cross_sections
 from .document import to_json
+from .evaluate import evaluate_factor
 from .evaluation import (
     Coverage,
     Decay,
@@ -11,10 +14,28 @@ from .evaluation import (
     Split,
     SplitPart,
 )
+from .factor_rows import FactorRows, factor_rows
+from .family import Family, benjamini_hochberg, benjamini_yekutieli, compare_factors
+from .ledger import Corrected, read_ledger, record_trials, trial_key
 from .table import MEASURES, Measure
 
 __all__ = [
     "MEASURES",
+    "Aligned",
+    "BarSeries",
+    "Corrected",
+    "FactorRows",
+    "Family",
+    "align",
+    "benjamini_hochberg",
+    "benjamini_yekutieli",
+    "compare_factors",
+    "cross_sections",
+    "evaluate_factor",
+    "factor_rows",
+    "read_ledger",
+    "record_trials",
+    "trial_key",
     "Coverage",
     "Decay",
     "Distribution",
