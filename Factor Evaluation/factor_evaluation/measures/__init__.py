@@ -1,7 +1,6 @@
 """Measures of a factor: pure functions of arrays [T, S], one row each in MEASURES."""
 
 from .aligned import Aligned, align
-from .cross_sections import BarSeries, cross_sections
 from .document import to_json
 from .evaluate import evaluate_factor
 from .evaluation import (
@@ -14,9 +13,10 @@ from .evaluation import (
     Split,
     SplitPart,
 )
-from .factor_rows import FactorRows, factor_rows
 from .family import Family, benjamini_hochberg, benjamini_yekutieli, compare_factors
+from .fused import BarSeries, cross_sections
 from .ledger import Corrected, read_ledger, record_trials, trial_key
+from .ranked import FactorRows, factor_rows
 from .table import MEASURES, Measure
 
 __all__ = [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from Backtest.errors import DataError
 
 from .evaluation import Floats
-from .factor_rows import MIN_NAMES, FactorRows, factor_rows
+from .ranked import MIN_NAMES, FactorRows, factor_rows
 
 MAX_LOSS = 0.5
 """Share of the alive cells that may be lost before the numbers would describe another market than the one asked for."""

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from Backtest.errors import SettingsError, did_you_mean
 
 from .aligned import MAX_LOSS, Aligned, align
-from .cross_sections import BarSeries, cross_sections
 from .decay import decay_of
 from .evaluation import Evaluation, Floats, HorizonResult, Split, SplitPart, Times
-from .factor_rows import MIN_NAMES, factor_rows
+from .fused import BarSeries, cross_sections
 from .permutation import permutation_p
 from .quantiles import (
     alpha_beta,
@@ -38,6 +37,7 @@ from .quantiles import (
     traded_share,
     trend_weights,
 )
+from .ranked import MIN_NAMES, factor_rows
 from .shape import coverage_of, distribution_of
 from .significance import newey_west_error, newey_west_lag, summarise
 from .splits import TIME_SPLITS, regimes, split_by, stability

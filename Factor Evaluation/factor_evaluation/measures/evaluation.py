@@ -22,8 +22,8 @@ Kind = Literal["cross_section", "time_series"]
 class SeriesSummary:
     """A series of one value per bar (IC, rank IC, spread) in numbers; MEASURES says how each is computed.
 
-    `interval` is the bootstrap interval of the mean at `CONFIDENCE` (of the whole only, not of a split's parts); `lag` is the one of Newey and West;
-    `permutation_p` has a value for the rank IC of small cross-sections only.
+    `interval` is the bootstrap interval of the mean at `CONFIDENCE` (of the whole only, not of a split's parts);
+    `lag` is the one of Newey and West; `permutation_p` has a value for the rank IC of small cross-sections only.
     """
 
     count: int

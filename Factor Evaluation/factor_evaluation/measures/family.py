@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .cross_sections import cross_sections
 from .evaluation import Floats, SeriesSummary
-from .factor_rows import MIN_NAMES, factor_rows
+from .fused import cross_sections
 from .quantiles import mean_of_bars
+from .ranked import MIN_NAMES, factor_rows
 from .significance import summarise
 
 SAME = 0.7

@@ -17,8 +17,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .factor_rows import MIN_NAMES
 from .orderkeys import Floats, Ints, Keys, Singles, in_order
+from .ranked import MIN_NAMES
 
 Int8s = NDArray[np.int8]
 Int32s = NDArray[np.int32]
@@ -144,7 +144,9 @@ def _ratio(cross: float, own: float, squares: float) -> float:
     """Return the correlation, kept within [-1, 1]; missing when a side does not vary (in float64)."""
     if not (own > 0.0 and squares > 0.0):
         return np.nan
-    value = cross / (np.sqrt(own) * np.sqrt(squares))
+    both = own * squares
+    size = np.sqrt(both) if 1e-280 < both < 1e280 else np.sqrt(own) * np.sqrt(squares)
+    value = cross / size
     return min(1.0, max(-1.0, value)) if value - value == 0.0 else np.nan
 
 

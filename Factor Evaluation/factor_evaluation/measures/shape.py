@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .evaluation import Coverage, Distribution, Floats, Times
-from .factor_rows import FactorRows
 from .orderkeys import Bools
+from .ranked import FactorRows
 
 OUTLIER_MADS = 10.0
 """Scaled median absolute deviations from the median; a normal law has one value in 10^23 beyond."""

@@ -82,7 +82,8 @@ def _incomplete_beta(a: float, b: float, x: float, rest: float) -> float:
         return 0.0 if x <= 0.0 else 1.0
     if x > (a + 1.0) / (a + b + 2.0):
         return 1.0 - _incomplete_beta(b, a, rest, x)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(rest)) / a
+    powers = a * _log_of(x, rest) + b * _log_of(rest, x)
+    front = math.exp(powers - _log_beta_half(b if a == 0.5 else a)) / a
     tiny = 1e-300
     c, d = 1.0, 1.0 / max(1.0 - (a + b) * x / (a + 1.0), tiny)
     total = d
@@ -97,6 +98,18 @@ def _incomplete_beta(a: float, b: float, x: float, rest: float) -> float:
         if abs(c * d - 1.0) < 1e-16:
             break
     return front * total
+
+
+def _log_of(x: float, rest: float) -> float:
+    """Return log(x), where `rest` = 1 - x is the more exact one of the two when it is small."""
+    return math.log1p(-rest) if rest < 0.5 else math.log(x)
+
+
+def _log_beta_half(a: float) -> float:
+    """Return log B(a, 1/2); for large `a` by Stirling's series of the ratio, whose terms alone would cancel."""
+    if a < 1e3:
+        return math.lgamma(a) + math.lgamma(0.5) - math.lgamma(a + 0.5)
+    return math.lgamma(0.5) - 0.5 * math.log(a) + 1.0 / (8.0 * a) - 1.0 / (192.0 * a**3)
 
 
 def bootstrap_interval(values: Floats, block: int, draws: int = DRAWS) -> tuple[float, float]:

@@ -6,8 +6,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .factor_rows import FactorRows
 from .orderkeys import Floats, Ints
+from .ranked import FactorRows
 
 Words = NDArray[np.uint64]
 

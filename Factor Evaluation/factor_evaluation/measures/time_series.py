@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .cross_sections import BarSeries
 from .evaluation import Floats
-from .factor_rows import MIN_NAMES
+from .fused import BarSeries
 from .quantiles import mean_of_bars
+from .ranked import MIN_NAMES
 
 MIN_SYMBOLS = 5
 """Symbols from which on a cross-section is measured: with fewer, five quantiles cannot hold a name each."""

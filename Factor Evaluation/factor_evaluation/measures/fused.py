@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .factor_rows import FactorRows, chunk_rows
 from .orderkeys import Floats, column_mask, pack
+from .ranked import FactorRows, chunk_rows
 from .return_rows import finish, moments, turn, turn_factor
 
 
