@@ -107,7 +107,7 @@ def distance_from_uniform(values):
 
 
 def test_noise_has_uniform_p_values_over_500_seeds():
-    p_values = {"ic": [], "rank_ic": []}
+    p_values: dict[str, list[float]] = {"ic": [], "rank_ic": []}
     for seed in range(500):
         factor, label = noise(seed)
         (series,) = cross_sections(factor, factor_rows(factor, 5), [label])
