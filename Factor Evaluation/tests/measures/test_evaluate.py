@@ -114,8 +114,8 @@ def test_the_document_has_the_fixed_names_and_no_nan(whole):
     ]  # fmt: skip
     assert list(document["horizons"]["1d"])[:18] == [
         "bars", "ic_mean", "ic_std", "icir", "ic_t_newey_west", "ic_p_value", "ic_hit_rate", "rank_ic_mean",
-        "rank_ic_std", "rank_icir", "rank_ic_t_newey_west", "rank_ic_p_value", "rank_ic_hit_rate", "quantile_mean_return",
-        "quantile_std_error", "spread_mean", "spread_t", "monotonicity_p",
+        "rank_ic_std", "rank_icir", "rank_ic_t_newey_west", "rank_ic_p_value", "rank_ic_hit_rate",
+        "quantile_mean_return", "quantile_std_error", "spread_mean", "spread_t", "monotonicity_p",
     ]  # fmt: skip
     assert document["horizons"]["1d"]["bars"] == 6
     assert document["start"] == "2023-01-01T00:00:00Z"
