@@ -5,7 +5,8 @@ code on disk would still hold the old one: old numbers, silently. So a package o
 before the first of them runs, and what was compiled from other sources is removed:
 
 1. `_digests` of the package's files are compared with those of the last time, kept beside the machine code (`STAMP`).
-2. Where they differ, the machine code of each module that changed, or imports one that did, is removed (`_outdated`).
+2. Where they differ, the machine code of each module that changed, or imports one that did, is removed. Where nothing
+   was kept, it is what is older than a file that it stands on (`_limits`).
 
 Several processes may do this at once: a file that is gone already is fine, and Numba compiles what it does not find.
 """
@@ -15,9 +16,11 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from .errors import SettingsError
@@ -35,14 +38,12 @@ def remove_outdated(package: Path) -> None:
     now, before = _digests(package), _read(folder / STAMP)
     if now == before:
         return
-    outdated = _outdated(package, {name for name, digest in now.items() if before.get(name) != digest})
+    limits = _limits(package, now, before)
     if folder.is_dir():
         # Indexes first: machine code that no index names is never read.
-        for ending in ("nbi", "nbc"):
-            for path in folder.glob(f"*.{ending}"):
-                module = path.name.partition(".")[0]
-                if module in outdated or module not in now:
-                    _remove(path)
+        for path in (*folder.glob("*.nbi"), *folder.glob("*.nbc")):
+            if _modified(path) < limits.get(path.name.partition(".")[0], math.inf):
+                _patiently(partial(path.unlink, missing_ok=True), path)
     _write(folder / STAMP, now)
 
 
@@ -64,14 +65,29 @@ def _digests(package: Path) -> dict[str, str]:
     return {path.stem: hashlib.sha1(path.read_bytes()).hexdigest() for path in sorted(package.glob("*.py"))}
 
 
-def _outdated(package: Path, changed: set[str]) -> set[str]:
-    """Return the modules that changed and those that import them, at however many removes."""
-    imports = {path.stem: _siblings(path) for path in package.glob("*.py")}
-    found: set[str] = set()
-    while found != changed:
-        found = changed
-        changed = found | {name for name, used in imports.items() if used & found}
-    return found
+def _limits(package: Path, now: Mapping[str, str], before: Mapping[str, str]) -> dict[str, float]:
+    """Return for each module the time from which on its machine code is up to date."""
+    imports = {name: _siblings(package / f"{name}.py") for name in now}
+    limits = {}
+    for name in now:
+        below, todo = {name}, [name]
+        while todo:
+            more = imports.get(todo.pop(), set()) - below
+            below |= more
+            todo += more
+        if before:
+            limits[name] = math.inf if any(now.get(one) != before.get(one) for one in below) else 0.0
+        else:
+            limits[name] = max(_modified(package / f"{one}.py") for one in below)
+    return limits
+
+
+def _modified(path: Path) -> float:
+    """Return when a file was written; never for one that another process has removed meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _siblings(path: Path) -> set[str]:
@@ -98,10 +114,6 @@ def _write(stamp: Path, digests: Mapping[str, str]) -> None:
     temporary = stamp.with_name(f"{stamp.name}.{os.getpid()}")
     temporary.write_text(json.dumps(digests, indent=0), encoding="utf-8")
     _patiently(lambda: os.replace(temporary, stamp), stamp)
-
-
-def _remove(path: Path) -> None:
-    _patiently(lambda: path.unlink(missing_ok=True), path)
 
 
 def _patiently(act: Callable[[], None], path: Path) -> None:

@@ -70,21 +70,27 @@ def test_processes_that_start_together_after_a_change(tmp_path: Path) -> None:
     assert run(tmp_path) == [55, -2, 1, 1]
 
 
-def test_machine_code_of_unknown_sources_goes(tmp_path: Path) -> None:
+def test_without_a_record_times_decide(tmp_path: Path) -> None:
     made = package(tmp_path)
     kept = made / "__pycache__"
     kept.mkdir()
-    for name in ("outer.outer-3.py311.nbi", "outer.outer-3.py311.1.nbc", "gone.f-1.py311.nbi"):
+    names = [f"{name}.f-3.py311.nbi" for name in ("inner", "middle", "outer", "other", "gone")]
+    for number, name in enumerate((*names, "outer.f-3.py311.1.nbc")):
         (kept / name).touch()
-    (kept / machine_code.STAMP).write_text('{"outer": ', encoding="utf-8")
+        os.utime(kept / name, (1000 + number, 1000 + number))
+    for name in SOURCES:
+        os.utime(made / f"{name}.py", (900, 900))
+    os.utime(made / "inner.py", (1001.5, 1001.5))
+    (kept / machine_code.STAMP).write_text('{"outer": ', encoding="utf-8")  # half a file
     machine_code.remove_outdated(made)
-    assert [path.name for path in kept.iterdir()] == [machine_code.STAMP]
+    left = {path.name for path in kept.iterdir()}
+    assert left == {"outer.f-3.py311.nbi", "outer.f-3.py311.1.nbc", "other.f-3.py311.nbi", machine_code.STAMP}
 
 
 def test_a_locked_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = package(tmp_path)
     (made / "__pycache__").mkdir()
-    (made / "__pycache__" / "outer.outer-3.py311.nbi").touch()
+    (made / "__pycache__" / "gone.f-3.py311.nbi").touch()
 
     def refuse(path: Path, missing_ok: bool = False) -> None:
         raise PermissionError
