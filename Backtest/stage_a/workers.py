@@ -21,7 +21,7 @@ import pyarrow.parquet
 
 from ..data.bars import LastBar, SymbolBars
 from ..data.bars_digest import DIGEST_FIELDS, bars_sha256, history_sha256
-from ..data.clock import build_panel, time_words
+from ..data.clock import build_panel, episodes, time_words
 from ..data.dsl.plan import Plan
 from ..data.factors import FactorValues, compute
 from ..data.fields import klines_of
@@ -62,10 +62,14 @@ def _read(task: ReadTask, report: Report) -> None:
     for bars in _load(job, task.symbols, {}, report, series):
         report.sources[bars.symbol] = source_of(bars)
         report.sources.update(stamped_sources(series[bars.symbol]))
-        _, after = _window(job, bars)
+        first, after = _window(job, bars)
+        last = int(bars.index[after - 1 if first < after else -1])
         kept = task.kept.get(bars.symbol)
         same = kept is None or _history(job, bars, kept.last + 1, series) == kept.history_sha256
-        report.standings[bars.symbol] = Standing(int(bars.index[0]), int(bars.index[after - 1]), same)
+        report.standings[bars.symbol] = Standing(int(bars.index[0]), last, same)
+        if first >= after:
+            report.outside.add(bars.symbol)
+            report.refused[bars.symbol] = _outside_words(job, bars)
 
 
 def _build(task: BuildTask, report: Report, note: Note) -> None:
@@ -75,15 +79,19 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
     series: Series = {}
     with open_store(job.partial, spill_budget(job)) as store:
         for one in _load(job, task.symbols, task.last_bars, report, series):
+            first, after = _window(job, one)
+            if first >= after:
+                report.refused[one.symbol] = _outside_words(job, one)
+                continue
             facts.append(_facts_of(job, one, series))
             store.add(_only(one, columns))
             del one  # its other fields were for the digest: they need not wait for the next symbol
         if not facts:
             return
-        for symbol in set(plan.extra_symbols).difference(task.symbols):
+        for symbol in sorted({*plan.extra_symbols, *task.company}.difference(task.symbols)):
             with report.timed("read"):
                 one = _load_one(job, symbol, task.last_bars, series)
-            for one_facts in facts:
+            for one_facts in facts if symbol in plan.extra_symbols else ():
                 one_facts.sources.update({symbol: source_of(one), **stamped_sources(series[symbol])})
             store.add(_only(one, columns))
             del one
@@ -95,16 +103,16 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
 def _chunked(task: BuildTask, store: BarStore, facts: Sequence[Facts], report: Report, note: Note) -> Block:
     """Compute chunk of time after chunk, and write beside it."""
     job = task.job
-    begin = min(one.first for one in facts) if task.begin is None else task.begin
+    begin = min(one.begin for one in facts) if task.begin is None else task.begin
     end = max(one.last for one in facts) + 1
-    symbols = len(store.bars)
+    symbols, members = len(store.bars), frozenset((*task.symbols, *task.company))
     rows = chunk_rows(job, end - begin, symbols)
     with Output(job, report) as output:
         for one in facts:
             output.open(one, task.kept.get(one.symbol))
         for first, after in chunks(begin, end, rows):
             with report.timed("read"):
-                panel = _ended(job.plan, _panel(job, store.bars, first, after, frozenset(task.symbols)), facts)
+                panel = _ended(job.plan, _panel(job, store.bars, first, after, members), facts)
             if after == end:
                 store.clear()  # the panel holds copies: the bars' memory is the computation's
             held = chunk_held_bytes(job, end - begin, rows, symbols)
@@ -122,6 +130,7 @@ def _panel(job: Job, bars: Sequence[SymbolBars], first: int, after: int, members
         start_ns=job.timeframe.open_ns(first),
         end_ns=job.timeframe.open_ns(after),
         lookback=plan.lookback,
+        reach=plan.reach,
         fields=klines_of(plan.fields),
         members=members,
         episode_gap_ns=parse_duration(job.core.episode_gap),
@@ -191,6 +200,7 @@ def _facts_of(job: Job, bars: SymbolBars, series: Series) -> Facts:
     beside = series[bars.symbol]
     return Facts(
         symbol=bars.symbol,
+        begin=_first_alive(job, bars, begin),
         first=begin,
         last=last,
         bars=after - first,
@@ -201,6 +211,15 @@ def _facts_of(job: Job, bars: SymbolBars, series: Series) -> Facts:
             asdict(one) for one in (*bars.findings, *(one for part in beside.values() for one in part.findings))
         ),
     )
+
+
+def _first_alive(job: Job, bars: SymbolBars, first: int) -> int:
+    """Return the window's first row where the symbol is alive there, though its first bar may come later."""
+    if job.start_ns is None:
+        return first
+    row = job.timeframe.first_at_or_after(job.start_ns)
+    listings = episodes(bars.index, timeframe=job.timeframe, episode_gap_ns=parse_duration(job.core.episode_gap))
+    return first if listings.alive_at(row) is None else row
 
 
 def _history(job: Job, bars: SymbolBars, after_bar: int, series: Series) -> str:
@@ -247,7 +266,7 @@ def _load(
     report: Report,
     series: Series,
 ) -> Iterator[SymbolBars]:
-    """Yield the bars of the symbols that have any inside the window; the others are refused.
+    """Yield the bars of the symbols that can be used; the others are refused.
 
     What lies beside a symbol's klines goes into `series`.
     """
@@ -255,7 +274,6 @@ def _load(
         try:
             with report.timed("read"):
                 bars = _load_one(job, symbol, last_bars, series)
-            _require_window(job, bars)
         except SymbolRefused as refused:
             report.refused[symbol] = refused.reason
         else:
@@ -285,11 +303,9 @@ def _window(job: Job, bars: SymbolBars) -> tuple[int, int]:
     return first, len(bars.index) if after is None else int(after)
 
 
-def _require_window(job: Job, bars: SymbolBars) -> None:
-    first, after = _window(job, bars)
-    if first >= after:
-        have = " to ".join(time_words(job.timeframe.open_ns(int(bars.index[row]))) for row in (0, -1))
-        raise SymbolRefused(bars.symbol, f"{bars.source.path}: no bar inside the window; it has bars from {have}")
+def _outside_words(job: Job, bars: SymbolBars) -> str:
+    have = " to ".join(time_words(job.timeframe.open_ns(int(bars.index[row]))) for row in (0, -1))
+    return f"{bars.source.path}: no bar inside the window; it has bars from {have}"
 
 
 class _Collector(logging.Handler):
