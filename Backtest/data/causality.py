@@ -173,7 +173,7 @@ class _Check:
             if values is None or self.compare(blank, whole[:cut], values, 0, differs(values, whole[:cut], whole)):
                 break
         kind: Kind = "start" if call.lookback is None else "look-back"
-        for start, begin in self.starts(call.lookback, affects, call.reach):
+        for start, begin in self.starts(call.lookback, affects):
             blank = replace(blank, kind=kind, cut=self.time(start))
             values = self.values(blank, call, self.panel.rows(begin, len(whole), warmup=start - begin), common)
             if values is None:
