@@ -34,6 +34,7 @@ MARKER = ".quickstart.json"
 
 RUN_PINS = os.path.join("Backtest", "requirements.txt")
 TEST_PINS = os.path.join("Backtest", "requirements-dev.txt")
+TEST_FOLDERS = [os.path.join("Backtest", "tests"), "Factor Evaluation"]
 DEMO_MARKET = os.path.join("DataHub", "synthetic_market")
 DEMO_RECIPE = os.path.join("config", "recipes", "demo.yaml")
 DEMO_FACTOR = "momentum"
@@ -108,7 +109,7 @@ def test(arguments: argparse.Namespace, rest: "list[str]") -> int:
     """Run pytest in the environment and return its exit code."""
     python = prepare_environment(arguments.venv, TEST_PINS)
     chosen = any(os.path.exists(os.path.join(ROOT, word.split("::")[0])) for word in rest)
-    command = [python, "-m", "pytest"] + ([] if chosen else [os.path.join("Backtest", "tests")] + spread(rest))
+    command = [python, "-m", "pytest"] + ([] if chosen else TEST_FOLDERS + spread(rest))
     environment = child_environment()
     if environment.get("FACTOR_REAL_DATA"):
         environment["FACTOR_REAL_DATA"] = os.path.abspath(environment["FACTOR_REAL_DATA"])

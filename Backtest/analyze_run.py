@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if not __package__:
-    import _bootstrap  # type: ignore[import-not-found]  # noqa: F401  (run by path: makes the package importable)
+    import _bootstrap  # noqa: F401  (run by path: makes the package importable)
 
 from Backtest.cli import run_command
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 if not __package__:
-    import _bootstrap  # type: ignore[import-not-found]  # noqa: F401  (run by path: makes the package importable)
+    import _bootstrap  # noqa: F401  (run by path: makes the package importable)
 
 from Backtest.cli import run_command, split_symbols
 

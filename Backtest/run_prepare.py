@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if __name__ == "__main__" and not __package__:  # not in a worker process, which finds the package already
-    import _bootstrap  # type: ignore[import-not-found]  # noqa: F401  (run by path: makes the package importable)
+    import _bootstrap  # noqa: F401  (run by path: makes the package importable)
 
 from Backtest.cli import run_command, split_symbols
 

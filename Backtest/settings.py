@@ -1,4 +1,4 @@
-"""Settings of both stages. A default stands once, here; config/core.yaml overrides it, a flag overrides both."""
+"""Settings of both pipelines. A default stands once, here; config/core.yaml overrides it, a flag overrides both."""
 
 from __future__ import annotations
 
@@ -81,6 +81,24 @@ class CoreSettings:
         Fraction of the last close that is lost when a delisted holding is settled.
     risk_free
         Yearly rate that Sharpe and Sortino subtract.
+    evaluation_root
+        Where runs of the factor evaluation are written.
+    horizons
+        Of the forward returns that its Step 0 writes, bars or durations.
+    golden_rows, golden_seed
+        Rows of each symbol that are read a second time, by Python's csv module, and what draws them.
+    qc_max_missing
+        Share of a symbol's bars, from its first to its last, that may be missing.
+    qc_max_gap
+        Longest run of missing bars, a duration.
+    qc_max_stale, qc_stale_bars
+        Share of bars that may lie in a run of `qc_stale_bars` or more equal closes.
+    qc_max_outliers, qc_outlier_deviations
+        Share of bars whose return may lie that many robust standard deviations off.
+    qc_max_zero_volume
+        Share of bars that may be without volume.
+    qc_max_volume_anomalies, qc_volume_ratio
+        Share of bars whose volume may be that many times the median of the bars around.
     """
 
     data_root: str = "DataHub/synthetic_market"
@@ -120,6 +138,19 @@ class CoreSettings:
     on_rejected: Literal["count", "scale"] = "count"
     delisting_haircut: float = 0.0
     risk_free: float = 0.0
+    evaluation_root: str = "AI_Agent_Output_fix"
+    horizons: tuple[str, ...] = ("1", "5", "15", "30", "60")
+    golden_rows: int = 24
+    golden_seed: int = 7
+    qc_max_missing: float = 0.05
+    qc_max_gap: str = "3d"
+    qc_max_stale: float = 0.05
+    qc_stale_bars: int = 12
+    qc_max_outliers: float = 0.01
+    qc_outlier_deviations: float = 20.0
+    qc_max_zero_volume: float = 0.05
+    qc_max_volume_anomalies: float = 0.02
+    qc_volume_ratio: float = 50.0
 
     def __post_init__(self) -> None:
         for name, low, high in RANGES:
@@ -130,7 +161,7 @@ class CoreSettings:
             raise SettingsError(f"file_pattern is {self.file_pattern!r}; it must hold {{symbol}}")
         from .data.timeframe import parse_duration
 
-        for name in ("episode_gap", "funding_valid", "open_interest_valid"):
+        for name in ("episode_gap", "funding_valid", "open_interest_valid", "qc_max_gap"):
             parse_duration(getattr(self, name), name)
         if self.max_gap is not None:
             parse_duration(self.max_gap, "max_gap")
@@ -141,6 +172,9 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("workers", 0, 1024), ("memory_limit_gb", 0.1, 100_000), ("function_timeout", 0.1, 1_000_000),
     ("initial_cash", 1e-6, 1e15), ("commission", 0, 0.5), ("slippage", 0, 0.5), ("lot_step", 1e-12, 1e9),
     ("min_notional", 0, 1e12), ("no_trade_band", 0, 1), ("delisting_haircut", 0, 1), ("risk_free", -1, 10),
+    ("golden_rows", 1, 100_000), ("golden_seed", 0, 2**63 - 1), ("qc_max_missing", 0, 1), ("qc_max_stale", 0, 1),
+    ("qc_stale_bars", 2, 1_000_000), ("qc_max_outliers", 0, 1), ("qc_outlier_deviations", 1, 1e6),
+    ("qc_max_zero_volume", 0, 1), ("qc_max_volume_anomalies", 0, 1), ("qc_volume_ratio", 1, 1e9),
 )  # fmt: skip
 
 Settings = TypeVar("Settings")

@@ -56,7 +56,10 @@ def test_a_whole_number_stands_for_a_float(tmp_path):
 @pytest.mark.parametrize(
     "line, words",
     [
-        ("comission: 0.1", r"'comission' is not a setting; did you mean 'commission'\? allowed: data_root, "),
+        (
+            "comission: 0.1",
+            r"'comission' is not a setting; did you mean 'commission' or 'qc_max_missing'\? allowed: data_root, ",
+        ),
         ("zzz: 0.1", r"'zzz' is not a setting; allowed: data_root, "),
         ('commission: "0.1"', r"commission is '0\.1'; input should be a valid number"),
         ("commission: true", r"commission is True; input should be a valid number"),

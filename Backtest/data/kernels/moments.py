@@ -1,4 +1,4 @@
-"""Mean-based statistics and the third and fourth moments of a window, in `rolling`'s blocks.
+"""Third and fourth moments of a window, in `rolling`'s blocks.
 
 Sums of third and fourth powers about a fixed value lose n^2 times more digits than sums of squares do, so the higher
 moments are central from the start: they grow by one value at a time and merge by the formulas of Pebay (2008).
@@ -19,83 +19,10 @@ import numpy as np
 from . import direct
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
-from .lagged import LOGRET, lags
 
-DISTANCE, RATIO, NORM = range(3)
 SKEW, KURTOSIS, MOMENT = range(3)
 HIGHEST = 4
 NO_LIMIT = 2**31 - 1
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _suffixes_of_two(x, age, first, last, s, shift, alive, centred):
-    """Leave in s[:, i] the number, sum and sum of squares of rows first+i..last-1, about the last valid value."""
-    rows, columns = last - first, x.shape[1]
-    s[:, rows] = 0.0
-    shift[:] = 0.0
-    alive[:] = 1.0
-    for i in range(rows - 1, -1, -1):
-        for b in range(columns):
-            v, a = x[first + i, b], age[first + i, b]
-            ok = (v == v) & (a > 0) & (alive[b] > 0.0)
-            shift[b] = v if centred & ok & (s[0, i + 1, b] == 0.0) else shift[b]
-            u = v - shift[b] if ok else 0.0
-            s[0, i, b] = s[0, i + 1, b] + (1.0 if ok else 0.0)
-            s[1, i, b] = s[1, i + 1, b] + u
-            s[2, i, b] = s[2, i + 1, b] + u * u
-            alive[b] = alive[b] if a > 1 else 0.0
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _of_two(mode, na, a1, a2, ca, nb, b1, b2, cb, v):
-    """Return the statistic of a suffix (a) and a prefix (b) with sums about ca and cb; v is the present value."""
-    if mode == NORM:
-        return math.sqrt(a2 + b2)
-    ma, mb = a1 / max(na, 1.0), b1 / max(nb, 1.0)
-    m2 = max(a2 - a1 * ma, 0.0) + max(b2 - b1 * mb, 0.0)
-    n, ref, rel = na + nb, cb, mb
-    if nb == 0.0:
-        ref, rel = ca, ma
-    elif na > 0.0:
-        delta = (ca - cb) + (ma - mb)
-        rel = mb + delta * (na / n)
-        m2 += delta * delta * (na * nb / n)
-    if mode == DISTANCE:
-        return (v - ref) - rel
-    return (ref + rel) / math.sqrt(m2 / (n - 1.0)) if n > 1.0 and m2 > 0.0 else np.nan
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def two(x, age, out, d, min_valid, min_age, phase, mode):
-    """Distance from the mean, mean over standard deviation, or root of the sum of squares of each window."""
-    rows, columns = x.shape
-    s, p = np.zeros((3, min(d, rows) + 1, columns)), np.empty((3, columns))
-    shift, suffix_shift, alive = np.zeros(columns), np.zeros(columns), np.empty(columns)
-    centred = mode != NORM
-    have = 0
-    for begin in range(-phase, rows, d):
-        first, last = max(begin, 0), min(begin + d, rows)
-        p[:] = 0.0
-        for t in range(first, last):
-            i = max(t - d + 1, 0) - (first - have)
-            oldest = t + 1 if t < d - 1 else NO_LIMIT
-            for b in range(columns):
-                v, a = x[t, b], age[t, b]
-                ok, keep = (v == v) & (a > 0), a != 1
-                before = p[0, b] if keep else 0.0
-                shift[b] = v if centred & ok & (before == 0.0) else shift[b]
-                u = v - shift[b] if ok else 0.0
-                p[0, b] = before + (1.0 if ok else 0.0)
-                p[1, b] = (p[1, b] if keep else 0.0) + u
-                p[2, b] = (p[2, b] if keep else 0.0) + u * u
-                na = s[0, i, b] if a > t - first + 1 else 0.0
-                r = np.nan
-                if (a >= min_age) & (a <= oldest) & (na + p[0, b] >= min_valid):
-                    a1, a2 = (s[1, i, b], s[2, i, b]) if na > 0.0 else (0.0, 0.0)
-                    r = _of_two(mode, na, a1, a2, suffix_shift[b], p[0, b], p[1, b], p[2, b], shift[b], v)
-                out[t, b] = r
-        have = last - first
-        _suffixes_of_two(x, age, first, last, s, suffix_shift, alive, centred)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -184,38 +111,10 @@ def four(x, age, out, d, min_valid, min_age, phase, mode, k):
         _suffixes_of_four(x, age, first, last, s, suffix_shift, alive)
 
 
-def _two(mode: int, x: Operand, literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    w = window_of(literals, context)
-    two(x, context.age, out, w.bars, w.min_valid, w.min_age, w.phase, mode)
-    return blank_infinite(out, context)
-
-
 def _four(mode: int, k: int, x: Operand, literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     w = window_of(literals, context)
     four(x, context.age, out, w.bars, w.min_valid, w.min_age, w.phase, mode, k)
     return blank_infinite(out, context)
-
-
-def ts_av_diff(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Distance of the present value from the mean."""
-    return _two(DISTANCE, operands[0], literals, context, out)
-
-
-def ts_ir(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Mean over standard deviation (ddof 1)."""
-    return _two(RATIO, operands[0], literals, context, out)
-
-
-def ts_l2_norm(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Root of the sum of squares."""
-    return _two(NORM, operands[0], literals, context, out)
-
-
-def ts_realized_vol(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Root of the sum of squared one-bar log returns."""
-    change = np.empty_like(out)
-    undefined = lags(operands[0], context.age, change, 1, LOGRET, context.own_row)
-    return int(undefined) + _two(NORM, change, literals, context, out)
 
 
 def ts_skew(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:

@@ -1,10 +1,10 @@
-"""Sums, moments and linear weights of a window, without ever subtracting a value that left it.
+"""Sums and means of a window, without ever subtracting a value that left it: the blocks that all kernels share.
 
 Time is cut into blocks of d bars aligned to the absolute bar index, so that the window at t is a suffix of one block
 and a prefix of the next (van Herk 1992; Gil and Werman 1993). Each kernel walks block by block: forward with the
 running prefix, merging it with the suffixes of the block before, then backward over the block to leave its own
 suffixes. The same additions happen in the same order wherever the loaded rows begin and end: same bits, no drift, and
-a spike leaves no trace once it has left the window. Moments are merged as in Chan, Golub and LeVeque (1983).
+a spike leaves no trace once it has left the window.
 
 Deviations are taken from a value that always lies inside the window: the block's first valid value for the prefix, its
 last valid value for the suffix. A price of 6e4 with a noise of 1e-3 keeps its digits; a flat window gives exactly 0.
@@ -20,7 +20,6 @@ prefix's (0 where one is empty), base the shift that the result is counted from.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
+from .lagged import LOGRET, lags
 from .rows import (
     MIXED,
     NO_LIMIT,
@@ -42,10 +42,6 @@ from .rows import (
 )
 
 SUM, MEAN, COUNT = range(3)
-VARIANCE, DEVIATION, ZSCORE = range(3)
-
-
-# ---- sums and means: planes total, count ----------------------------------------------------------------------------
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -155,137 +151,6 @@ def sums(x, age, out, d, min_valid, min_age, phase, mode):
             _sum_suffixes(x[first:last], s, down[-have:], far)
 
 
-# ---- second moments: planes sum of u, sum of u^2, count, with u = x - shift -----------------------------------------
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _finish(mode, r, p):
-    """Turn a row of variances into what was asked for; plane 3 of p holds the distances from the mean."""
-    if mode == DEVIATION:
-        for b in range(r.size):
-            r[b] = math.sqrt(r[b])
-    elif mode == ZSCORE:
-        for b in range(r.size):
-            deviation = math.sqrt(r[b])
-            r[b] = p[b + 3 * WIDTH] / deviation if deviation > 0.0 else np.nan
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _moment_prefixes(x, out, first, last, have, d, mode, ddof, p, s, shift, gap, no_gap):
-    """Plain block: p becomes the running sums, `out` the statistic of their merge with the suffixes s."""
-    for t in range(first, last):
-        nb = float(t - first + 1)
-        na = d - nb
-        per_a, per_b, per_n, part = 1.0 / max(na, 1.0), 1.0 / nb, 1.0 / (d - ddof), na / d
-        both = part * nb
-        v, q, r, e = x[t], s[max(t - d + 1, 0) - (first - have)], out[t], gap if na > 0.0 else no_gap
-        for b in range(v.size):
-            u = v[b] - shift[b]
-            b1, b2 = p[b] + u, p[b + WIDTH] + u * u
-            p[b], p[b + WIDTH] = b1, b2
-            mean_a, mean_b = q[b] * per_a, b1 * per_b
-            square_a, square_b = q[b + WIDTH] - q[b] * mean_a, b2 - b1 * mean_b
-            square_a = 0.0 if square_a < 0.0 else square_a
-            square_b = 0.0 if square_b < 0.0 else square_b
-            apart = e[b] + (mean_a - mean_b)
-            p[b + 3 * WIDTH] = u - (mean_b + apart * part)
-            r[b] = (square_a + square_b + apart * apart * both) * per_n
-        _finish(mode, r, p)
-        if t < d - 1:
-            r[:] = np.nan
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _moment_prefixes_mixed(x, age, out, first, last, have, d, mode, ddof, p, s, shift, far, min_valid, min_age):
-    """The same for any block; `shift` and `far` are the shifts of prefix and suffix."""
-    for t in range(first, last):
-        v, a, q, r = x[t], age[t], s[max(t - d + 1, 0) - (first - have)], out[t]
-        oldest = t + 1 if t < d - 1 else NO_LIMIT
-        for b in range(v.size):
-            ok, keep = (v[b] == v[b]) & (a[b] > 0), a[b] != 1
-            nb = p[b + 2 * WIDTH] if keep else 0.0
-            shift[b] = v[b] if ok & (nb == 0.0) else shift[b]
-            u = v[b] - shift[b] if ok else 0.0
-            nb += 1.0 if ok else 0.0
-            b1, b2 = (p[b] if keep else 0.0) + u, (p[b + WIDTH] if keep else 0.0) + u * u
-            p[b], p[b + WIDTH], p[b + 2 * WIDTH] = b1, b2, nb
-            na = q[b + 2 * WIDTH] if a[b] > t - first + 1 else 0.0
-            a1, a2 = q[b] if na > 0.0 else 0.0, q[b + WIDTH] if na > 0.0 else 0.0
-            n = na + nb
-            part = na / n
-            mean_a, mean_b = a1 * (1.0 / max(na, 1.0)), b1 * (1.0 / max(nb, 1.0))
-            square_a, square_b = a2 - a1 * mean_a, b2 - b1 * mean_b
-            square_a = 0.0 if square_a < 0.0 else square_a
-            square_b = 0.0 if square_b < 0.0 else square_b
-            apart = (far[b] - shift[b] if (na > 0.0) & (nb > 0.0) else 0.0) + (mean_a - mean_b)
-            p[b + 3 * WIDTH] = u - (mean_b + apart * part) if ok else np.nan
-            value = (square_a + square_b + apart * apart * (part * nb)) * (1.0 / (n - ddof))
-            enough = (a[b] >= min_age) & (a[b] <= oldest) & (n >= min_valid) & (n > ddof)
-            r[b] = value if enough else np.nan
-        _finish(mode, r, p)
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _moment_suffixes(x, s, down, shift):
-    """Plain block: leave in s[i] the sums over rows i.. of the block; the row past the end is 0."""
-    for k in range(x.shape[0]):
-        i = down[k]
-        v, q, r = x[i], s[i + 1], s[i]
-        for b in range(v.size):
-            u = v[b] - shift[b]
-            r[b] = q[b] + u
-            r[b + WIDTH] = q[b + WIDTH] + u * u
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _moment_suffixes_mixed(x, age, s, down, shift, alive):
-    """The same for any block, with the counts; sets `shift` to the last valid value."""
-    alive[:] = 1.0
-    for k in range(x.shape[0]):
-        i = down[k]
-        v, a, q, r = x[i], age[i], s[i + 1], s[i]
-        for b in range(v.size):
-            ok = (v[b] == v[b]) & (a[b] > 0) & (alive[b] > 0.0)
-            shift[b] = v[b] if ok & (q[b + 2 * WIDTH] == 0.0) else shift[b]
-            u = v[b] - shift[b] if ok else 0.0
-            r[b] = q[b] + u
-            r[b + WIDTH] = q[b + WIDTH] + u * u
-            r[b + 2 * WIDTH] = q[b + 2 * WIDTH] + (1.0 if ok else 0.0)
-            alive[b] = alive[b] if a[b] > 1 else 0.0
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def moments(x, age, out, d, min_valid, min_age, phase, mode, ddof):
-    """Variance, standard deviation or z-score of each window."""
-    rows, columns = x.shape
-    down = descending(min(d, rows))
-    s, p = np.zeros((min(d, rows) + 1, 3 * WIDTH)), np.empty(4 * WIDTH)
-    shift, far, gap, none = np.zeros(columns), np.zeros(columns), np.zeros(columns), np.zeros(columns)
-    gaps, idle = np.empty(columns), np.empty(columns)
-    have, before, now, known = 0, MIXED, MIXED, 0
-    for begin in range(-phase, rows, d):
-        first, last = max(begin, 0), min(begin + d, rows)
-        if last > known:
-            now, known = next_state(x, age, first, last, d, gaps, idle)
-        p[:] = 0.0
-        if is_plain(now, before, first, have, d):
-            shift[:] = x[first]
-            gap[:] = far - shift
-            _moment_prefixes(x, out, first, last, have, d, mode, ddof, p, s, shift, gap, none)
-            blank_idle(out[first:last], idle)
-        else:
-            if before != MIXED:
-                full_counts(s, have, columns, 2)
-            _moment_prefixes_mixed(x, age, out, first, last, have, d, mode, ddof, p, s, shift, far, min_valid, min_age)
-        have, before = last - first, now
-        s[have] = 0.0
-        if now == MIXED:
-            _moment_suffixes_mixed(x[first:last], age[first:last], s, down[-have:], far, idle)
-        else:
-            far[:] = x[last - 1]
-            _moment_suffixes(x[first:last], s, down[-have:], far)
-
-
 def _sums(mode: int, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     w = window_of(literals, context)
     # The count of valid values is always known: without ``min_periods`` any number will do.
@@ -309,23 +174,21 @@ def ts_count(operands: Sequence[Operand], literals: Mapping[str, Any], context: 
     return _sums(COUNT, operands, literals, context, out)
 
 
-def _moments(mode: int, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    w = window_of(literals, context)
-    ddof = int(literals.get("ddof", 1))
-    over_columns(moments, operands, context, out, w.bars, w.min_valid, w.min_age, w.phase, mode, ddof)
-    return blank_infinite(out, context)
+def _norm(x: Floats, literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    with np.errstate(over="ignore"):  # an infinite square makes its sums infinite, which are counted
+        squares = x * x
+    undefined = _sums(SUM, [squares], literals, context, out)
+    np.sqrt(out, out=out)
+    return undefined
 
 
-def ts_var(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Variance of the valid values."""
-    return _moments(VARIANCE, operands, literals, context, out)
+def ts_l2_norm(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Root of the sum of squares."""
+    return _norm(np.asarray(operands[0]), literals, context, out)
 
 
-def ts_std(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Standard deviation of the valid values."""
-    return _moments(DEVIATION, operands, literals, context, out)
-
-
-def ts_zscore(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Distance of the present value from the mean in standard deviations (ddof 1)."""
-    return _moments(ZSCORE, operands, literals, context, out)
+def ts_realized_vol(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+    """Root of the sum of squared one-bar log returns."""
+    change = np.empty_like(out)
+    undefined = lags(operands[0], context.age, change, 1, LOGRET, context.own_row)
+    return int(undefined) + _norm(change, literals, context, out)

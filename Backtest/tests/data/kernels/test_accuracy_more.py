@@ -222,7 +222,7 @@ def test_a_departed_spike_leaves_no_trace() -> None:
         operator = OPERATORS[name]
         if operator.operands[0].kind == "mask" or operator.lookback(operator.complete({"d": D})) != D - 1:
             continue
-        literals = {"d": D, "k": 3, "f": 0.9, "q": 0.3}
+        literals = {"d": D, "k": 3, "f": 0.9, "q": 0.3, "how": "sum"}
         given = {k: v for k, v in literals.items() if k in [argument.name for argument in operator.literal_arguments]}
         others = [other, other[::-1].copy()][: len(operator.operands) - 1]
         context = Context(age=age, first_bar=3)

@@ -12,12 +12,12 @@ from Backtest.data.dsl.operators import OPERATORS, Context, apply
 
 def compute() -> tuple[bytes, int, int]:
     """Run one kernel; return its bytes, cache hits and cache misses of this process."""
-    from Backtest.data.kernels import rolling
+    from Backtest.data.kernels import deviation
 
     x = np.random.default_rng(0).standard_normal((50, 3))
     age = np.ascontiguousarray(np.broadcast_to(np.arange(1, 51, dtype=np.int32)[:, None], x.shape))
     values, _ = apply(OPERATORS["ts_std"], [x], {"d": 7}, Context(age=age, first_bar=4))
-    stats = rolling.moments.stats
+    stats = deviation.moments.stats
     return values.tobytes(), sum(stats.cache_hits.values()), sum(stats.cache_misses.values())
 
 

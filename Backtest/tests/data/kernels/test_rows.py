@@ -17,7 +17,7 @@ KERNELS: dict[str, dict[str, Any]] = {
     "ts_sum": {}, "ts_mean": {}, "ts_count": {}, "ts_var": {}, "ts_std": {}, "ts_zscore": {}, "decay_linear": {},
     "ts_max": {}, "ts_argmin": {}, "ts_cov": {}, "ts_corr": {}, "ts_slope": {}, "ts_rank": {"norm": "n"},
     "ts_median": {}, "ts_quantile": {"q": 0.3}, "ts_rsquare": {}, "ts_resid": {}, "ts_beta": {},
-    "ts_regression": {"out": "resid"},
+    "ts_ir": {}, "ts_av_diff": {}, "ts_regression": {"out": "resid"},
 }  # fmt: skip
 every_kernel = pytest.mark.parametrize("name", KERNELS)
 
