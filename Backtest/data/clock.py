@@ -84,6 +84,14 @@ def warmup_begin(alive: Sequence[Episodes], *, begin: int, reach: Reach) -> int:
     return reach.begin(begin, first=min(int(one.first[0]) for one in alive), oldest=oldest)
 
 
+def first_row(
+    bars: Sequence[SymbolBars], *, timeframe: Timeframe, begin: int, reach: Reach, episode_gap_ns: int
+) -> int:
+    """Return the absolute index of the first row to load for a window that begins with row `begin`."""
+    alive = [episodes(one.index, timeframe=timeframe, episode_gap_ns=episode_gap_ns) for one in bars]
+    return warmup_begin(alive, begin=begin, reach=reach)
+
+
 def build_panel(
     bars: Sequence[SymbolBars],
     *,
