@@ -47,29 +47,40 @@ class Decisions:
         asked = self.due[row] and not self.ruined
         if row + 1 == journal.rows or not (asked or len(dead) or self.ruined):  # the last bar has no next open
             return []
-        feeds = self.alive[row].copy()
-        feeds[held] = journal.holder[held]
-        prices = np.array([self.closes[feed][row] for feed in feeds.tolist()])
-        tradable = self.tradable[row] & (feeds == self.alive[row])
-        book = Book(cash, equity, journal.sizes.copy(), prices, tradable)
+        book, feeds = self.book(row, cash=cash, equity=equity, sizes=journal.sizes, holder=journal.holder)
         forced = [Intent(column, -float(book.sizes[column]), "delisting") for column in dead.tolist()]
         if self.ruined:
-            closable = [column for column in held.tolist() if tradable[column]]
+            closable = [column for column in held.tolist() if book.tradable[column]]
             forced += [Intent(column, -float(book.sizes[column]), "ruin") for column in closable]
-        weights = self._weights(row, book) if asked else None
+        weights = self.weights(row, book) if asked else None
         intents = planned(forced, weights, book, costs=self.costs, limits=self.limits)
         return [(intent, int(feeds[intent.column])) for intent in intents]
 
-    def _weights(self, row: int, book: Book) -> Floats:
-        volatility = None
-        if self.volatility_window:
-            volatility = trailing_volatility(self.returns, row + self.warmup, window=self.volatility_window)
+    def book(
+        self, row: int, *, cash: float, equity: float, sizes: Floats, holder: NDArray[np.int32]
+    ) -> tuple[Book, NDArray[np.int32]]:
+        """Return the account at the close of `row`, and each column's feed: the one held, else the one alive."""
+        held = np.flatnonzero(sizes)
+        feeds = self.alive[row].copy()
+        feeds[held] = holder[held]
+        prices = np.array([self.closes[feed][row] for feed in feeds.tolist()])
+        tradable = self.tradable[row] & (feeds == self.alive[row])
+        return Book(cash, equity, sizes.copy(), prices, tradable), feeds
+
+    def volatility(self, row: int) -> Floats | None:
+        """Return the trailing volatility [S] at the close of `row`; None where the strategy does not ask for it."""
+        if not self.volatility_window:
+            return None
+        return trailing_volatility(self.returns, row + self.warmup, window=self.volatility_window)
+
+    def weights(self, row: int, book: Book) -> Floats:
+        """Ask the strategy for its target weights [S] at the close of `row`."""
         section = CrossSection(
             symbols=self.symbols,
             scores=self.scores[row],
             tradable=book.tradable,
             weights=book.sizes * book.prices / book.equity,
-            volatility=volatility,
+            volatility=self.volatility(row),
         )
         self.shortage.count(row, section)
         return self.strategy.target_weights(section)

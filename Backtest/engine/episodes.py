@@ -55,6 +55,19 @@ class Episode:
         return self.symbol if self.number == 1 else f"{self.symbol}#{self.number}"
 
 
+def checked_episodes(panel: Panel, scores: Floats, *, haircut: float, initial_cash: float) -> tuple[Episode, ...]:
+    """Return the episodes of the window after checking what cannot be run at all."""
+    rows, columns = panel.shape
+    if scores.shape != (rows - panel.warmup, columns):
+        raise RunError(f"scores have shape {scores.shape}; the window has {(rows - panel.warmup, columns)}")
+    if not (np.isfinite(initial_cash) and initial_cash > 0):
+        raise RunError(f"initial_cash is {initial_cash!r}; a positive number is allowed")
+    episodes = find_episodes(panel, haircut=haircut)
+    if not any(episode.tradable.any() for episode in episodes):
+        raise RunError("no symbol has a tradable bar in the window; nothing can be run")
+    return episodes
+
+
 def find_episodes(panel: Panel, *, haircut: float) -> tuple[Episode, ...]:
     """Return the episodes that have a bar in the window, by symbol and time. Rows of the window only, no warm-up."""
     episodes = []
@@ -120,3 +133,17 @@ def carried(values: Floats, known: Bools) -> Floats:
     """Return `values` where `known`, else the last known one, the placeholder before the first."""
     last = np.maximum.accumulate(np.where(known, np.arange(len(values)), -1))
     return np.where(last >= 0, values[np.maximum(last, 0)], PLACEHOLDER)
+
+
+def refuse_unsound_prices(episode: Episode) -> None:
+    """Refuse NaN, infinite, zero or negative prices: one of them would make the account's value NaN."""
+    for name in ("open", "high", "low", "close"):
+        values = getattr(episode, name)
+        lowest = 0.0 if name in ("open", "low") else np.nextafter(0, 1)  # a haircut of 1 settles at 0
+        with np.errstate(invalid="ignore"):
+            wrong = ~np.isfinite(values) | (values < lowest) | (episode.tradable & (values <= 0))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise RunError(
+                f"{episode.name}: {name} is {values[row]!r} at row {row}; prices must be finite and positive"
+            )

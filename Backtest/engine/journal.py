@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -130,7 +132,6 @@ class Journal:
 
         `scalable` says that ``on_rejected: scale`` would have had an effect: the log then points to it.
         """
-        ruin = ("equity reached zero: the run was ended and what could be traded was closed",) if ruined else ()
         marks = np.full(self._sizes.shape, np.nan)
         for place, episode in enumerate(self.episodes):
             held = (self._holders[:, episode.column] == place) & (self._sizes[:, episode.column] != 0)
@@ -144,16 +145,19 @@ class Journal:
             marks=marks,
             orders=tuple(self.orders),
             ruined=ruined,
-            warnings=(*warnings, *ruin, *self._rejections(scalable)),
+            warnings=(*warnings, *closing_words(self.orders, ruined=ruined, scalable=scalable)),
         )
 
-    def _rejections(self, scalable: bool) -> tuple[str, ...]:
-        counts: dict[str, int] = {}
-        for order in self.orders:
-            if order.status == "rejected":
-                counts[order.detail] = counts.get(order.detail, 0) + 1
-        if not counts:
-            return ()
-        hint = SCALE_HINT if scalable and "margin" in counts else ""
-        words = ", ".join(f"{count} {detail}" for detail, count in sorted(counts.items()))
-        return (f"rejected orders: {words}{hint}",)
+
+def closing_words(orders: Sequence[Order], *, ruined: bool, scalable: bool) -> tuple[str, ...]:
+    """Return what the log must say of ruin and of rejected orders; `scalable` as in `Journal.record`."""
+    ruin = ("equity reached zero: the run was ended and what could be traded was closed",) if ruined else ()
+    counts: dict[str, int] = {}
+    for order in orders:
+        if order.status == "rejected":
+            counts[order.detail] = counts.get(order.detail, 0) + 1
+    if not counts:
+        return ruin
+    hint = SCALE_HINT if scalable and "margin" in counts else ""
+    words = ", ".join(f"{count} {detail}" for detail, count in sorted(counts.items()))
+    return (*ruin, f"rejected orders: {words}{hint}")

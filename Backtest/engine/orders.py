@@ -103,10 +103,7 @@ def planned(forced: list[Intent], weights: Floats | None, book: Book, *, costs: 
 
 def targets(weights: Floats, book: Book, *, costs: Costs, limits: Limits) -> list[Intent]:
     """Return one order per symbol whose target differs from what is held, by column."""
-    if weights.shape != book.sizes.shape or np.isneginf(weights).any():
-        raise RunError(
-            f"the strategy returned weights of shape {weights.shape} or -inf; [{len(book.sizes)}] is allowed"
-        )
+    refuse_unfit(weights, len(book.sizes))
     wanted = book.tradable & ~np.isnan(weights) & ((weights != 0) | (book.sizes != 0))
     intents = []
     for column in np.flatnonzero(wanted).tolist():
@@ -115,6 +112,12 @@ def targets(weights: Floats, book: Book, *, costs: Costs, limits: Limits) -> lis
         if intent is not None and abs(intent.size) * price >= limits.min_notional[column] * (1.0 - TIE):
             intents.append(intent)
     return intents
+
+
+def refuse_unfit(weights: Floats, columns: int) -> None:
+    """Refuse weights of another shape, and -inf, which means nothing."""
+    if weights.shape != (columns,) or np.isneginf(weights).any():
+        raise RunError(f"the strategy returned weights of shape {weights.shape} or -inf; [{columns}] is allowed")
 
 
 def target_order(column: int, weight: float, held: float, *, book: Book, band: float, step: float) -> Intent | None:

@@ -22,9 +22,12 @@ class Shortage:
 
     def count(self, row: int, cross_section: CrossSection) -> None:
         """Take one rebalance into account."""
+        self.count_found(row, int(cross_section.choosable.sum()))
+
+    def count_found(self, row: int, found: int) -> None:
+        """Take one rebalance that could choose among `found` symbols into account."""
         if row >= self.first:
             self.rebalances += 1
-            found = int(cross_section.choosable.sum())
             if found < self.wanted:
                 self.short.append((found, row))
 

@@ -73,13 +73,14 @@ class LongShort:
         """Return the weights [S]: positive long, negative short, 0 closed, NaN where nothing can be traded."""
         weights = portfolio.resting(cross_section)
         strengths = portfolio.strengths(cross_section, ascending=self.ascending)
-        count = self._leg_size(int(np.isfinite(strengths).sum()))
+        count = self.leg_size(int(np.isfinite(strengths).sum()))
         for side in (1, -1):
             columns, shares = portfolio.leg(cross_section, side * strengths, count, weighting=self.weighting)
             budget = max(0.0, self.gross_leverage / 2 - portfolio.locked(cross_section, side))
             weights[columns] = side * portfolio.capped(shares, budget, max_weight=self.max_weight)
         return weights
 
-    def _leg_size(self, count: int) -> int:
+    def leg_size(self, count: int) -> int:
+        """Return the symbols in each leg where `count` can be chosen."""
         wanted = self.k if self.k is not None else max(1, int(self.quantile * count + 1e-9))
         return min(wanted, count // 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .base import FLIP, CrossSection, Floats, check_range, check_rebalance
 
@@ -64,14 +65,21 @@ class Signal:
 
     def target_weights(self, cross_section: CrossSection) -> Floats:
         """Return the weights [S] of the table above; NaN where nothing can be traded."""
-        scores = cross_section.scores
-        with np.errstate(invalid="ignore"):
-            wanted = np.where(scores > self.upper, 1, np.where(scores < self.lower, -1, 0))
-        wanted[~np.isfinite(scores)] = 0
+        wanted = self.wanted_side(cross_section.scores)
         held = np.sign(cross_section.weights)
-        size = self.invest / len(scores) if self.weight is None else self.weight
-        weights = np.where(held == 0, wanted * size, 0.0)
+        weights = np.where(held == 0, wanted * self.size_of(len(wanted)), 0.0)
         weights[(held != 0) & (wanted == held)] = np.nan
         weights[(held != 0) & (wanted == -held)] = FLIP
         weights[~cross_section.tradable] = np.nan
         return weights
+
+    def wanted_side(self, scores: Floats) -> NDArray[np.int64]:
+        """Return 1, -1 or 0 for scores of any shape; 0 where there is none."""
+        with np.errstate(invalid="ignore"):
+            wanted = np.where(scores > self.upper, 1, np.where(scores < self.lower, -1, 0))
+        wanted[~np.isfinite(scores)] = 0
+        return wanted
+
+    def size_of(self, columns: int) -> float:
+        """Return the weight of a new position among this many symbols."""
+        return self.invest / columns if self.weight is None else self.weight

@@ -14,8 +14,7 @@ import backtrader as bt
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import RunError
-from ..episodes import Episode
+from ..episodes import refuse_unsound_prices
 
 EPOCH_DAY = 719_163
 """Backtrader counts days from 0001-01-01 as day 1."""
@@ -116,7 +115,7 @@ class EpisodeFeed(bt.feed.DataBase):
 
     def preload(self) -> None:
         """Fill every line whole, without copying prices, and stand before the first bar."""
-        refuse_unsound(self.p.episode)
+        refuse_unsound_prices(self.p.episode)
         sources = (self.clock.shared, self.p.factors, vars(self.p.episode))
         for name in self.getlinealiases():
             values = next(source[name] for source in sources if name in source)
@@ -142,20 +141,6 @@ class EpisodeFeed(bt.feed.DataBase):
         new = self.clock.row > self._delivered
         self._delivered = self.clock.row
         return new
-
-
-def refuse_unsound(episode: Episode) -> None:
-    """Refuse NaN, infinite, zero or negative prices: one of them would make the account's value NaN."""
-    for name in ("open", "high", "low", "close"):
-        values = getattr(episode, name)
-        lowest = 0.0 if name in ("open", "low") else np.nextafter(0, 1)  # a haircut of 1 settles at 0
-        with np.errstate(invalid="ignore"):
-            wrong = ~np.isfinite(values) | (values < lowest) | (episode.tradable & (values <= 0))
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise RunError(
-                f"{episode.name}: {name} is {values[row]!r} at row {row}; prices must be finite and positive"
-            )
 
 
 def feed_class(factors: tuple[str, ...]) -> Any:

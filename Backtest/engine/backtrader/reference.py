@@ -13,14 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import backtrader as bt
-import numpy as np
 
 from ...data.panel import Floats, Panel
-from ...errors import RunError
 from ...strategies.base import Strategy
 from ..costs import Costs
 from ..decisions import Decisions
-from ..episodes import Episode, find_episodes
+from ..episodes import Episode, checked_episodes
 from ..journal import Journal
 from ..ledger import RunRecord
 from ..orders import Intent
@@ -48,7 +46,7 @@ def run(panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initi
     RunError
         Nothing to trade in the window, a price that is not finite and positive, or wrong shapes.
     """
-    episodes = checked_episodes(panel, scores, costs=costs, initial_cash=initial_cash)
+    episodes = checked_episodes(panel, scores, haircut=costs.delisting_haircut, initial_cash=initial_cash)
     window = panel.rows(panel.warmup, len(panel.age))
     journal = Journal(window.timestamp, window.symbols, episodes, costs=costs)
     decisions = Decisions(panel, scores, strategy, episodes=episodes, costs=costs)
@@ -59,19 +57,6 @@ def run(panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initi
     cerebro.run()
     warnings = decisions.shortage.lines(strategy.rebalance)
     return journal.record(decisions.ruined, warnings, scalable=costs.on_rejected == "count")
-
-
-def checked_episodes(panel: Panel, scores: Floats, *, costs: Costs, initial_cash: float) -> tuple[Episode, ...]:
-    """Return the episodes of the window after checking what cannot be run at all."""
-    rows, columns = panel.shape
-    if scores.shape != (rows - panel.warmup, columns):
-        raise RunError(f"scores have shape {scores.shape}; the window has {(rows - panel.warmup, columns)}")
-    if not (np.isfinite(initial_cash) and initial_cash > 0):
-        raise RunError(f"initial_cash is {initial_cash!r}; a positive number is allowed")
-    episodes = find_episodes(panel, haircut=costs.delisting_haircut)
-    if not any(episode.tradable.any() for episode in episodes):
-        raise RunError("no symbol has a tradable bar in the window; nothing can be run")
-    return episodes
 
 
 def cerebro_of(episodes: tuple[Episode, ...], clock: Clock, *, factors: Mapping[str, Floats]) -> Any:

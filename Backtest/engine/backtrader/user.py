@@ -35,12 +35,13 @@ import numpy as np
 from ...data.panel import Floats, Panel
 from ...errors import FactorError, RunError, SettingsError, did_you_mean
 from ..costs import Costs
+from ..episodes import checked_episodes
 from ..journal import DUST, Journal
 from ..ledger import RunRecord
 from ..orders import Intent
 from .broker import broker_of
 from .feeds import Clock
-from .reference import cerebro_of, checked_episodes
+from .reference import cerebro_of
 
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 OWN_SIZES = "sizes are the strategy's own: lot_step, min_notional, no_trade_band and on_rejected do not apply to it"
@@ -115,7 +116,7 @@ def run_user_strategy(
     if clash:
         raise RunError(f"factor {clash[0]!r} has the name of a feed's line; rename it in the recipe")
     probe = next(iter(factors.values()), np.zeros((len(panel.age) - panel.warmup, len(panel.symbols))))
-    episodes = checked_episodes(panel, probe, costs=costs, initial_cash=initial_cash)
+    episodes = checked_episodes(panel, probe, haircut=costs.delisting_haircut, initial_cash=initial_cash)
     window = panel.rows(panel.warmup, len(panel.age))
     journal = Journal(window.timestamp, window.symbols, episodes, costs=costs)
     cerebro = cerebro_of(episodes, Clock(window.timestamp), factors=factors)

@@ -386,14 +386,13 @@ def test_a_tradable_bar_with_an_unsound_price_is_refused(field, bad):
 
 
 def test_the_feed_itself_refuses_unsound_prices():
-    from Backtest.engine.backtrader.feeds import refuse_unsound
-    from Backtest.engine.episodes import find_episodes
+    from Backtest.engine.episodes import find_episodes, refuse_unsound_prices
 
     (episode,) = find_episodes(panel_of({"A": [100.0] * 3}), haircut=0.0)
-    refuse_unsound(episode)
+    refuse_unsound_prices(episode)
     for bad in (math.nan, math.inf, -1.0, 0.0):
         with pytest.raises(RunError, match=r"close is .* at row 1"):
-            refuse_unsound(dataclasses.replace(episode, close=np.array([1.0, bad, 1.0])))
+            refuse_unsound_prices(dataclasses.replace(episode, close=np.array([1.0, bad, 1.0])))
 
 
 def test_warmup_rows_are_not_traded_and_the_window_has_its_own_rows():

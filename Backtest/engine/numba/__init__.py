@@ -1,0 +1,14 @@
+"""The compiled engine: the reference engine's semantics in Numba, order by order and bit by bit.
+
+What runs here and not on Backtrader's broker (tested against the plain-Python replay, or not at all comparable):
+
+- a run in time chunks whose account is carried over (`layout.State`);
+- a plan of weights made beforehand for many parameter sets (`layout.Plan`).
+
+What runs on Backtrader only: the user's own `backtrader.Strategy` classes, with their limit, stop and bracket orders.
+Everything else is the same on both: ``run_backtest.py --engine both`` runs the two and refuses a difference.
+"""
+
+from .engine import run
+
+__all__ = ["run"]

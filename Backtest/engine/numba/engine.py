@@ -1,0 +1,180 @@
+"""Run a strategy on the compiled engine.
+
+1. `checked_episodes`, `Decisions`   as for the reference engine: listings, rebalance rows, scores
+2. `market_of`, `terms_of`, `plan_of` -> the kernel's arrays
+3. `kernel.advance`                   fills, values and decides row by row; asks where only the strategy knows
+4. `record_of`                        -> RunRecord
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data.panel import Floats, Panel
+from ...strategies.base import Strategy
+from ..costs import Costs
+from ..decisions import Decisions
+from ..episodes import checked_episodes
+from ..journal import closing_words
+from ..ledger import Order, RunRecord
+from ..orders import refuse_unfit
+from .kernel import advance
+from .layout import (
+    ASK,
+    CASH,
+    DONE,
+    EQUITY,
+    LOGGED,
+    OUTCOMES,
+    REASONS,
+    ROW,
+    RUINED,
+    Curves,
+    Ints,
+    Log,
+    Market,
+    Plan,
+    State,
+    Terms,
+    grown,
+    new_curves,
+    new_log,
+    new_state,
+)
+from .market import market_of, terms_of
+from .plans import plan_of
+
+FIRST_ORDERS = 1024
+"""Entries of the log to begin with; it doubles."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the kernel left: the account, the log and what was kept of each row."""
+
+    state: State
+    log: Log
+    curves: Curves
+
+
+def run(panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initial_cash: float) -> RunRecord:
+    """Return the record of `strategy` over the panel's window; parameters and errors as for the reference engine."""
+    episodes = checked_episodes(panel, scores, haircut=costs.delisting_haircut, initial_cash=initial_cash)
+    decisions = Decisions(panel, scores, strategy, episodes=episodes, costs=costs)
+    rows, width = decisions.tradable.shape
+    market = market_of(episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped)
+    terms = terms_of(costs, decisions.symbols, rows=rows)
+    plan, found = plan_of(decisions)
+    state = new_state(width, len(episodes), initial_cash=initial_cash)
+    asked: set[int] = set()
+
+    def ask(row: int, account: State) -> Floats:
+        cash, equity = float(account.money[CASH]), float(account.money[EQUITY])
+        book, _ = decisions.book(row, cash=cash, equity=equity, sizes=account.size, holder=account.holder)
+        asked.add(row)
+        return decisions.weights(row, book)
+
+    result = run_rows(market, terms, plan, state=state, log=new_log(FIRST_ORDERS), ask=ask, positions=True)
+    count_shortage(decisions, plan, found, asked=asked, last=last_asked(result, rows))
+    window = panel.rows(panel.warmup, len(panel.age))
+    words = decisions.shortage.lines(strategy.rebalance)
+    scalable = costs.on_rejected == "count"
+    return record_of(result, window.timestamp, decisions.symbols, words=words, scalable=scalable)
+
+
+def run_rows(
+    market: Market,
+    terms: Terms,
+    plan: Plan,
+    *,
+    state: State,
+    log: Log,
+    ask: Callable[[int, State], Floats] | None = None,
+    positions: bool = False,
+) -> Result:
+    """Run all rows of a chunk and return what is left; `state` goes on to the next chunk.
+
+    `ask` gives the weights [S] of a row where the plan cannot; a plan that needs it without it is a TypeError.
+    """
+    width = len(state.size)
+    curves = new_curves(len(market.close), width, positions=positions)
+    answer = np.empty(width)
+    status = advance(market, terms, plan, state, log, curves, answer)
+    while status != DONE:
+        if status == ASK:
+            if ask is None:
+                raise TypeError("the plan asks for weights and nobody answers")
+            weights = np.asarray(ask(int(state.counts[ROW]), state), dtype=np.float64)
+            refuse_unfit(weights, width)
+            answer[:] = weights
+        else:
+            log = grown(log, 2 * len(log.size) + 2 * width)
+        status = advance(market, terms, plan, state, log, curves, answer)
+    return Result(state, log, curves)
+
+
+def last_asked(result: Result, rows: int) -> int:
+    """Return the row from which on no strategy was asked: that of the ruin, or the last, which decides nothing."""
+    low = np.flatnonzero(result.curves.equity <= 0)
+    return int(low[0]) if len(low) else rows - 1
+
+
+def count_shortage(decisions: Decisions, plan: Plan, found: Ints, *, asked: set[int], last: int) -> None:
+    """Count the rebalances that could choose too few; those that were asked for have counted themselves."""
+    for row in np.flatnonzero(plan.place[:last] >= 0).tolist():
+        if row not in asked:
+            decisions.shortage.count_found(row, int(found[plan.place[row]]))
+
+
+def record_of(
+    result: Result,
+    timestamp: NDArray[np.datetime64],
+    symbols: tuple[str, ...],
+    *,
+    words: tuple[str, ...],
+    scalable: bool,
+) -> RunRecord:
+    """Return the record of a whole run; `words` is what the log must say beside ruin and rejections."""
+    orders = orders_of(result, symbols)
+    ruined = bool(result.state.counts[RUINED])
+    return RunRecord(
+        timestamp=timestamp,
+        symbols=symbols,
+        equity=result.curves.equity,
+        cash=result.curves.cash,
+        sizes=result.curves.sizes,
+        marks=result.curves.marks,
+        orders=orders,
+        ruined=ruined,
+        warnings=(*words, *closing_words(orders, ruined=ruined, scalable=scalable)),
+    )
+
+
+def orders_of(result: Result, symbols: tuple[str, ...]) -> tuple[Order, ...]:
+    """Return the log as orders."""
+    n = int(result.state.counts[LOGGED])
+    columns = [values[:n].tolist() for values in result.log]
+    return tuple(
+        Order(
+            order_id=number,
+            created_bar=created,
+            filled_bar=filled,
+            symbol=symbols[column],
+            side="buy" if size > 0 else "sell",
+            size=abs(size),
+            price=price,
+            value=abs(size) * price,
+            commission=commission,
+            slippage=slippage,
+            reason=REASONS[reason],
+            status="rejected" if outcome else "filled",
+            detail=OUTCOMES[outcome],
+        )
+        for number, (created, filled, column, size, price, commission, slippage, reason, outcome) in enumerate(
+            zip(*columns, strict=True), 1
+        )
+    )

@@ -1,0 +1,64 @@
+"""From listing episodes to the kernel's market: one column per symbol, whichever of its episodes is alive."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...data.panel import Bools, Floats
+from ..costs import Costs
+from ..episodes import Episode, refuse_unsound_prices
+from ..orders import limits_of
+from .layout import Market, Places, Terms
+
+
+def market_of(episodes: tuple[Episode, ...], alive: Places, tradable: Bools, *, capped: bool) -> Market:
+    """Return the market of a whole run.
+
+    Parameters
+    ----------
+    episodes
+        As `find_episodes` gives them; their prices are finite and positive.
+    alive, tradable
+        int32 and bool [T, S], as `decisions.owners` gives them.
+    capped
+        Whether high and low will be read; without it the opens stand in their place.
+    """
+    for episode in episodes:
+        refuse_unsound_prices(episode)
+    rows = len(alive)
+    opened, close = joined(episodes, "open", alive), joined(episodes, "close", alive)
+    return Market(
+        first=0,
+        open=opened,
+        high=joined(episodes, "high", alive) if capped else opened,
+        low=joined(episodes, "low", alive) if capped else opened,
+        close=close,
+        tradable=np.ascontiguousarray(tradable),
+        alive=np.ascontiguousarray(alive),
+        proven=np.array([episode.proven for episode in episodes], dtype=np.int64),
+        last=np.array([episode.close[min(episode.proven, rows - 1)] for episode in episodes]),
+    )
+
+
+def joined(episodes: tuple[Episode, ...], name: str, alive: Places) -> Floats:
+    """Return one price [T, S]: each column shows an episode from its first row to the next one's."""
+    prices = np.ones(alive.shape)
+    for episode in episodes:
+        prices[episode.begin :, episode.column] = getattr(episode, name)[episode.begin :]
+    return prices
+
+
+def terms_of(costs: Costs, symbols: tuple[str, ...], *, rows: int) -> Terms:
+    """Return costs and limits as the kernel takes them."""
+    limits = limits_of(costs, symbols)
+    return Terms(
+        rows=rows,
+        commission=float(costs.commission),
+        slippage=float(costs.slippage),
+        capped=bool(costs.slippage_capped),
+        haircut=float(costs.delisting_haircut),
+        band=float(costs.no_trade_band),
+        scale=costs.on_rejected == "scale",
+        lot_step=np.array(limits.lot_step),
+        min_notional=np.array(limits.min_notional),
+    )

@@ -1,0 +1,191 @@
+"""The strategies' weights, compiled: the twin of strategies/portfolio.py, in the same arithmetic order."""
+
+# Numba infers the types of compiled functions from their arguments.
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+EQUAL, SCORE, RANK, INVERSE_VOL = range(4)
+WEIGHTINGS = ("equal", "score", "rank", "inverse_vol")
+BLOCK = 128
+"""NumPy adds up to this many numbers in eight lanes, and halves what is longer."""
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def block_sum(values, begin, n):
+    """Return the sum of up to BLOCK values from `begin` on, in numpy's sequence."""
+    if n < 8:
+        total = 0.0
+        for i in range(begin, begin + n):
+            total += values[i]
+        return total
+    a, b, c, d = values[begin], values[begin + 1], values[begin + 2], values[begin + 3]
+    e, f, g, h = values[begin + 4], values[begin + 5], values[begin + 6], values[begin + 7]
+    whole = n - n % 8
+    for i in range(begin + 8, begin + whole, 8):
+        a += values[i]
+        b += values[i + 1]
+        c += values[i + 2]
+        d += values[i + 3]
+        e += values[i + 4]
+        f += values[i + 5]
+        g += values[i + 6]
+        h += values[i + 7]
+    total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    for i in range(begin + whole, begin + n):
+        total += values[i]
+    return total
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def left_half(n):
+    """Return the length of the left half of a stretch: a multiple of eight."""
+    half = n // 2
+    return half - half % 8
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def pairwise_sum(values, begin, n):
+    """Return the sum of n values from `begin` on, with the roundings of numpy's sum of a contiguous array.
+
+    numpy halves what is longer than BLOCK by recursion. Compiled recursion crashes when it is loaded from numba's disk
+    cache, so the stretches that are not yet summed stand on a stack, each with its left half's sum once that is known.
+    """
+    if n <= BLOCK:
+        return block_sum(values, begin, n)
+    starts, lengths = np.empty(64, np.int64), np.empty(64, np.int64)
+    lefts, known = np.empty(64), np.empty(64, np.bool_)
+    starts[0], lengths[0] = begin, n
+    depth = 0
+    while True:
+        while lengths[depth] > BLOCK:
+            starts[depth + 1], lengths[depth + 1] = starts[depth], left_half(lengths[depth])
+            known[depth] = False
+            depth += 1
+        total = block_sum(values, starts[depth], lengths[depth])
+        while depth > 0 and known[depth - 1]:
+            depth -= 1
+            total = lefts[depth] + total
+        if depth == 0:
+            return total
+        lefts[depth - 1], known[depth - 1] = total, True
+        half = left_half(lengths[depth - 1])
+        starts[depth], lengths[depth] = starts[depth - 1] + half, lengths[depth - 1] - half
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def capped(shares, begin, n, budget, max_weight, poured, free, space):
+    """Pour `budget` over n shares from `begin` on, none above `max_weight`, into poured[:n]."""
+    left_free = 0
+    for i in range(n):
+        poured[i] = 0.0
+        free[i] = shares[begin + i] > 0
+        left_free += free[i]
+    left = budget
+    while left_free > 0 and left > 0:
+        m = 0
+        for i in range(n):
+            if free[i]:
+                space[m] = shares[begin + i]
+                m += 1
+        total = pairwise_sum(space, 0, m)
+        over = 0
+        for i in range(n):
+            over += free[i] and left * shares[begin + i] / total > max_weight
+        for i in range(n):
+            if free[i]:
+                offered = left * shares[begin + i] / total
+                if over == 0:
+                    poured[i] = offered
+                elif offered > max_weight:
+                    poured[i] = max_weight
+                    free[i] = False
+                    left_free -= 1
+        if over == 0:
+            break
+        full = 0
+        for i in range(n):
+            full += poured[i] != 0
+        left = budget - max_weight * full
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def shares_of(values, volatility, following, known, weighting, out):
+    """Write shares of sum 1 for `values`, best first. `following`: the next value, where `known`."""
+    n = len(values)
+    if weighting == SCORE and not known:
+        weighting = RANK
+    if weighting == SCORE:
+        widest = -np.inf
+        for i in range(n):
+            out[i] = values[i] / 2 - following / 2
+            widest = max(widest, out[i])
+        if widest == 0:
+            weighting = EQUAL
+        else:
+            for i in range(n):
+                out[i] /= widest
+    elif weighting == RANK:
+        for i in range(n):
+            out[i] = n - i
+    elif weighting == INVERSE_VOL:
+        smallest = np.inf
+        for i in range(n):
+            smallest = min(smallest, volatility[i])
+        for i in range(n):
+            out[i] = smallest / volatility[i]
+    if weighting == EQUAL:
+        out[:n] = 1.0 / n
+        return
+    total = pairwise_sum(out, 0, n)
+    for i in range(n):
+        out[i] /= total
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def ranked_legs(scores, choosable, volatility, counts, both, ascending, weighting):
+    """Return (starts [R, 3], columns [N], shares [N]) of the legs of each row; see `layout.Plan`.
+
+    scores, choosable, volatility: [R, S]; volatility is read for inverse_vol only. counts: int64 [R], columns of a leg.
+    both: whether there is a short leg, from the other end.
+    """
+    rows, width = scores.shape
+    starts = np.zeros((rows, 3), np.int64)
+    room = 0
+    for r in range(rows):
+        room += counts[r] * (2 if both else 1)
+    columns, shares = np.empty(room, np.int32), np.empty(room)
+    found, key = np.empty(width, np.int32), np.empty(width)
+    values, risks, part = np.empty(width), np.empty(width), np.empty(width)
+    used = 0
+    for r in range(rows):
+        n = 0
+        for c in range(width):
+            if choosable[r, c]:
+                found[n] = c
+                n += 1
+        starts[r, 0] = used
+        for side in range(2 if both else 1):
+            turned = ascending != (side == 1)
+            for i in range(n):
+                v = scores[r, found[i]]
+                key[i] = v if turned else -v
+            order = np.argsort(key[:n], kind="mergesort")
+            k = min(n, counts[r])
+            for i in range(k):
+                c = found[order[i]]
+                columns[used + i] = c
+                values[i] = -key[order[i]]
+                risks[i] = volatility[r, c] if weighting == INVERSE_VOL else 0.0
+            if k > 0:
+                following = -key[order[k]] if n > k else 0.0
+                shares_of(values[:k], risks, following, n > k, weighting, part)
+                shares[used : used + k] = part[:k]
+            used += k
+            starts[r, 1 + side] = used
+        if not both:
+            starts[r, 2] = used
+    return starts, columns[:used], shares[:used]
