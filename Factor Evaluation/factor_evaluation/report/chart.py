@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -126,12 +126,10 @@ class Chart:
     @property
     def by_horizon(self) -> bool:
         """Whether the reader sees one horizon at a time."""
-        return any(part.horizon is not None for part in (*self.series, *self.heats))
+        return any(one.horizon for one in self.series) or any(one.horizon for one in self.heats)
 
     def at(self, horizon: str) -> Chart:
         """Return the chart with one horizon's parts only (and those that belong to none)."""
-        from dataclasses import replace
-
         return replace(
             self,
             series=tuple(one for one in self.series if one.horizon in (None, horizon)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..measures.evaluation import Evaluation, Floats, Split, Times
 from .chart import Chart, Heat, Series, cells, in_buckets, moments, number, numbers, ranks, thinned
@@ -20,6 +21,10 @@ MOST_DAYS = 62
 """Days up to which the heat map shows day by hour: months would be one or two cells."""
 
 TIME = "UTC"
+
+Places = NDArray[np.int64]
+Cells = tuple[tuple[str, ...], tuple[str, ...], Places, Places]
+"""Words of the rows and of the columns of a heat map, and each bar's row and column."""
 
 
 def ic_series(evaluation: Evaluation) -> Chart:
@@ -76,27 +81,30 @@ def ic_by_month(evaluation: Evaluation) -> Chart:
     )
 
 
-def _year_and_month(stamps: Times) -> tuple[tuple[str, ...], tuple[str, ...], Floats, Floats]:
+def _year_and_month(stamps: Times) -> Cells:
     years = stamps.astype("datetime64[Y]").astype(np.int64) + 1970
     months = stamps.astype("datetime64[M]").astype(np.int64) % 12
     first, last = (int(years.min()), int(years.max())) if years.size else (1970, 1970)
     return tuple(str(year) for year in range(first, last + 1)), MONTHS, years - first, months
 
 
-def _day_and_hour(stamps: Times) -> tuple[tuple[str, ...], tuple[str, ...], Floats, Floats]:
+def _day_and_hour(stamps: Times) -> Cells:
     day_of = stamps.astype("datetime64[D]")
     days, row_of = np.unique(day_of, return_inverse=True)
     hour_of = (stamps - day_of).astype("timedelta64[h]").astype(np.int64)
     hours, column_of = np.unique(hour_of, return_inverse=True)
-    return tuple(str(day) for day in days), tuple(f"{hour:02d} h" for hour in hours), row_of, column_of
+    words = tuple(f"{hour:02d} h" for hour in hours)
+    return tuple(str(day) for day in days), words, row_of.astype(np.int64), column_of.astype(np.int64)
 
 
-def _means(values: Floats, row_of: Floats, column_of: Floats, shape: tuple[int, int]) -> Floats:
+def _means(values: Floats, row_of: Places, column_of: Places, shape: tuple[int, int]) -> Floats:
     known = np.isfinite(values)
     sums, counts = np.zeros(shape), np.zeros(shape)
     np.add.at(sums, (row_of[known], column_of[known]), values[known])
     np.add.at(counts, (row_of[known], column_of[known]), 1)
-    return np.divide(sums, counts, out=np.full(shape, np.nan), where=counts > 0)
+    sums[counts == 0] = np.nan
+    means: Floats = sums / np.maximum(counts, 1)
+    return means
 
 
 def quantile_bars(evaluation: Evaluation) -> Chart:
@@ -111,8 +119,8 @@ def quantile_bars(evaluation: Evaluation) -> Chart:
         )
     return Chart(
         "Mean return by quantile",
-        "Equal-weighted mean forward return of each quantile over one horizon, lowest factor values first; the whiskers "
-        "are 95 % intervals (Newey-West). Stairs in one direction are what to hope for.",
+        "Equal-weighted mean forward return of each quantile over one horizon, lowest factor values first; the "
+        "whiskers are 95 % intervals (Newey-West). Stairs in one direction are what to hope for.",
         "quantile", "return per period", "label", "fraction", tuple(series),
     )  # fmt: skip
 
@@ -241,8 +249,8 @@ def distribution(evaluation: Evaluation) -> Chart:
     share = shape.outliers / shape.count if shape.count else 0.0
     return Chart(
         "Distribution of the factor",
-        f"{shape.count:,} values, {shape.distinct:,} of them distinct; {shape.outliers:,} outliers ({100 * share:.2g} %). "
-        "The outermost bars hold everything beyond them.",
+        f"{shape.count:,} values, {shape.distinct:,} of them distinct; {shape.outliers:,} outliers "
+        f"({100 * share:.2g} %). The outermost bars hold everything beyond them.",
         "factor value", "values", "number", series=(Series("values", numbers(middles), counts, "bars"),),
     )  # fmt: skip
 
@@ -316,5 +324,3 @@ def charts_of(evaluation: Evaluation) -> dict[str, Chart]:
     if evaluation.groups is not None:
         charts["groups"] = split_chart(evaluation.groups, evaluation.groups.name)
     return {name: chart for name, chart in charts.items() if not chart.empty}
-
-

@@ -77,12 +77,10 @@ def write_script(folder: Path) -> Path:
     """Put plotly's JavaScript into a reports folder unless it lies there already; return its path."""
     from importlib.resources import files
 
-    source = files("plotly").joinpath("package_data", SCRIPT)
+    source = files("plotly").joinpath("package_data").joinpath(SCRIPT)
     target = folder / SCRIPT
     content = source.read_bytes()
     if not target.exists() or target.read_bytes() != content:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(target, content)
     return target
-
-

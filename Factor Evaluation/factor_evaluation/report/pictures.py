@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..measures.evaluation import Floats
 from .chart import Chart, Heat, Series
 from .plotly_figure import DIVERGING, FEW_CELLS, SEQUENTIAL, colour_of
 
@@ -100,7 +101,8 @@ def _draw_heat(axes: Axes, heat: Heat, chart: Chart) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
     table = np.array([[np.nan if value is None else value for value in row] for row in heat.cells], dtype=float)
-    colours = LinearSegmentedColormap.from_list("shades", [c for _, c in (DIVERGING if chart.diverging else SEQUENTIAL)])
+    scale = DIVERGING if chart.diverging else SEQUENTIAL
+    colours = LinearSegmentedColormap.from_list("shades", [colour for _, colour in scale])
     colours.set_bad("#E4E7EB")
     low, high = chart.span or (None, None)
     image = axes.imshow(table, aspect="auto", cmap=colours, vmin=low, vmax=high, interpolation="nearest")
@@ -118,7 +120,7 @@ def _draw_heat(axes: Axes, heat: Heat, chart: Chart) -> None:
         _write_cells(axes, table, percent=chart.unit == "fraction")
 
 
-def _write_cells(axes: Axes, table: np.ndarray, *, percent: bool) -> None:
+def _write_cells(axes: Axes, table: Floats, *, percent: bool) -> None:
     extent = np.nanmax(np.abs(table)) if np.isfinite(table).any() else 1.0
     for (row, column), value in np.ndenumerate(table):
         if np.isfinite(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from .chart import Chart, Heat, Number, Series
@@ -32,7 +33,7 @@ FEW_CELLS = 200
 
 def shade(place: float, scale: Sequence[tuple[float, str]] = ORDERED) -> str:
     """Return the colour at `place` (0 to 1) of a scale as ``#RRGGBB``."""
-    for (begin, first), (end, second) in zip(scale, scale[1:], strict=False):
+    for (begin, first), (end, second) in pairwise(scale):
         if place <= end:
             share = (place - begin) / (end - begin)
             mixed = (
@@ -63,7 +64,8 @@ def figure(chart: Chart) -> dict[str, Any]:
 def _trace(series: Series, colour: str, chart: Chart) -> dict[str, Any]:
     shown = ":.3%" if chart.unit == "fraction" else ":,.5g"
     trace: dict[str, Any] = {
-        "name": plain(series.name), "meta": series.horizon, "x": [plain(value) for value in series.x], "y": list(series.y),
+        "name": plain(series.name), "meta": series.horizon, "y": list(series.y),
+        "x": [plain(value) for value in series.x],
         "hovertemplate": f"%{{x}}<br>%{{y{shown}}}<extra>%{{fullData.name}}</extra>",
     }  # fmt: skip
     if series.mark == "bars":
@@ -117,13 +119,15 @@ def _heat_trace(heat: Heat, chart: Chart) -> dict[str, Any]:
 def _layout(chart: Chart) -> dict[str, Any]:
     font = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 12, "color": INK}
     rows = max((len(heat.rows) for heat in chart.heats), default=0)
+    names = {series.name for series in chart.series}
+    x_title = "" if chart.axis == "time" or chart.heats else chart.x_title
     least = FEW_ROWS_HEIGHT if 0 < rows <= FEW_ROWS else LEAST_HEIGHT
     layout: dict[str, Any] = {
         "font": font, "height": min(MOST_HEIGHT, max(least, 120 + ROW_HEIGHT * rows)),
         "margin": {"l": 64, "r": 16, "t": 36, "b": 48}, "paper_bgcolor": "#fff", "plot_bgcolor": "#fff",
-        "hovermode": "closest", "bargap": 0.3 if chart.axis == "label" else 0.1, "showlegend": len({series.name for series in chart.series}) > 1,
-        "legend": {"orientation": "h", "y": -0.18, "yanchor": "top", "x": 0},
-        "xaxis": {"title": {"text": plain(chart.x_title)}, "showgrid": False, "linecolor": GREY, "automargin": True,
+        "hovermode": "closest", "bargap": 0.3 if chart.axis == "label" else 0.1, "showlegend": len(names) > 1,
+        "legend": {"orientation": "h", "y": -0.1, "yanchor": "top", "x": 0},
+        "xaxis": {"title": {"text": plain(x_title)}, "showgrid": False, "linecolor": GREY, "automargin": True,
                   "type": {"time": "date", "number": "linear", "log": "log", "label": "category"}[chart.axis]},
         "yaxis": {"title": {"text": plain(chart.y_title)}, "gridcolor": LIGHT, "zeroline": True, "zerolinecolor": GREY,
                   "automargin": True},

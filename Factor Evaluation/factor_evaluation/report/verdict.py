@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..measures.evaluation import Evaluation, Floats, HorizonResult, SeriesSummary
 
@@ -64,7 +65,7 @@ def verdict_of(evaluation: Evaluation) -> Verdict:
     known = {key: p for key, p in corrected.items() if np.isfinite(p)}
     if not known:
         return Verdict("unknown", "There is nothing to judge: no horizon has a rank IC with an uncertainty.")
-    best = min(known, key=lambda key: (known[key], -abs(evaluation.horizons[key].rank_ic_summary.mean)))
+    best = min(known, key=lambda key: (known[key], p_value(evaluation.horizons[key].rank_ic_summary)))
     result, p = evaluation.horizons[best], known[best]
     details = (
         _uncertainty(result, p, len(known)), *_money(evaluation, result), *_steadiness(evaluation, result),
@@ -128,9 +129,8 @@ def _money(evaluation: Evaluation, result: HorizonResult) -> tuple[str, ...]:
         said += ", against the direction of the rank IC"
     if evaluation.cost is not None and np.isfinite(result.net_spread):
         verb = "remain" if result.net_spread > 0 else "are lost"
-        return (
-            f"{said}; after a cost of {percent(evaluation.cost)} per unit traded {percent(abs(result.net_spread))} {verb}.",
-        )
+        rest = percent(abs(result.net_spread))
+        return (f"{said}; after a cost of {percent(evaluation.cost)} per unit traded {rest} {verb}.",)
     if np.isfinite(result.break_even_cost):
         return (f"{said}; it is used up by a cost of {percent(result.break_even_cost)} per unit traded.",)
     return (f"{said}.",)
@@ -144,7 +144,7 @@ def _steadiness(evaluation: Evaluation, result: HorizonResult) -> tuple[str, ...
     return (f"The monthly rank IC had the sign of the whole in {same} of {len(means)} months.",)
 
 
-def monthly_means(month_of: np.ndarray, values: Floats) -> Floats:
+def monthly_means(month_of: NDArray[np.int64], values: Floats) -> Floats:
     """Return the mean of each month that has a value."""
     known = np.isfinite(values)
     _, place = np.unique(month_of[known], return_inverse=True)
