@@ -157,7 +157,11 @@ class Recipe:
 
 def load_recipe(path: Path) -> Recipe:
     """Return the recipe in a yaml or JSON file; raise RecipeError naming file, line and column."""
-    document = load_document(path, error=RecipeError)
+    return recipe_of(load_document(path, error=RecipeError))
+
+
+def recipe_of(document: Document) -> Recipe:
+    """Return the recipe in a document that was read, or made from a command line."""
     return _Reader(document).recipe()
 
 

@@ -2,6 +2,7 @@
 
 ```
 golden/<bar_freq>/manifest.json            Step 0: what was read, by which settings, what was written
+golden/<bar_freq>/store.json               Step 0: hashes of the inputs and labels
 golden/<bar_freq>/golden.json              Step 0: sampled rows as Python's csv module reads them, and their labels
 golden/<bar_freq>/inputs/<SYMBOL>.parquet  Step 0: normalised inputs
 golden/<bar_freq>/labels/<SYMBOL>.parquet  Step 0: forward returns
@@ -74,6 +75,11 @@ class RunLayout:
     def manifest(self) -> Path:
         """What Step 0 read and wrote; it is written last."""
         return self.folder("golden") / "manifest.json"
+
+    @property
+    def store_index(self) -> Path:
+        """What says that the Parquet inputs are complete."""
+        return self.folder("golden") / "store.json"
 
     @property
     def golden(self) -> Path:

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from Backtest.data.panel import Floats, Panel
 from Backtest.data.timeframe import Timeframe
@@ -48,6 +47,8 @@ class FactorColumns:
         Absolute bar index of row 0.
     values
         float64 [T, S], missing is NaN.
+    facts
+        What else is known of it: expression, look-back, missing ratio ... (plain JSON values).
     """
 
     name: str
@@ -55,6 +56,7 @@ class FactorColumns:
     symbols: tuple[str, ...]
     first_bar: int
     values: Floats
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def aligned(self, panel: Panel) -> Floats:
         """Return the values on a panel's bars and symbols, NaN where the factor has none."""
@@ -109,14 +111,17 @@ class Store(Protocol):
     def write_inputs(self, inputs: Inputs) -> None:
         """Replace the inputs by these."""
 
-    def read_inputs(self, symbols: Sequence[str] | None = None) -> Inputs:
-        """Return the inputs of some or all symbols; RunError names the step where they are missing."""
+    def read_inputs(self, symbols: Sequence[str] | None = None, *, verify: bool = True) -> Inputs:
+        """Return the inputs of some or all symbols; RunError says what is missing or damaged, and the step.
+
+        Without `verify` what can be read at all is read: to name the cells that differ.
+        """
 
     def factor_names(self) -> tuple[str, ...]:
         """Return the factors that are complete."""
 
-    def write_factor(self, factor: FactorColumns, exists: NDArray[np.bool_]) -> None:
-        """Replace a factor's values; `exists` bool [T, S] tells which bars there are."""
+    def write_factor(self, factor: FactorColumns, panel: Panel) -> None:
+        """Replace a factor's values; `panel` has the same bars and symbols and tells which bars there are."""
 
     def read_factor(self, name: str) -> FactorColumns:
         """Return a factor; RunError names the step where it is missing."""
