@@ -47,9 +47,7 @@ def test_the_page_draws_every_chart_without_a_complaint(page, folder):
 
 
 def test_names_are_text_in_the_browser(page):
-    assert "taken" not in re.search(r"<title>(.*?)</title>", page.dom, re.DOTALL).group(1).replace(
-        "document.title='taken'", ""
-    )
+    assert "<title>taken" not in page.dom
     assert "<h1>&lt;script&gt;document.title='taken'&lt;/script&gt;</h1>" in page.dom
     ticks = re.findall(r"<g class=\"ytick\">.*?</g>", page.dom, re.DOTALL)
     assert any("&lt;script&gt;" in tick for tick in ticks)  # a symbol's name beside the coverage heat map
