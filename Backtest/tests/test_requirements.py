@@ -15,10 +15,13 @@ RUN, TEST = "Backtest/requirements.txt", "Backtest/requirements-dev.txt"
 EVALUATION = "Factor Evaluation/requirements.txt"
 PEERS = "Backtest/benchmarks/requirements.txt"
 """Optional: what the benchmarks measure beside us."""
-PIN = re.compile(r"([a-z0-9-]+)==[0-9][0-9a-z.]*( ; \w+ [<>=!]+ '[\w.]+')?")
+CLAUSE = r"\w+ [<>=!]+ '[\w.]+'"
+PIN = re.compile(rf"([a-z0-9-]+)==[0-9][0-9a-z.]*( ; \(?{CLAUSE}\)?( (and|or) \(?{CLAUSE}\)*)*)?")
 TOP = {"Backtest", "quickstart", "_bootstrap"}
-DONE_WITHOUT = {"KunQuant", "qlib"}
-"""Peers with many pins of their own: tests skip without them, or hold values that a script made with them by hand."""
+DONE_WITHOUT = {"KunQuant"}
+"""A peer with many pins of its own: tests hold values that a script made with it by hand."""
+PACKAGES = {"qlib": "pyqlib"}
+"""Distributions that are not installed on every Python, by what is imported of them."""
 
 
 def pins(name: str) -> set[str]:
@@ -46,7 +49,11 @@ def imported(paths: list[Path]) -> set[str]:
 
 def distributions(packages: set[str]) -> set[str]:
     known = packages_distributions()
-    return {re.sub(r"[-_.]+", "-", name).lower() for package in packages for name in known.get(package, [package])}
+    return {
+        re.sub(r"[-_.]+", "-", name).lower()
+        for package in packages
+        for name in known.get(package, [PACKAGES.get(package, package)])
+    }
 
 
 def test_the_project_file_includes_those_of_both_pipelines():
@@ -58,7 +65,14 @@ def test_the_project_file_includes_those_of_both_pipelines():
 
 def test_every_line_is_an_exact_pin_and_stands_once():
     assert pins(RUN) & pins(TEST) == set()
-    assert pins(RUN) & pins(EVALUATION) == set()
+    assert pins(EVALUATION) & (pins(RUN) | pins(TEST)) == set()
+
+
+def test_qlib_and_what_only_it_needs_end_with_the_last_python_that_it_knows():
+    lines = (PROJECT_ROOT / EVALUATION).read_text(encoding="utf-8").splitlines()
+    everywhere = {line.split("==")[0] for line in lines if "==" in line and "python_version < '3.13'" not in line}
+    assert {"pandas", "plotly", "scipy"} <= everywhere
+    assert not {"pyqlib", "gym", "mlflow", "jupyter", "redis"} & everywhere
 
 
 def test_what_runs_imports_nothing_but_its_own_pins():
@@ -79,4 +93,5 @@ def test_the_evaluation_imports_nothing_but_its_own_pins_and_those_of_the_backte
 def test_tests_and_benchmarks_import_nothing_unpinned(folder, more):
     sources = list((PROJECT_ROOT / "Backtest" / folder).rglob("*.py"))
     packages = imported(sources) - {path.stem for path in sources} - DONE_WITHOUT
-    assert distributions(packages) <= pins(RUN) | pins(TEST) | {name for file in more for name in pins(file)}
+    known = pins(RUN) | pins(EVALUATION) | pins(TEST) | {name for file in more for name in pins(file)}
+    assert distributions(packages) <= known
