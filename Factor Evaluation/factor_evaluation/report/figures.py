@@ -38,10 +38,14 @@ def ic_series(evaluation: Evaluation) -> Chart:
             ends = moments(stamps[[0, -1]])
             series.append(Series(f"mean {mean:.4f}", ends, (mean, mean), "line", horizon=key, dashed=True))
     each = "each bar" if size == 1 else f"means of {size:,} bars"
+    what = {
+        "cross_section": "Correlation, across symbols, of the factor's ranks with the return's",
+        "time_series": "What a bar adds to the correlation, over time, of the factor's ranks with the return's",
+    }
     return Chart(
         "Rank IC over time",
-        f"Correlation of the factor's ranks with the ranks of the forward return; {each}. A factor that is worth "
-        "something stays on one side of zero most of the time.",
+        f"{what[evaluation.kind]}; {each}. A factor that is worth something stays "
+        "on one side of zero most of the time.",
         TIME, "rank IC", series=tuple(series),
     )  # fmt: skip
 
@@ -111,6 +115,7 @@ def quantile_bars(evaluation: Evaluation) -> Chart:
     """Mean forward return of each quantile with its interval."""
     series = []
     names = quantile_names(evaluation.quantiles)
+    of_what = "a bar's symbols" if evaluation.kind == "cross_section" else "a symbol's own history"
     for key, result in evaluation.horizons.items():
         half = TWO_SIDED_95 * result.quantile_std_error
         low, high = numbers(result.quantile_mean - half), numbers(result.quantile_mean + half)
@@ -119,8 +124,8 @@ def quantile_bars(evaluation: Evaluation) -> Chart:
         )
     return Chart(
         "Mean return by quantile",
-        "Equal-weighted mean forward return of each quantile over one horizon, lowest factor values first; the "
-        "whiskers are 95 % intervals (Newey-West). Stairs in one direction are what to hope for.",
+        f"Mean forward return over one horizon of each quantile of {of_what}, lowest factor values first; the whiskers "
+        "are 95 % intervals (Newey-West). Stairs in one direction are what to hope for.",
         "quantile", "return per period", "label", "fraction", tuple(series),
     )  # fmt: skip
 
@@ -315,6 +320,9 @@ FIGURES: Mapping[str, Callable[[Evaluation], Chart]] = {
 }
 """Name (key of ``figures`` in evaluation.json, and of the picture) -> chart."""
 
+ONLY_ACROSS = ("quantile_cumulative", "spread", "net_per_bar")
+"""Charts of portfolios: over time a quantile's bounds are known only at the end, so nobody could have held one."""
+
 
 def charts_of(evaluation: Evaluation) -> dict[str, Chart]:
     """Return every chart of a factor's report that has a value, splits and groups last."""
@@ -323,4 +331,5 @@ def charts_of(evaluation: Evaluation) -> dict[str, Chart]:
         charts[f"split_{name}"] = split_chart(split, name)
     if evaluation.groups is not None:
         charts["groups"] = split_chart(evaluation.groups, evaluation.groups.name)
-    return {name: chart for name, chart in charts.items() if not chart.empty}
+    left_out = () if evaluation.kind == "cross_section" else ONLY_ACROSS
+    return {name: chart for name, chart in charts.items() if not chart.empty and name not in left_out}

@@ -116,14 +116,18 @@ def _uncertainty(result: HorizonResult, p: float, horizons: int) -> str:
     way = "higher" if summary.mean > 0 else "lower"
     reverse = "" if summary.mean > 0 else " (turn its sign before you rank by it)"
     follows = f"high values were followed by {way} returns{reverse}" if p < EVIDENCE[-1][0] else "zero is not ruled out"
-    name = "rank IC"
-    return f"At horizon {result.key} the {name} is {summary.mean:.4f} ({interval}{p_words(p)}{correction}): {follows}."
+    return f"At horizon {result.key} the rank IC is {summary.mean:.4f} ({interval}{p_words(p)}{correction}): {follows}."
 
 
 def _money(evaluation: Evaluation, result: HorizonResult) -> tuple[str, ...]:
     mean, t = result.spread_summary.mean, result.spread_summary.t_newey_west
     if not np.isfinite(mean):
         return ()
+    if evaluation.kind == "time_series":
+        return (
+            f"Within a symbol's own history the mean return after its highest values less that after its lowest is "
+            f"{percent(mean)} per period (t = {t:.2f}); where those begin is known only at the end.",
+        )
     said = f"The spread between highest and lowest quantile is {percent(mean)} per period (t = {t:.2f})"
     if mean * result.rank_ic_summary.mean < 0:
         said += ", against the direction of the rank IC"
