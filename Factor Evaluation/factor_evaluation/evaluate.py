@@ -4,9 +4,10 @@
 2. `Store.read_inputs`: prices and the labels that Step 0 wrote.
 3. `subject_of`: a factor on the bars and symbols it has, beside its forward returns; those that Step 0 did not write
    are computed by the same function.
-4. `measures.evaluate_factor`: all the numbers.
-5. `report.write.write_report`: evaluation.json, evaluation.html, pictures.
-6. `compare.write_comparison`: several factors at once, and the ledger of everything ever evaluated.
+4. `measures.evaluate_factor`: all the numbers, of which `report.write.report_of` keeps what the report shows.
+5. `measures.ledger.record_trials`: their p-values among those of everything ever evaluated in this output root.
+6. `report.write.write_report`: evaluation.json, evaluation.html, pictures.
+7. `report.comparison.write_comparison`: several factors side by side.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from Backtest.data.demo_market import is_synthetic
 from Backtest.data.panel import Floats, Panel
 from Backtest.data.symbols_table import load_symbols_table
 from Backtest.errors import RunError, SettingsError, did_you_mean
+from Backtest.files import json_text
 from Backtest.logs import LOGGER
 from Backtest.settings import CoreSettings, resolve
 
@@ -30,7 +32,11 @@ from .labels import forward_return, label_name, parse_horizons
 from .layout import STEPS
 from .manifest import Manifest, read_manifest
 from .measures import Evaluation, evaluate_factor
-from .report.write import Source, write_report
+from .measures.family import compare_factors
+from .measures.ledger import Corrected, record_trials, trial_key
+from .measures.time_series import MIN_SYMBOLS
+from .report.comparison import Compared, write_comparison
+from .report.write import Report, Source, report_of, write_report
 from .store import FactorColumns, Inputs, Store
 
 TimeSplit = Literal["month", "quarter", "year", "regime"]
@@ -42,6 +48,9 @@ GROUP_COLUMN = "sector"
 QUANTILES = range(2, 101)
 MOST_COST = 0.5
 """Of the traded value; a larger number was meant as percent."""
+
+SAME_TRIAL = ("start", "end", "symbols")
+"""Keys of evaluation.json that, with name, expression, bar length and horizon, say which trial it is."""
 
 Attach = Callable[[Evaluation, Path], Sequence[tuple[str, str]]]
 """Writes further pages into a report's folder and returns their (title, file name)."""
@@ -112,19 +121,35 @@ class Subject:
 def evaluate(request: EvaluateRequest, store: Store, *, attach: Attach | None = None) -> dict[str, Any]:
     """Run Step 4 and return what the command prints; the caller holds the run's lock."""
     job = open_evaluate(request, store)
-    inputs = store.read_inputs()
-    done: dict[str, dict[str, Any]] = {}
+    layout, inputs = store.layout, store.read_inputs()
+    reports: dict[str, Report] = {}
     with progress(len(job.names), "factor") as advance:
         for name in job.names:
-            done[name] = _evaluate_one(job, inputs, store.read_factor(name), attach)
+            reports[name] = _report(job, inputs, store.read_factor(name), attach)
             advance(1)
+    trials = _recorded(reports, layout.root.parent)
+    for name, report in reports.items():
+        write_report(report, layout.report_folder(name, store.name), trials=trials[name], html=request.html)
+        LOGGER.info("%s: %s", name, report.verdict.headline)
+    page = None
+    if len(reports) > 1:
+        compared = _compared(job, inputs, reports, trials)
+        page = write_comparison(compared, layout.reports(store.name), html=request.html)
     return {
         "status": "ok",
-        "run_id": store.layout.run_id,
-        "bar_freq": store.layout.bar_freq,
+        "run_id": layout.run_id,
+        "bar_freq": layout.bar_freq,
         "store": store.name,
-        "path": str(store.layout.reports(store.name)),
-        "factors": done,
+        "path": str(layout.reports(store.name)),
+        "comparison": page and str(page),
+        "factors": {
+            name: {
+                "path": str(layout.report_folder(name, store.name)),
+                "verdict": report.verdict.headline,
+                "rank_ic_mean": {key: one["rank_ic_mean"] for key, one in report.document["horizons"].items()},
+            }
+            for name, report in reports.items()
+        },
     }
 
 
@@ -155,7 +180,7 @@ def chosen_factors(words: Sequence[str], store: Store) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words))
 
 
-def _evaluate_one(job: _Job, inputs: Inputs, factor: FactorColumns, attach: Attach | None) -> dict[str, Any]:
+def _report(job: _Job, inputs: Inputs, factor: FactorColumns, attach: Attach | None) -> Report:
     request, layout = job.request, job.store.layout
     subject = subject_of(inputs, factor, job.horizons, _benchmark(request))
     evaluation = evaluate_factor(
@@ -176,21 +201,66 @@ def _evaluate_one(job: _Job, inputs: Inputs, factor: FactorColumns, attach: Atta
     )
     folder = layout.report_folder(factor.name, job.store.name)
     folder.mkdir(parents=True, exist_ok=True)
-    links = tuple(attach(evaluation, folder)) if attach else ()
     source = Source(
         layout.run_id,
         job.store.name,
         synthetic=is_synthetic(resolve(job.manifest.data_root)),
-        expression=str(factor.facts.get("expression") or factor.facts.get("source") or ""),
-        links=links,
+        expression=_identity(factor),
+        links=tuple(attach(evaluation, folder)) if attach else (),
     )
-    document = write_report(evaluation, folder, source, html=request.html)
-    LOGGER.info("%s: %s", factor.name, document["verdict"]["headline"])
-    return {
-        "path": str(folder),
-        "verdict": document["verdict"]["headline"],
-        "rank_ic_mean": {key: one["rank_ic_mean"] for key, one in document["horizons"].items()},
+    return report_of(evaluation, source)
+
+
+def _identity(factor: FactorColumns) -> str:
+    """Return what a factor computes, as far as the store knows."""
+    return str(factor.facts.get("expression") or factor.facts.get("source") or "")
+
+
+def _recorded(reports: Mapping[str, Report], root: Path) -> dict[str, dict[str, Corrected]]:
+    """Enter every p-value into the ledger and return factor -> horizon -> what it is among all of them.
+
+    The same trial from another store or run counts once: it is named by what it computes and on which bars and symbols.
+    """
+    keys = {
+        (name, horizon): trial_key(
+            name,
+            str(report.document["horizons"][horizon]["bars"]),
+            bar_freq=report.bar_freq,
+            identity=json_text(
+                [report.source.expression, *(report.document[key] for key in ("start", "end", "symbols"))]
+            ),
+        )
+        for name, report in reports.items()
+        for horizon in report.p_values
     }
+    found = record_trials(root, {key: reports[name].p_values[horizon] for (name, horizon), key in keys.items()})
+    return {
+        name: {horizon: found[keys[name, horizon]] for horizon in report.p_values} for name, report in reports.items()
+    }
+
+
+def _compared(
+    job: _Job, inputs: Inputs, reports: Mapping[str, Report], trials: Mapping[str, Mapping[str, Corrected]]
+) -> Compared:
+    """Return the factors side by side, on all bars and symbols of the run; the first horizon decides what one adds."""
+    panel, horizon = inputs.panel, next(iter(job.horizons))
+    needed = panel.age.size * 8 * (len(reports) + 2)
+    limit = job.request.core.memory_limit_gb * 1e9
+    if panel.shape[1] < MIN_SYMBOLS:
+        return Compared(reports, trials, None, why_not=f"Factors are compared across {MIN_SYMBOLS} symbols or more.")
+    if needed > limit:
+        why_not = f"Comparing {len(reports)} factors needs {needed / 1e9:.1f} GB; memory_limit_gb is {limit / 1e9:g}."
+        LOGGER.warning(why_not)
+        return Compared(reports, trials, None, why_not=why_not)
+    values = {name: np.where(panel.tradable, job.store.read_factor(name).aligned(panel), np.nan) for name in reports}
+    label = _label(inputs, job.horizons[horizon])
+    return Compared(reports, trials, compare_factors(values, label, job.horizons[horizon]), horizon)
+
+
+def _label(inputs: Inputs, bars: int) -> Floats:
+    """Return the forward return [T, S]: Step 0's, else computed by the same function."""
+    written = inputs.labels.get(label_name("open", bars))
+    return forward_return(inputs.panel.fields["open"], inputs.panel.age, bars) if written is None else written
 
 
 def subject_of(inputs: Inputs, factor: FactorColumns, horizons: Mapping[str, int], benchmark: str | None) -> Subject:
@@ -209,12 +279,7 @@ def subject_of(inputs: Inputs, factor: FactorColumns, horizons: Mapping[str, int
         raise RunError(f"factor {factor.name} and the inputs share no symbol or no bar; run {STEPS['factor']} again")
     rows = slice(begin - panel.first_bar, after - panel.first_bar)
     columns = [panel.symbols.index(symbol) for symbol in symbols]
-    labels = {}
-    for key, bars in horizons.items():
-        whole = inputs.labels.get(label_name("open", bars))
-        if whole is None:
-            whole = forward_return(panel.fields["open"], panel.age, bars)
-        labels[key] = np.ascontiguousarray(whole[rows][:, columns])
+    labels = {key: np.ascontiguousarray(_label(inputs, bars)[rows][:, columns]) for key, bars in horizons.items()}
     market = None
     if benchmark is not None:
         if benchmark not in panel.symbols:

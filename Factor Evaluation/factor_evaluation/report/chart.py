@@ -75,12 +75,15 @@ class Heat:
         One tuple per row.
     horizon
         As in `Series`.
+    span
+        Lowest and highest value of the colours; None: the chart's.
     """
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     cells: tuple[tuple[Number, ...], ...]
     horizon: str | None = None
+    span: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,9 @@ def ic_series(evaluation: Evaluation) -> Chart:
         mean = number(result.rank_ic_summary.mean)
         if len(stamps) and mean is not None:
             ends = moments(stamps[[0, -1]])
-            series.append(Series(f"mean {mean:.4f}", ends, (mean, mean), "line", horizon=key, dashed=True))
+            series.append(
+                Series(f"mean {mean:.4f}".replace("-", "−"), ends, (mean, mean), "line", horizon=key, dashed=True)
+            )
     each = "each bar" if size == 1 else f"means of {size:,} bars"
     what = {
         "cross_section": "Correlation, across symbols, of the factor's ranks with the return's",
@@ -76,13 +78,11 @@ def ic_by_month(evaluation: Evaluation) -> Chart:
     heats = []
     for key, result in evaluation.horizons.items():
         table = _means(result.rank_ic, row_of, column_of, (len(rows), len(columns)))
-        heats.append(Heat(rows, columns, cells(table), horizon=key))
+        extent = float(np.nanmax(np.abs(table))) if np.isfinite(table).any() else 1.0
+        heats.append(Heat(rows, columns, cells(table), horizon=key, span=(-extent, extent)))
     title = "Rank IC by day and hour" if parts is _day_and_hour else "Rank IC by month"
     words = "Mean rank IC of the bars that open then. Blue is positive, red negative, white none."
-    extent = max((abs(value) for heat in heats for row in heat.cells for value in row if value is not None), default=0)
-    return Chart(
-        title, words, TIME, "", axis="label", heats=tuple(heats), diverging=True, span=(-extent or -1, extent or 1)
-    )
+    return Chart(title, words, TIME, "", axis="label", heats=tuple(heats), diverging=True)
 
 
 def _year_and_month(stamps: Times) -> Cells:
@@ -239,9 +239,13 @@ def autocorrelation_over_time(evaluation: Evaluation) -> Chart:
     """Rank autocorrelation from bar to bar."""
     stamps, means, size = in_buckets(evaluation.timestamp, evaluation.rank_autocorrelation_by_bar)
     each = "each bar" if size == 1 else f"means of {size:,} bars"
+    what = {
+        "cross_section": "Correlation of the factor's ranks with those of the bar before",
+        "time_series": "What a bar adds to the correlation of the factor's ranks with those of the bar before",
+    }
     return Chart(
         "Rank autocorrelation over time",
-        f"Correlation of the factor's ranks with those of the bar before; {each}.",
+        f"{what[evaluation.kind]}; {each}.",
         TIME, "correlation", series=(Series("rank autocorrelation", moments(stamps), numbers(means)),),
     )  # fmt: skip
 
@@ -294,7 +298,7 @@ def split_chart(split: Split, name: str) -> Chart:
         high = numbers(summary.interval[1] for summary in summaries)
         values = numbers(summary.mean for summary in summaries)
         series.append(Series("rank IC", labels, values, "bars", low=low, high=high, horizon=key))
-    stable = ", ".join(f"{key} {100 * share:.0f} %" for key, share in split.stability.items() if np.isfinite(share))
+    stable = ", ".join(f"{key}: {100 * share:.0f} %" for key, share in split.stability.items() if np.isfinite(share))
     words = f" Parts with the sign of the whole, by horizon: {stable}." if stable else ""
     return Chart(
         f"Rank IC by {name}", f"Mean rank IC of each part, with its 95 % interval where it has one.{words}",

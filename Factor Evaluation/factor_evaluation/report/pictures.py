@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..measures.evaluation import Floats
 from .chart import Chart, Heat, Series
-from .plotly_figure import DIVERGING, FEW_CELLS, SEQUENTIAL, colour_of
+from .plotly_figure import DIVERGING, SEQUENTIAL, colour_of, says_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,9 +26,11 @@ FEWEST_ROWS_FOR_A_BAR = 4
 """Rows of a heat map from which a bar of colours has room for its words."""
 
 
-def draw_pictures(charts: Mapping[str, Chart], horizon: str, subtitle: str) -> dict[str, bytes]:
-    """Return chart name -> PNG for those of `PICTURES` that there are, at one horizon."""
-    return {name: picture(charts[name].at(horizon), subtitle) for name in PICTURES if name in charts}
+def draw_pictures(charts: Mapping[str, Chart], horizon: str, subtitle: str) -> Iterator[tuple[str, bytes]]:
+    """Yield chart name and PNG of those of `PICTURES` that there are, at one horizon."""
+    for name in PICTURES:
+        if name in charts:
+            yield name, picture(charts[name].at(horizon), subtitle)
 
 
 def picture(chart: Chart, subtitle: str) -> bytes:
@@ -104,7 +106,7 @@ def _draw_heat(axes: Axes, heat: Heat, chart: Chart) -> None:
     scale = DIVERGING if chart.diverging else SEQUENTIAL
     colours = LinearSegmentedColormap.from_list("shades", [colour for _, colour in scale])
     colours.set_bad("#E4E7EB")
-    low, high = chart.span or (None, None)
+    low, high = heat.span or chart.span or (None, None)
     image = axes.imshow(table, aspect="auto", cmap=colours, vmin=low, vmax=high, interpolation="nearest")
     axes.grid(visible=False)
     step = max(1, -(-len(heat.columns) // MOST_TICKS))
@@ -116,7 +118,7 @@ def _draw_heat(axes: Axes, heat: Heat, chart: Chart) -> None:
     if len(heat.rows) >= FEWEST_ROWS_FOR_A_BAR:
         bar = axes.figure.colorbar(image, ax=axes, fraction=0.025, pad=0.01)
         bar.outline.set_visible(False)  # type: ignore[operator]
-    if table.size <= FEW_CELLS:
+    if says_numbers(heat):
         _write_cells(axes, table, percent=chart.unit == "fraction")
 
 

@@ -27,8 +27,8 @@ FEW_ROWS, FEW_ROWS_HEIGHT = 4, 220
 MOST_TICKS = 14
 """Points of a curve up to which each has its own tick."""
 
-FEW_CELLS = 200
-"""Cells up to which a heat map says its numbers."""
+FEW_CELLS, FEW_COLUMNS = 200, 14
+"""Cells and columns up to which a heat map says its numbers."""
 
 
 def shade(place: float, scale: Sequence[tuple[float, str]] = ORDERED) -> str:
@@ -108,12 +108,18 @@ def _heat_trace(heat: Heat, chart: Chart) -> dict[str, Any]:
         "colorbar": {"thickness": 12, "outlinewidth": 0, "tickformat": ".0%" if chart.unit == "fraction" else ""},
         "hovertemplate": f"%{{y}} %{{x}}<br>%{{z{shown}}}<extra></extra>", "hoverongaps": False,
     }  # fmt: skip
-    if chart.span is not None:
-        trace |= {"zmin": chart.span[0], "zmax": chart.span[1]}
-    if len(heat.rows) * len(heat.columns) <= FEW_CELLS:
+    span = heat.span or chart.span
+    if span is not None:
+        trace |= {"zmin": span[0], "zmax": span[1]}
+    if says_numbers(heat):
         digits = ":.0%" if chart.unit == "fraction" else ":.3f"
         trace |= {"texttemplate": f"%{{z{digits}}}", "textfont": {"size": 10}}
     return trace
+
+
+def says_numbers(heat: Heat) -> bool:
+    """Return whether a heat map has room for its numbers."""
+    return len(heat.columns) <= FEW_COLUMNS and len(heat.rows) * len(heat.columns) <= FEW_CELLS
 
 
 def _layout(chart: Chart) -> dict[str, Any]:

@@ -78,7 +78,19 @@ def verdict_of(evaluation: Evaluation) -> Verdict:
     if level == "none":
         return Verdict("none", "No evidence that this factor predicts returns.", details, best, p)
     size = size_words(result.rank_ic_summary.mean)
-    return Verdict(level, f"{words} that this factor predicts returns; the effect is {size}.", details, best, p)
+    but, level = _reservation(evaluation, result, level)
+    return Verdict(level, f"{words} that this factor predicts returns; the effect is {size}{but}.", details, best, p)
+
+
+def _reservation(evaluation: Evaluation, result: HorizonResult, level: Level) -> tuple[str, Level]:
+    """Return what the money says against a factor with evidence, and the level that is left."""
+    if evaluation.kind == "time_series":
+        return "", level
+    if result.spread_summary.mean * result.rank_ic_summary.mean < 0:
+        return ", but the highest and lowest quantiles do not bear it out", "some"
+    if evaluation.cost is not None and result.net_spread <= 0:
+        return ", and it does not earn its cost", "some"
+    return "", level
 
 
 def corrected_p_values(horizons: Mapping[str, HorizonResult]) -> dict[str, float]:
@@ -111,12 +123,14 @@ def p_words(p: float) -> str:
 def _uncertainty(result: HorizonResult, p: float, horizons: int) -> str:
     summary = result.rank_ic_summary
     low, high = summary.interval
-    interval = f"95 % interval {low:.4f} to {high:.4f}, " if np.isfinite(low) and np.isfinite(high) else ""
+    interval = f"95 % interval {minus(low)} to {minus(high)}, " if np.isfinite(low) and np.isfinite(high) else ""
     correction = f" after correction for {horizons} horizons" if horizons > 1 else ""
     way = "higher" if summary.mean > 0 else "lower"
     reverse = "" if summary.mean > 0 else " (turn its sign before you rank by it)"
     follows = f"high values were followed by {way} returns{reverse}" if p < EVIDENCE[-1][0] else "zero is not ruled out"
-    return f"At horizon {result.key} the rank IC is {summary.mean:.4f} ({interval}{p_words(p)}{correction}): {follows}."
+    return (
+        f"At horizon {result.key} the rank IC is {minus(summary.mean)} ({interval}{p_words(p)}{correction}): {follows}."
+    )
 
 
 def _money(evaluation: Evaluation, result: HorizonResult) -> tuple[str, ...]:
@@ -126,9 +140,9 @@ def _money(evaluation: Evaluation, result: HorizonResult) -> tuple[str, ...]:
     if evaluation.kind == "time_series":
         return (
             f"Within a symbol's own history the mean return after its highest values less that after its lowest is "
-            f"{percent(mean)} per period (t = {t:.2f}); where those begin is known only at the end.",
+            f"{percent(mean)} per period (t = {minus(t, 2)}); where those begin is known only at the end.",
         )
-    said = f"The spread between highest and lowest quantile is {percent(mean)} per period (t = {t:.2f})"
+    said = f"The spread between highest and lowest quantile is {percent(mean)} per period (t = {minus(t, 2)})"
     if mean * result.rank_ic_summary.mean < 0:
         said += ", against the direction of the rank IC"
     if evaluation.cost is not None and np.isfinite(result.net_spread):
@@ -159,4 +173,9 @@ def monthly_means(month_of: NDArray[np.int64], values: Floats) -> Floats:
 
 def percent(value: float) -> str:
     """Return a fraction as percent with three significant digits."""
-    return f"{100 * value:.3g} %"
+    return f"{100 * value:.3g} %".replace("-", "−")
+
+
+def minus(value: float, digits: int = 4) -> str:
+    """Return a number with fixed decimals and a true minus sign."""
+    return f"{value:.{digits}f}".replace("-", "−")

@@ -8,7 +8,7 @@ import re
 import pytest
 from factor_evaluation.report.page import SCRIPT, data_block
 from factor_evaluation.report.plotly_figure import figure
-from factor_evaluation.report.write import Source, write_report
+from factor_evaluation.report.write import Source, report_of, write_report
 
 from .browser import opened
 from .made_evaluation import made
@@ -26,7 +26,8 @@ addEventListener("load", function () {
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports") / "4h" / "evil"
     evaluation = made(factor=EVIL, symbols=(EVIL, "BBBUSDT", "CCCUSDT"), label=EVIL, cost=0.001, notes=(EVIL,))
-    write_report(evaluation, folder, Source("run_1", synthetic=True, expression=EVIL, links=((EVIL, "x.html"),)))
+    source = Source("run_1", synthetic=True, expression=EVIL, links=((EVIL, "x.html"),))
+    write_report(report_of(evaluation, source), folder)
     return folder
 
 

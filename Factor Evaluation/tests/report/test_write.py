@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from factor_evaluation.report.figures import charts_of, ic_by_month
-from factor_evaluation.report.write import Source, write_report
+from factor_evaluation.report.write import Source, report_of, write_report
 
 from .made_evaluation import horizon, made
 
@@ -21,7 +21,7 @@ SCHEMA = (
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports") / "4h" / "momentum"
     evaluation = made(cost=0.001)
-    write_report(evaluation, folder, Source("run_1"))
+    write_report(report_of(evaluation, Source("run_1")), folder)
     return evaluation, folder, json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
 
 
@@ -73,14 +73,14 @@ def test_pictures_are_png(written):
 
 
 def test_an_evaluation_as_json_leaves_no_older_page_beside_it(tmp_path):
-    write_report(made(rows=120), tmp_path / "f", Source("run_1"))
-    write_report(made(rows=120), tmp_path / "f", Source("run_1"), html=False)
+    write_report(report_of(made(rows=120), Source("run_1")), tmp_path / "f")
+    write_report(report_of(made(rows=120), Source("run_1")), tmp_path / "f", html=False)
     assert [path.name for path in (tmp_path / "f").iterdir()] == ["evaluation.json"]
 
 
 def test_the_same_evaluation_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        write_report(made(rows=120), tmp_path / name / "f", Source("run_1"))
+        write_report(report_of(made(rows=120), Source("run_1")), tmp_path / name / "f")
     for path in (tmp_path / "a").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
 
@@ -101,7 +101,7 @@ def test_nothing_but_missing_values_is_a_report_too(tmp_path):
     facts = {name: summary(nothing) for name in ("ic_summary", "rank_ic_summary", "spread_summary")}
     evaluation = made(rows=40, horizons=(("1", 1),))
     evaluation = replace(evaluation, horizons={"1": replace(empty, **blank, **facts)}, splits={})
-    document = write_report(evaluation, tmp_path / "f", Source("run_1"))
+    document = write_report(report_of(evaluation, Source("run_1")), tmp_path / "f")
     assert document["verdict"]["level"] == "unknown"
     page = (tmp_path / "f" / "evaluation.html").read_text(encoding="utf-8")
     assert "Without a value, and so not shown" in page
