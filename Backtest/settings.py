@@ -92,13 +92,13 @@ class CoreSettings:
     qc_max_gap
         Longest run of missing bars, a duration.
     qc_max_stale, qc_stale_bars
-        Share of bars that may lie in a run of `qc_stale_bars` or more equal closes without a trade's range.
+        Share of bars that may lie in a run of `qc_stale_bars` or more equal closes.
     qc_max_outliers, qc_outlier_deviations
-        Share of bars whose return lies that many robust standard deviations off.
+        Share of bars whose return may lie that many robust standard deviations off.
     qc_max_zero_volume
-        Share of bars without volume.
+        Share of bars that may be without volume.
     qc_max_volume_anomalies, qc_volume_ratio
-        Share of bars whose volume is that many times the median of the bars around.
+        Share of bars whose volume may be that many times the median of the bars around.
     """
 
     data_root: str = "DataHub/synthetic_market"

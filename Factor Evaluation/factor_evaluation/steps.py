@@ -182,6 +182,51 @@ def _prepare(arguments: argparse.Namespace) -> dict[str, Any]:
         return prepare(request)
 
 
+# Steps 1 and 2
+
+
+def check_command(description: str, store: OpenStore, *, prog: str, argv: Sequence[str] | None = None) -> int:
+    """Run Step 1 on a store."""
+
+    def main(arguments: argparse.Namespace) -> dict[str, Any]:
+        from .check import check
+        from .manifest import read_manifest
+
+        core, layout = existing_run(arguments)
+        read_manifest(layout)
+        with one_step(layout, prog, core, options_of(arguments)):
+            return check(core, layout, store(layout))
+
+    parser = step_parser(f"{prog}.py", description)
+    parser.add_argument("--concurrency", type=int, metavar="N", help="symbols that are worked on at a time")
+    return run_step(parser, main, argv)
+
+
+def load_command(description: str, store: OpenStore, *, prog: str, argv: Sequence[str] | None = None) -> int:
+    """Run Step 2 on a store."""
+
+    def main(arguments: argparse.Namespace) -> dict[str, Any]:
+        from .load import load
+
+        core, layout = existing_run(arguments)
+        opened = store(layout)
+        opened.read_inputs(())  # names the step where they are missing, and leaves no trace
+        with one_step(layout, prog, core, options_of(arguments)):
+            return load(core, layout, opened, report=arguments.report)
+
+    parser = step_parser(f"{prog}.py", description)
+    parser.add_argument("--report", choices=("json", "html"), default="json", help="html: a page beside qc.json")
+    return run_step(parser, main, argv)
+
+
+def existing_run(arguments: argparse.Namespace) -> tuple[CoreSettings, RunLayout]:
+    """Return the settings and the run of a step that works on what Step 0 made."""
+    from .layout import resolve_run
+
+    core = core_of(arguments)
+    return core, resolve_run(output_of(arguments, core), arguments.run_id, arguments.bar_freq)
+
+
 # Step 3
 
 
@@ -203,12 +248,9 @@ def _compute(arguments: argparse.Namespace) -> dict[str, Any]:
         from .compute import ComputeRequest, compute_factors, open_compute, recipe_from
     from Backtest.settings import resolve, with_flags
 
-    from .layout import resolve_run
-
-    core = core_of(arguments)
+    core, layout = existing_run(arguments)
     if arguments.allow_module:
         core = with_flags(core, allow_modules=(*core.allow_modules, *arguments.allow_module))
-    layout = resolve_run(output_of(arguments, core), arguments.run_id, arguments.bar_freq)
     symbols = split_symbols(arguments.symbols)
     request = ComputeRequest(
         core=core,
