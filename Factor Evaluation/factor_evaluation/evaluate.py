@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from Backtest.data.demo_market import is_synthetic
 from Backtest.data.panel import Floats, Panel
 from Backtest.data.symbols_table import load_symbols_table
 from Backtest.errors import RunError, SettingsError, did_you_mean
@@ -160,6 +159,9 @@ def open_evaluate(request: EvaluateRequest, store: Store) -> _Job:
     if request.cost is not None and not 0 <= request.cost <= MOST_COST:
         raise SettingsError(f"--cost is {request.cost:g}; it is a fraction of the traded value, 0 to {MOST_COST}")
     manifest = read_manifest(store.layout)
+    benchmark = _benchmark(request)
+    if benchmark is not None and benchmark not in manifest.symbols:
+        raise RunError(f"regimes are {benchmark}'s, which is not in this run; add it in Step 0 (setting benchmark)")
     horizons = parse_horizons(request.horizons or tuple(manifest.horizons), store.layout.timeframe)
     return _Job(request, store, manifest, chosen_factors(request.factors, store), horizons)
 
@@ -204,7 +206,7 @@ def _report(job: _Job, inputs: Inputs, factor: FactorColumns, attach: Attach | N
     source = Source(
         layout.run_id,
         job.store.name,
-        synthetic=is_synthetic(resolve(job.manifest.data_root)),
+        synthetic=job.manifest.synthetic,
         expression=_identity(factor),
         links=tuple(attach(evaluation, folder)) if attach else (),
     )
@@ -269,7 +271,7 @@ def subject_of(inputs: Inputs, factor: FactorColumns, horizons: Mapping[str, int
     Raises
     ------
     RunError
-        It shares none, or the benchmark is not among the inputs.
+        It shares none.
     """
     panel = inputs.panel
     symbols = tuple(symbol for symbol in panel.symbols if symbol in factor.symbols)
@@ -280,11 +282,7 @@ def subject_of(inputs: Inputs, factor: FactorColumns, horizons: Mapping[str, int
     rows = slice(begin - panel.first_bar, after - panel.first_bar)
     columns = [panel.symbols.index(symbol) for symbol in symbols]
     labels = {key: np.ascontiguousarray(_label(inputs, bars)[rows][:, columns]) for key, bars in horizons.items()}
-    market = None
-    if benchmark is not None:
-        if benchmark not in panel.symbols:
-            raise RunError(f"regimes are {benchmark}'s, which is not in this run; add it in Step 0 (setting benchmark)")
-        market = panel.fields["close"][rows, panel.symbols.index(benchmark)]
+    market = None if benchmark is None else panel.fields["close"][rows, panel.symbols.index(benchmark)]
     cut = panel.rows(rows.start, rows.stop).columns(symbols)
     return Subject(cut, np.ascontiguousarray(factor.aligned(cut)), labels, market)
 

@@ -117,7 +117,7 @@ def _charts(compared: Compared) -> dict[str, Chart]:
     family = compared.family
     if family is None:
         return {}
-    order = np.lexsort((np.arange(len(family.names)), family.clusters))
+    order = np.argsort(np.array(family.clusters), kind="stable")
     names = tuple(family.names[place] for place in order)
     shown = order[:MOST_SHOWN]
     table = family.correlation[np.ix_(shown, shown)]
