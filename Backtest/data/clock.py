@@ -75,10 +75,25 @@ def window(
 
 
 def warmup_begin(bars: Sequence[SymbolBars], alive: Sequence[Episodes], *, begin: int, lookback: int | None) -> int:
-    """Return the first row to load: `lookback` bars before `begin`, or the oldest first bar of episodes alive there."""
+    """Return the first row to load: `lookback` bars before `begin`, or where the episodes alive there began.
+
+    Values of other symbols that a cross-section compares there rest on their own episodes, those over since included:
+    so no episode may be alive where loading begins that began earlier.
+    """
     if lookback is None:
-        return min((first for one in alive if (first := one.alive_at(begin)) is not None), default=begin)
+        load = begin
+        while (first := min((at for one in alive if (at := one.alive_at(load)) is not None), default=load)) < load:
+            load = first
+        return load
     return min(begin, max(begin - lookback, min(int(one.index[0]) for one in bars)))
+
+
+def first_row(
+    bars: Sequence[SymbolBars], *, timeframe: Timeframe, begin: int, lookback: int | None, episode_gap_ns: int
+) -> int:
+    """Return the absolute index of the first row to load for a window that begins with row `begin`."""
+    alive = [episodes(one.index, timeframe=timeframe, episode_gap_ns=episode_gap_ns) for one in bars]
+    return warmup_begin(bars, alive, begin=begin, lookback=lookback)
 
 
 def build_panel(

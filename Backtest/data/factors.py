@@ -235,12 +235,7 @@ def compute(
     SettingsError
         The memory limit is too small.
     """
-    absent = sorted(plan.fields - set(panel.fields))
-    if absent:
-        raise DataError(f"the panel has no {', '.join(absent)}; the recipe needs it")
-    lost = sorted(set(plan.extra_symbols) - set(panel.symbols))
-    if lost:
-        raise DataError(f"the panel has no {', '.join(lost)}; the recipe names it")
+    check_panel(plan, panel)
     rows, columns = panel.shape
     budget = None if memory_limit is None else memory_limit - held_bytes(plan, rows, columns)
     chosen = choose_blocks(plan, rows, columns, budget=budget, threads=threads)
@@ -250,8 +245,18 @@ def compute(
     out, undefined = _evaluated(
         plan, panel, {**library, **given}, gap_tolerance=gap_tolerance, blocks=blocks, threads=threads
     )
-    counts = {factor.name: _counts(plan, factor, undefined, infinite, coarse) for factor in plan.factors}
+    counts = {factor.name: made_missing(plan, factor, undefined, infinite, coarse) for factor in plan.factors}
     return FactorValues(tuple(out), out, {name: count for name, count in counts.items() if count})
+
+
+def check_panel(plan: Plan, panel: Panel) -> None:
+    """Refuse a panel that lacks a field or a symbol that the plan names."""
+    absent = sorted(plan.fields - set(panel.fields))
+    if absent:
+        raise DataError(f"the panel has no {', '.join(absent)}; the recipe needs it")
+    lost = sorted(set(plan.extra_symbols) - set(panel.symbols))
+    if lost:
+        raise DataError(f"the panel has no {', '.join(lost)}; the recipe names it")
 
 
 def evaluated(plan: Plan, panel: Panel, library: Mapping[int, Floats], *, gap_tolerance: float) -> dict[str, Floats]:
@@ -282,13 +287,14 @@ def _library(plan: Plan, panel: Panel, timeout: float | None) -> tuple[dict[int,
     return values, infinite
 
 
-def _counts(
+def made_missing(
     plan: Plan,
     factor: PlannedFactor,
     undefined: NDArray[np.int64],
     infinite: Mapping[int, int],
     coarse: Mapping[Timeframe, NDArray[np.int64]],
 ) -> dict[str, int]:
+    """Return what of a factor was made missing although its inputs were there, by kind, where not zero."""
     below = reachable(plan.steps, factor.step)
     count = int(undefined[list(below)].sum())
     for timeframe, part in plan.only(factor).coarse_plans.items():

@@ -13,12 +13,12 @@ from ..data.dsl.blocks import (
     BASELINE,
     FLOAT,
     LEAST_ROWS,
-    LOOKBACK_SHARE,
     Blocks,
     held_bytes,
     working_bytes,
 )
 from ..data.dsl.plan import Plan
+from ..data.factor_stream import overlap_rows
 from ..data.file_size import FileSize, file_size
 from ..data.hub_writer import ROW_GROUP
 from ..data.root import KlineRoot
@@ -66,27 +66,21 @@ def largest_block(job: Job, symbols: Sequence[str]) -> int:
 def chunk_rows(job: Job, rows: int, symbols: int) -> int:
     """Return how many rows are computed at a time, of `rows` in all: whole row groups of the files, inside the limit.
 
-    A chunk needs its look-back computed again, so it has at least LOOKBACK_SHARE times that where memory allows. What
-    looks back to the first bar of an episode goes in one piece, and so do library functions: which bits they give may
-    depend on the rows they see.
+    A chunk's panel repeats the last rows of the one before (`overlap_rows`), so where memory allows it is not shorter.
+    Library functions go in one piece: which bits they give may depend on the rows they see.
     """
     plan, limit = job.plan, job.core.memory_limit_gb * 1e9
-    if not in_chunks(plan):
+    if plan.library_calls:
         return rows
-    size = ROW_GROUP * max(1, math.ceil(LOOKBACK_SHARE * (plan.lookback or 0) / ROW_GROUP))
+    size = ROW_GROUP * max(1, math.ceil(overlap_rows(plan) / ROW_GROUP))
     while size > LEAST_CHUNK and _working_bytes(job, rows, size, symbols) > limit:
         size = max(LEAST_CHUNK, size // 2)
     return min(size, rows)
 
 
-def in_chunks(plan: Plan) -> bool:
-    """Tell whether a plan may be computed chunk of time after chunk."""
-    return plan.lookback is not None and not plan.library_calls
-
-
 def spill_budget(job: Job) -> float | None:
     """Return the bytes of bars that a task keeps in memory while it computes chunks; None: all."""
-    return job.core.memory_limit_gb * 1e9 / BARS_SHARE if in_chunks(job.plan) else None
+    return None if job.plan.library_calls else job.core.memory_limit_gb * 1e9 / BARS_SHARE
 
 
 def chunks(begin: int, end: int, size: int) -> Iterator[tuple[int, int]]:
@@ -118,10 +112,10 @@ def _waiting_bytes(plan: Plan, size: int, symbols: int) -> int:
 def _working_bytes(job: Job, rows: int, size: int, symbols: int) -> int:
     """Return the bytes of a task that computes `size` rows at a time."""
     plan = job.plan
-    deep = size + (plan.lookback or 0)
+    deep = size + overlap_rows(plan)
     least = working_bytes(plan, Blocks(LEAST_ROWS, 1), deep, symbols)
     held = _bars_bytes(job, rows, symbols) + _waiting_bytes(plan, size, symbols)
-    return held + held_bytes(plan, deep, symbols) + least
+    return held + held_bytes(plan, deep, symbols, output_rows=size) + least
 
 
 def largest_file(root: KlineRoot, symbols: Iterable[str]) -> FileSize | None:
@@ -173,6 +167,6 @@ def task_memory(job: Job, rows: int, symbols: int, reading: int) -> int:
         return plan.estimate_memory(rows, symbols, memory_limit=limit, reading=reading)
     bars = _bars_bytes(job, rows, symbols)
     beside = bars + _waiting_bytes(plan, size, symbols)
-    deep = min(rows, size + (plan.lookback or 0))
-    computing = plan.estimate_memory(deep, symbols, memory_limit=limit - beside)
+    deep = min(rows, size + overlap_rows(plan))
+    computing = plan.estimate_memory(deep, symbols, memory_limit=limit - beside, output_rows=size)
     return max(BASELINE + bars + reading, beside + computing)

@@ -1,7 +1,7 @@
 """What Stage A's worker processes do: read klines, compute factors, write one temporary file per symbol.
 
 1. `read`: parse klines into the cache and report what came of it (a first pass, where all symbols must be known).
-2. `build`: a block of symbols -> bars; then chunk of time after chunk: panel -> factor values -> `output.Output`.
+2. `build`: a block of symbols -> bars -> `building.build_chunks`, which computes and writes.
 
 A symbol whose data are at fault is refused here, by name; anything else that goes wrong is raised, and the parent
 finds out which symbol it was.
@@ -10,9 +10,8 @@ finds out which symbol it was.
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 
 import numba  # noqa: F401  (with pyarrow below: loaded before the first task, so that no symbol pays for them)
@@ -22,27 +21,23 @@ import pyarrow.parquet
 from ..data.bars import LastBar, SymbolBars
 from ..data.bars_digest import DIGEST_FIELDS, bars_sha256, history_sha256
 from ..data.clock import build_panel, time_words
-from ..data.dsl.plan import Plan
-from ..data.factors import FactorValues, compute
 from ..data.fields import klines_of
-from ..data.hub_journal import Block, Source
-from ..data.panel import Floats, Panel
+from ..data.hub_journal import Source
+from ..data.panel import Floats
 from ..data.source import load_symbol, require_fields
 from ..data.stamped import Stamped
 from ..data.timeframe import parse_duration
 from ..errors import SymbolRefused
 from ..logs import LOGGER
-from .blocks import chunk_held_bytes, chunk_rows, chunks, spill_budget, worker_count
-from .output import Facts, Output
+from .blocks import spill_budget
+from .building import build_chunks
+from .output import Facts
 from .pool import Note
-from .spill import BarStore, open_store
+from .spill import open_store
 from .tasks import BuildTask, Job, ReadTask, Report, Standing
 
 Series = dict[str, dict[str, Stamped]]
 """Symbol -> column -> series: what lies beside the klines."""
-
-LEAST_SILENCE = 2.0
-"""Seconds without a sign of life that a busy machine may cause by itself."""
 
 
 def work(task: ReadTask | BuildTask, note: Note) -> Report:
@@ -89,100 +84,7 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
             del one
         pyarrow.default_memory_pool().release_unused()
         task = replace(task, job=replace(job, fields=job.fields.with_series(series)))
-        report.block = _chunked(task, store, facts, report, note)
-
-
-def _chunked(task: BuildTask, store: BarStore, facts: Sequence[Facts], report: Report, note: Note) -> Block:
-    """Compute chunk of time after chunk, and write beside it."""
-    job = task.job
-    begin = min(one.first for one in facts) if task.begin is None else task.begin
-    end = max(one.last for one in facts) + 1
-    symbols = len(store.bars)
-    rows = chunk_rows(job, end - begin, symbols)
-    with Output(job, report) as output:
-        for one in facts:
-            output.open(one, task.kept.get(one.symbol))
-        for first, after in chunks(begin, end, rows):
-            with report.timed("read"):
-                panel = _ended(job.plan, _panel(job, store.bars, first, after, frozenset(task.symbols)), facts)
-            if after == end:
-                store.clear()  # the panel holds copies: the bars' memory is the computation's
-            held = chunk_held_bytes(job, end - begin, rows, symbols)
-            output.put(panel, _compute(job, panel, report, note, held=held))
-            del panel
-        return output.finish()
-
-
-def _panel(job: Job, bars: Sequence[SymbolBars], first: int, after: int, members: frozenset[str]) -> Panel:
-    """Return the panel of rows first..after-1 with the plan's look-back in front."""
-    plan = job.plan
-    panel = build_panel(
-        bars,
-        timeframe=job.timeframe,
-        start_ns=job.timeframe.open_ns(first),
-        end_ns=job.timeframe.open_ns(after),
-        lookback=plan.lookback,
-        fields=klines_of(plan.fields),
-        members=members,
-        episode_gap_ns=parse_duration(job.core.episode_gap),
-    )
-    return job.fields.filled(panel, plan.fields)
-
-
-def _ended(plan: Plan, panel: Panel, facts: Sequence[Facts]) -> Panel:
-    """Return the panel with no symbol alive after its last bar inside the window, where only its own rows read it.
-
-    Those rows are no output. What is undefined there would be counted, and so much of it as the other symbols of the
-    task reach further: the counts would depend on who shares a task.
-    """
-    if plan.cross_symbol:
-        return panel
-    age = panel.age.copy()
-    for one in facts:
-        if one.symbol not in plan.extra_symbols:
-            age[max(0, one.last + 1 - panel.first_bar) :, panel.symbols.index(one.symbol)] = 0
-    return replace(panel, age=age)
-
-
-def _compute(job: Job, panel: Panel, report: Report, note: Note, *, held: int) -> FactorValues:
-    limit = job.core.function_timeout
-    named = ", ".join(f"'{name}'" for number in job.plan.library_calls for name in job.plan.titles[number])
-    alive = signs_of_life(note, f"calling {named}", max(limit, LEAST_SILENCE)) if named else nullcontext()
-    with report.timed("compute"), alive:
-        return compute(
-            job.plan,
-            panel,
-            gap_tolerance=job.core.gap_tolerance,
-            memory_limit=job.core.memory_limit_gb * 1e9 - held,
-            function_timeout=limit,
-            # cross-sections make one task of all symbols: the cores that other tasks would have kept busy are free
-            threads=worker_count(job.core.workers, len(panel.symbols)) if job.plan.cross_symbol else 1,
-        )
-
-
-@contextmanager
-def signs_of_life(note: Note, doing: str, limit: float) -> Iterator[None]:
-    """Tell the parent again and again what goes on; it kills this process when it hears nothing for `limit` seconds.
-
-    `compute` stops waiting for a slow function by itself. One that never lets another thread run (a loop in C that
-    keeps the interpreter's lock) stops everything here, this thread too, and only the parent can end it.
-    """
-    over = threading.Event()
-
-    def tell() -> None:
-        while True:
-            note(doing, limit)
-            if over.wait(min(5.0, limit / 4)):
-                return
-
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        note("", None)
+        report.block = build_chunks(task, store, facts, report, note)
 
 
 def _facts_of(job: Job, bars: SymbolBars, series: Series) -> Facts:

@@ -256,10 +256,11 @@ def working_bytes(plan: Plan, blocks: Blocks, rows: int, symbols: int, *, thread
     return FLOAT * (arrays + kept)
 
 
-def held_bytes(plan: Plan, rows: int, symbols: int) -> int:
-    """Return the bytes of what outlives every block: the panel's fields and flags, and the factors."""
-    arrays = len(plan.fields) + len(plan.factors) + len(plan.library_calls) + len(plan.bars_calls)
-    return rows * symbols * (FLOAT * arrays + PANEL_CELL)
+def held_bytes(plan: Plan, rows: int, symbols: int, *, output_rows: int | None = None) -> int:
+    """Return the bytes of what outlives every block: the panel's fields and flags, and the factors' `output_rows`."""
+    arrays = len(plan.fields) + len(plan.library_calls) + len(plan.bars_calls)
+    own = rows if output_rows is None else output_rows
+    return symbols * (rows * (FLOAT * arrays + PANEL_CELL) + own * FLOAT * len(plan.factors))
 
 
 def coarse_bytes(plan: Plan, rows: int, symbols: int, *, budget: float | None = None) -> int:
@@ -279,14 +280,22 @@ def writing_bytes(plan: Plan, rows: int) -> int:
     return rows * (2 * FLOAT * (len(plan.factors) + 1) + 2)
 
 
-def estimate_memory(plan: Plan, rows: int, symbols: int, *, memory_limit: float | None = None, reading: int = 0) -> int:
+def estimate_memory(
+    plan: Plan,
+    rows: int,
+    symbols: int,
+    *,
+    memory_limit: float | None = None,
+    reading: int = 0,
+    output_rows: int | None = None,
+) -> int:
     """Return the peak memory in bytes of a process that reads klines, computes the plan and writes the factors.
 
     The stages follow each other, so the largest counts: parsing the last symbol's file (`reading` bytes) beside the
     bars of the others, filling the panel from the bars, computing, writing. It is the first run's: later ones find
-    parsed klines in the cache and do not parse.
+    parsed klines in the cache and do not parse. Of `rows`, look-back included, `output_rows` are output; None: all.
     """
-    held = held_bytes(plan, rows, symbols)
+    held = held_bytes(plan, rows, symbols, output_rows=output_rows)
     budget = None if memory_limit is None else memory_limit - held
     blocks = choose_blocks(plan, rows, symbols, budget=budget)
     bars = rows * (FLOAT * len(plan.fields) + BAR_CELL)

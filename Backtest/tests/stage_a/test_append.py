@@ -21,7 +21,7 @@ from Backtest.data.timeframe import parse_timeframe
 from Backtest.errors import DataError, FactorError, HubError, SettingsError
 from Backtest.prepare import prepare
 from Backtest.run_prepare import main, make_parser
-from Backtest.stage_a import workers
+from Backtest.stage_a import building, workers
 
 from .market import (
     BARS,
@@ -119,7 +119,7 @@ def test_only_the_tail_is_computed(market, tmp_path, inline, monkeypatch, recipe
         return real(plan, panel, **more)
 
     real = factors.compute
-    monkeypatch.setattr(workers, "compute", compute)
+    monkeypatch.setattr(building, "compute", compute)
     prepare(settings(market, tmp_path, recipe=recipe, append=True))
     assert {rows for rows, _ in shapes} == {BARS - 40 * 24}
     assert max(warmup for _, warmup in shapes) <= max(lookback, 39)

@@ -14,8 +14,8 @@ from Backtest.data.recipe import load_recipe
 from Backtest.data.timeframe import parse_timeframe
 from Backtest.prepare import PrepareSettings, prepare
 from Backtest.settings import CoreSettings, build
+from Backtest.stage_a import building
 from Backtest.stage_a import run as stage_run
-from Backtest.stage_a import workers
 from Backtest.stage_a.causality import load_panel
 
 from .market import digests, frame_of, metadata_of, settings, timeless
@@ -121,7 +121,7 @@ def test_same_bytes_for_any_cut_into_blocks_and_another_start(market, tmp_path, 
 def test_same_bytes_for_any_chunk_of_time(market, tmp_path, inline, monkeypatch):
     found = []
     for rows in (10_000, 101, 334):
-        monkeypatch.setattr(workers, "chunk_rows", lambda job, whole, symbols, rows=rows: min(rows, whole))
+        monkeypatch.setattr(building, "chunk_rows", lambda job, whole, symbols, rows=rows: min(rows, whole))
         hub = tmp_path / str(rows)
         prepare(settings(market, hub, recipe=WINDOWED))
         found.append((digests(hub), timeless(metadata_of(hub))))

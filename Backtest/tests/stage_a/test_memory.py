@@ -104,10 +104,12 @@ def peak(line: list[str]) -> int:
 
 @needs_peaks
 @pytest.mark.parametrize(
-    "recipe, symbols", [(FAMILIES, 3), (ACROSS, SYMBOLS)], ids=["each on its own", "cross-section"]
+    "recipe, symbols, limit",
+    [(FAMILIES, 3, "4"), (ACROSS, SYMBOLS, "4"), (ACROSS, SYMBOLS, "0.1")],
+    ids=["each on its own", "cross-section", "cross-section, small limit"],
 )
-def test_peak_is_within_30_percent_of_the_estimate(long_market, tmp_path, recipe, symbols):
-    line = [*arguments(long_market, tmp_path, recipe=recipe), "--workers", "1"]
+def test_peak_is_within_30_percent_of_the_estimate(long_market, tmp_path, recipe, symbols, limit):
+    line = [*arguments(long_market, tmp_path, recipe=recipe), "--workers", "1", "--memory-limit", limit]
     expected, bars, columns = estimate(line)
     assert (bars, columns) == (f"{BARS:,}", str(symbols))
     assert peak(line) == pytest.approx(expected, rel=0.3)
