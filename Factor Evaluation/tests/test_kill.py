@@ -93,8 +93,8 @@ def test_killed_at_random_moments(market, tmp_path, long_run):
     config = tmp_path / "core.yaml"
     config.write_text(f"datahub_root: {tmp_path / 'hub'}\n", encoding="utf-8")
     shared = ("--data-root", market, "--run-id", "one", "--bar-freq", "1h", "--config", config)
-    zero = ("step0_prepare_inputs.py", *shared, "--output-root")
-    three = ("step3_factor_engine_04.py", *shared, "--dsl", MOM, "--output-dir")
+    zero = ["step0_prepare_inputs.py", *shared, "--output-root"]
+    three = ["step3_factor_engine_04.py", *shared, "--dsl", MOM, "--output-dir"]
     usual = []
     for line in (zero, three):
         begin = time.monotonic()
