@@ -12,6 +12,7 @@ if not __package__:
 
 from Backtest.cli import run_command, split_symbols
 
+ENGINES = ("backtrader", "numba", "both")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -22,8 +23,8 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__,
         epilog="Defaults stand in config/core.yaml and config/strategies/<strategy>.yaml; flags override them. The "
         "parameters of topk, longshort and signal are described line by line in their yaml, those of your own class "
-        "are its Backtrader params. Of your own class orders.csv holds what was filled, and what was rejected for "
-        "margin; orders that were cancelled, expired or never filled are left out (the docstring of "
+        "are its fields, or its Backtrader params. Of a Backtrader class orders.csv holds what was filled, and what "
+        "was rejected for margin; orders that were cancelled, expired or never filled are left out (the docstring of "
         "Backtest/engine/backtrader/user.py says what the class sees). Exit codes: 0 published; 1 published without "
         "the symbols that Stage A refused, each named; 2 refused, nothing published, the reason is on stderr; "
         "130 and 143 stopped.",
@@ -43,6 +44,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--datahub-root", type=Path, metavar="DIR", help="where the factor set lies")
     add("--results-root", type=Path, metavar="DIR", help="where the run folder goes")
     add("--config", type=Path, metavar="FILE", help="settings instead of config/core.yaml")
+    add("--engine", default="backtrader", choices=ENGINES, help="backtrader: the reference; numba: compiled, the same "
+        "orders; both: run the two, refuse a difference (default: backtrader)")  # fmt: skip
     add("--log-level", type=str.upper, choices=LEVELS, help="how much the log file says")
     add("--allow-module", action="append", metavar="MODULE", help="module whose strategy class may be run")
     add("--overwrite", action="store_true", help="remove earlier runs of the very same experiment afterwards")

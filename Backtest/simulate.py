@@ -1,7 +1,7 @@
 """Stage B in order: from a verified factor set and prices to a published run folder.
 
 1. `load_inputs`: the factor set, the prices and the proof that they belong together (steps in runs/inputs.py).
-2. `run_engine`: the strategy on the reference engine, giving the record.
+2. `run_engine`: the strategy on the engine that was asked for, giving the record.
 3. `compared`: benchmark, equal-weight universe and metrics.
 4. `draw_all`, `report_html`: plots and report.
 5. `publish`: all files into a hidden folder, renamed in one step.
@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from .comparison import buy_and_hold, equal_weight
+from .data.panel import Floats, Panel
+from .engine.agreement import first_difference
 from .engine.backtrader import run as run_reference
 from .engine.backtrader import run_user_strategy
-from .engine.costs import costs_from
+from .engine.costs import Costs, costs_from
 from .engine.ledger import RunRecord
 from .errors import FactorError, RunError
 from .files import json_text, sha256, utc_now, write_bytes, write_json, write_text
@@ -36,6 +38,7 @@ from .runs.outcome import Outcome, result_texts
 from .runs.request import BacktestSettings, RunRequest
 from .runs.reread import subject_of
 from .settings import resolve
+from .strategies import Strategy
 from .trades import round_trips
 
 LOG = "logs.txt"
@@ -104,13 +107,37 @@ def run_engine(request: RunRequest, inputs: RunInputs) -> RunRecord:
             initial_cash=cash,
         )
     else:
-        record = run_reference(
-            panel, inputs.factors[choice.strategy.factor], choice.strategy, costs=costs, initial_cash=cash
-        )
+        scores = inputs.factors[choice.strategy.factor]
+        record = run_on(request.engine, panel, scores, choice.strategy, costs=costs, initial_cash=cash)
     wrong = np.flatnonzero(~(np.isfinite(record.equity) & np.isfinite(record.cash)))
     if len(wrong):
         when = iso_time(int(record.timestamp[wrong[0]].astype(np.int64)))
         raise RunError(f"equity is not a number from {when} on; the run is not published")
+    return record
+
+
+def run_on(
+    engine: str, panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initial_cash: float
+) -> RunRecord:
+    """Return the record of a strategy on one engine; ``both``: that of the reference, once the other one agrees.
+
+    Raises
+    ------
+    RunError
+        The engines disagree; the first difference is named.
+    """
+    if engine == "backtrader":
+        return run_reference(panel, scores, strategy, costs=costs, initial_cash=initial_cash)
+    from .engine.numba import run as run_compiled
+
+    compiled = run_compiled(panel, scores, strategy, costs=costs, initial_cash=initial_cash)
+    if engine == "numba":
+        return compiled
+    record = run_reference(panel, scores, strategy, costs=costs, initial_cash=initial_cash)
+    difference = first_difference(record, compiled, names=("backtrader", "numba"))
+    if difference:
+        raise RunError(f"the engines disagree, nothing is published: {difference}")
+    LOGGER.info("both engines agree on %d orders and %d bars", len(record.orders), len(record.equity))
     return record
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.panel import Bools, Floats, Panel
+from ..errors import FactorError, RunError
 from ..strategies.base import CrossSection, Strategy
 from .costs import Costs
 from .episodes import Episode
@@ -26,6 +29,7 @@ class Decisions:
         self.symbols, self.strategy, self.costs = window.symbols, strategy, costs
         self.limits = limits_of(costs, self.symbols)
         self.scores = np.where(window.member & np.isfinite(scores), scores, np.nan)
+        self.scores.flags.writeable = False  # a strategy sees rows of it
         self.due = rebalance_rows(
             strategy.rebalance, window.timeframe, first_bar=window.first_bar, rows=len(window.age)
         ).tolist()
@@ -83,7 +87,26 @@ class Decisions:
             volatility=self.volatility(row),
         )
         self.shortage.count(row, section)
-        return self.strategy.target_weights(section)
+        return answered(self.strategy, section)
+
+
+def answered(strategy: Strategy, section: CrossSection) -> Floats:
+    """Return the strategy's weights as float64 [S]; what its code raises is told with the place in it.
+
+    Raises
+    ------
+    RunError
+        The strategy raised something, or gave no numbers.
+    """
+    try:
+        return np.asarray(strategy.target_weights(section), dtype=np.float64)
+    except FactorError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{frame.filename}:{frame.lineno}"
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RunError(f"strategy {type(strategy).__name__}: target_weights raised {what} at {place}") from error
 
 
 def owners(episodes: tuple[Episode, ...], shape: tuple[int, int]) -> tuple[NDArray[np.int32], Bools]:

@@ -21,7 +21,7 @@ from .request import RunRequest, storable
 
 PACKAGES = ("numpy", "numba", "backtrader", "pyarrow", "matplotlib", "lark", "pydantic")
 
-IDENTITY = ("strategy", "factor_set", "timeframe", "start", "end", "symbols", "settings", "instruments")
+IDENTITY = ("strategy", "factor_set", "timeframe", "start", "end", "symbols", "settings", "instruments", "engine")
 """Keys that, together with the inputs' hashes, make two runs the same experiment."""
 
 
@@ -43,6 +43,7 @@ def run_context(
         "run_id": run_id,
         "created_at": created_at,
         "strategy": {"name": choice.name, "source": choice.source, "params": storable(choice.params)},
+        "engine": request.engine,
         "factor_set": request.factor_set,
         "timeframe": request.timeframe.label,
         "start": start,

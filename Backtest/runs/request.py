@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.clock import parse_time
 from ..data.timeframe import Timeframe, parse_timeframe
-from ..errors import RunError, SettingsError
+from ..errors import RunError, SettingsError, did_you_mean
 from ..names import check_name
 from ..settings import PROJECT_ROOT, CoreSettings, build, load_core, read_mapping, resolve
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 STRATEGY_YAMLS = PROJECT_ROOT / "config" / "strategies"
 INSTRUMENTS_YAML = PROJECT_ROOT / "config" / "instruments.yaml"
+
+ENGINES = ("backtrader", "numba", "both")
+"""What runs a strategy: Backtrader's broker, the compiled engine, or both, which must then agree."""
 
 SECRET = re.compile(r"secret|passw|credential|api_?key|private_?key|access_?token", re.IGNORECASE)
 """Parameter names that are refused: a run folder keeps every parameter, and people share run folders."""
@@ -42,9 +45,9 @@ class StrategyChoice:
     source
         ``module:Class`` of the user's own strategy, else None.
     params
-        Every parameter with its value; for the user's own strategy the given ones, as text.
+        Every parameter with its value; for a Backtrader class of the user's the given ones, as text.
     strategy
-        The object, None for the user's own.
+        The object, None for a Backtrader class of the user's.
     """
 
     name: str
@@ -76,6 +79,8 @@ class RunRequest:
     last_bars
         Symbol -> the decision about its last bar and the open time of the last bar used, as an earlier run noted
         them; None where it did not. Empty: Stage A's for its symbols, the setting's for the benchmark.
+    engine
+        One of ENGINES.
     """
 
     core: CoreSettings
@@ -90,6 +95,7 @@ class RunRequest:
     datahub_root: Path
     dsl_path: Path | None = None
     last_bars: Mapping[str, tuple[LastBar | None, str | None]] = field(default_factory=dict)
+    engine: str = "backtrader"
 
 
 @dataclass(frozen=True)
@@ -130,15 +136,19 @@ def parse_params(words: Sequence[str]) -> dict[str, str]:
 
 
 def choose_strategy(
-    name: str, params: Mapping[str, str], yaml_values: Mapping[str, Any] | None = None
+    name: str,
+    params: Mapping[str, str],
+    yaml_values: Mapping[str, Any] | None = None,
+    *,
+    allow_modules: tuple[str, ...] = (),
 ) -> StrategyChoice:
     """Return a strategy from its name or ``module:Class``, its yaml's values and ``--param``.
 
-    `yaml_values` None reads ``config/strategies/<name>.yaml`` where there is one.
+    `yaml_values` None reads ``config/strategies/<name>.yaml`` where there is one. Only a module of `allow_modules` is
+    imported.
     """
     if ":" in name:
-        folder = check_name("strategy", name.rpartition(":")[2])
-        return StrategyChoice(folder, name, dict(params), None)
+        return choose_own(name, params, allow_modules=allow_modules)
     from ..strategies import STRATEGIES, build_strategy
 
     if yaml_values is None:
@@ -146,6 +156,29 @@ def choose_strategy(
         yaml_values = read_mapping(path) if name in STRATEGIES and path.exists() else {}
     strategy = build_strategy(name, params, yaml_values)
     return StrategyChoice(name, None, asdict(strategy), strategy)  # type: ignore[call-overload]
+
+
+def choose_own(source: str, params: Mapping[str, str], *, allow_modules: tuple[str, ...]) -> StrategyChoice:
+    """Return the user's own strategy ``module:Class``, of either kind that strategies/custom.py takes."""
+    from ..strategies.custom import is_backtrader, load_class
+    from ..strategies.table import built
+
+    kind = load_class(source, allow_modules=allow_modules)
+    folder = check_name("strategy", source.rpartition(":")[2])
+    if is_backtrader(kind):
+        return StrategyChoice(folder, source, dict(params), None)
+    strategy = built(kind, source, params, {})
+    return StrategyChoice(folder, source, asdict(strategy), strategy)  # type: ignore[call-overload]
+
+
+def checked_engine(engine: str, choice: StrategyChoice) -> str:
+    """Return the engine; refuse one that is not known, or that cannot run the strategy."""
+    if engine not in ENGINES:
+        near = did_you_mean(engine, ENGINES) or ";"
+        raise SettingsError(f"engine is {engine!r}{near} allowed: {', '.join(ENGINES)}")
+    if choice.strategy is None and engine != ENGINES[0]:
+        raise SettingsError(f"--engine {engine}: {choice.source} is a backtrader.Strategy; only backtrader runs it")
+    return engine
 
 
 def settings_of(arguments: Namespace, symbols: Sequence[str] | None) -> BacktestSettings:
@@ -158,12 +191,14 @@ def settings_of(arguments: Namespace, symbols: Sequence[str] | None) -> Backtest
     params = parse_params(arguments.param)
     core = load_core(arguments.config, log_level=arguments.log_level)
     core = replace(core, allow_modules=tuple(dict.fromkeys([*core.allow_modules, *(arguments.allow_module or [])])))
+    choice = choose_strategy(arguments.strategy, params, allow_modules=core.allow_modules)
     request = RunRequest(
         core=core,
         instruments=load_instruments(INSTRUMENTS_YAML) if INSTRUMENTS_YAML.exists() else {},
         timeframe=parse_timeframe(arguments.timeframe),
         factor_set=check_name("factor set", arguments.factor_set),
-        choice=choose_strategy(arguments.strategy, params),
+        choice=choice,
+        engine=checked_engine(arguments.engine, choice),
         symbols=None if symbols is None else tuple(symbols),
         start=None if arguments.start is None else parse_time(arguments.start),
         end=None if arguments.end is None else parse_time(arguments.end),
@@ -217,13 +252,14 @@ def request_of(context: Mapping[str, Any], *, allow_modules: tuple[str, ...]) ->
     try:
         stored = context["strategy"]
         params = {name: as_text(value) for name, value in stored["params"].items()}
-        choice = choose_strategy(stored["source"] or stored["name"], params, {})
+        choice = choose_strategy(stored["source"] or stored["name"], params, {}, allow_modules=allow_modules)
         return RunRequest(
             core=replace(build(CoreSettings, context["settings"], "run_context.json"), allow_modules=allow_modules),
             instruments={name: Instrument(**limits) for name, limits in context["instruments"].items()},
             timeframe=parse_timeframe(context["timeframe"]),
             factor_set=context["factor_set"],
             choice=choice,
+            engine=checked_engine(context.get("engine", ENGINES[0]), choice),
             symbols=tuple(context["symbols"]),
             start=parse_time(context["start"]),
             end=parse_time(context["end"]),

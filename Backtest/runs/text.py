@@ -15,7 +15,7 @@ from .index import Entry
 
 LISTED = ("total_return", "annualized_return", "sharpe_ratio", "max_drawdown", "num_trades")
 FACTS = ("run_id", "strategy", "timeframe", "factor_set", "start", "end", "created_at")
-DIFFERING = ("strategy", "factor_set", "timeframe", "start", "end", "symbols", "settings")
+DIFFERING = ("strategy", "engine", "factor_set", "timeframe", "start", "end", "symbols", "settings")
 
 Table = Sequence[Sequence[str]]
 

@@ -30,6 +30,11 @@ def build_strategy(name: str, params: Mapping[str, str], yaml_values: Mapping[st
         near = did_you_mean(name, STRATEGIES) or ";"
         known = f"allowed: {', '.join(STRATEGIES)}, or module:Class of an allowed module"
         raise RunError(f"strategy {name!r} is not known{near} {known}")
+    return built(kind, name, params, yaml_values)
+
+
+def built(kind: type[Strategy], name: str, params: Mapping[str, str], yaml_values: Mapping[str, Any]) -> Strategy:
+    """Return a strategy of this class; errors as of `build_strategy`."""
     types_by_name = typing.get_type_hints(kind)
     allowed = {field.name: types_by_name[field.name] for field in fields(kind)}  # type: ignore[arg-type]
     values = {key: value_of_yaml(name, key, value, allowed) for key, value in yaml_values.items()}

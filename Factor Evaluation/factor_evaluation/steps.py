@@ -130,8 +130,17 @@ def parquet_store(layout: RunLayout) -> Store:
 
 
 def stores_of(layout: RunLayout) -> list[Store]:
-    """Return every store of a run that a new factor belongs into."""
-    return [parquet_store(layout)]
+    """Return every store of a run that a new factor belongs into: the plain one, and the Qlib store where there is one.
+
+    The plain one is first: the other remembers what it holds a copy of.
+    """
+    from .qlib_steps import qlib_store
+    from .qlib_store import QlibStore
+
+    found = [parquet_store(layout)]
+    if QlibStore(layout).exists():
+        found.append(qlib_store(layout))
+    return found
 
 
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:

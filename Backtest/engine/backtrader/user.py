@@ -22,7 +22,6 @@ expired and never filled orders are not part of the record.
 
 from __future__ import annotations
 
-import importlib
 import sys
 import traceback
 from collections.abc import Collection, Mapping
@@ -34,6 +33,7 @@ import numpy as np
 
 from ...data.panel import Floats, Panel
 from ...errors import FactorError, RunError, SettingsError, did_you_mean
+from ...strategies.custom import is_backtrader, load_class
 from ..costs import Costs
 from ..episodes import checked_episodes
 from ..journal import DUST, Journal
@@ -50,32 +50,10 @@ FEED_LINES = ("close", "low", "high", "open", "volume", "openinterest", "datetim
 
 def load_user_class(source: str, *, allow_modules: tuple[str, ...]) -> Any:
     """Return the bt.Strategy subclass that ``module:Class`` names; only an allow-listed module is imported."""
-    module_name, _, name = source.partition(":")
-    if module_name not in allow_modules:
-        near = did_you_mean(module_name, allow_modules) or ";"
-        allowed = f"allowed: {', '.join(allow_modules) or 'none'} (add one with --allow-module)"
-        raise RunError(f"strategy {source!r}: module {module_name!r} is not allowed{near} {allowed}")
-    if not name.isidentifier() or name.startswith("_"):
-        raise RunError(f"strategy {source!r}: {name!r} is not the name of a public class; write module:Class")
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # whatever the user's module does when it is imported
-        what = f"{type(error).__name__}: {error}"
-        raise RunError(f"strategy {source!r}: {module_name} cannot be imported: {what}") from None
-    found = vars(module).get(name)
-    here = {key: value for key, value in vars(module).items() if is_strategy(value) and value.__module__ == module_name}
-    if name not in here:
-        what = "is not defined there" if not is_strategy(found) else "is imported there, not defined"
-        near = did_you_mean(name, here) or ";"
-        raise RunError(
-            f"strategy {source!r}: a backtrader.Strategy {name!r} {what}{near} found: {', '.join(here) or 'none'}"
-        )
-    return found
-
-
-def is_strategy(value: object) -> bool:
-    """Say whether a module's attribute is a Backtrader strategy class."""
-    return isinstance(value, type) and issubclass(value, bt.Strategy)
+    kind = load_class(source, allow_modules=allow_modules)
+    if not is_backtrader(kind):
+        raise RunError(f"strategy {source!r} is not a backtrader.Strategy")
+    return kind
 
 
 def run_user_strategy(

@@ -10,7 +10,7 @@ import math
 import numba
 import numpy as np
 
-from .account import fill_orders, mark_to_close, price_of
+from .account import check_cash, execute, write_ends
 from .layout import (
     ANSWERED,
     ASK,
@@ -48,34 +48,65 @@ def advance(market, terms, plan, state, log, curves, answer):
     After ASK the caller writes the weights of row `State.counts[ROW]` into `answer` [S], after FULL it gives a larger
     log; both call again with all else as it was. A chunk that is DONE is followed by the next one's arrays.
     """
-    counts = state.counts
-    while counts[ROW] < market.first + len(market.close):
-        row = counts[ROW]
+    counts, money, size, average = state.counts, state.money, state.size, state.average
+    held, holder, unchecked = state.held, state.holder, state.order_unchecked
+    close, proven, last, place = market.close, market.proven, market.last, plan.place
+    equity, cash, sizes, marks = curves.equity, curves.cash, curves.sizes, curves.marks
+    room, positions, end = len(log.size), len(sizes) > 0, market.first + len(close)
+    for row in range(counts[ROW], end):
         t = row - market.first
         if counts[ANSWERED] == 0:
             if counts[PENDING] > 0:
-                if len(log.size) - counts[LOGGED] < 2 * counts[PENDING]:
+                if room - counts[LOGGED] < 2 * counts[PENDING]:
                     return FULL
-                fill_orders(market, terms, state, log, t)
-            mark_to_close(market, state, curves, t)
-            if state.money[EQUITY] <= 0:
+                check_cash(terms, state)
+                if unchecked[: counts[PENDING]].any():  # these are with the broker before those that passed the check
+                    execute(market, terms, state, t, True)
+                execute(market, terms, state, t, False)
+                write_ends(market, terms, state, log, t)
+            value = 0.0
+            for i in range(counts[HELD]):
+                column = held[i]
+                feed, amount = holder[column], size[column]
+                price = last[feed] if row >= proven[feed] else close[t, column]
+                worth = amount * price
+                if worth > 0:
+                    gained = amount * (price - average[column])
+                    value += worth - gained
+                    value += gained
+                else:
+                    value += worth
+                if positions:
+                    sizes[t, column], marks[t, column] = amount, price
+            money[EQUITY] = money[CASH] + value
+            cash[t], equity[t] = money[CASH], money[EQUITY]
+            if money[EQUITY] <= 0:
                 counts[RUINED] = 1
         if row + 1 < terms.rows:  # the last bar has no next open
-            place = plan.place[t] if counts[RUINED] == 0 else NOTHING
-            if place != NOTHING and counts[ANSWERED] == 0 and must_ask(market, plan, state, t):
-                counts[ANSWERED] = 1
-                return ASK
-            decide(market, terms, plan, state, t, place, answer)
+            asked = place[t] if counts[RUINED] == 0 else NOTHING
+            over = False
+            for i in range(counts[HELD]):
+                over = over or row >= proven[holder[held[i]]]
+            if asked != NOTHING and counts[ANSWERED] == 0:
+                if plan.mode == ASKED or (over and plan.mode == LEGS and hides_a_listing(market, state, t)):
+                    counts[ANSWERED] = 1
+                    return ASK
+            if asked != NOTHING or over or (counts[RUINED] != 0 and counts[HELD] > 0):
+                force(market, state, t)
+                if asked != NOTHING:
+                    set_targets(market, plan, state, t, asked, answer)
+                    aim(market, terms, state, t)
+                put_in_sequence(market, state, t)
+                if terms.scale:
+                    scale_to_cash(terms, state)
         counts[ANSWERED] = 0
         counts[ROW] = row + 1
     return DONE
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def must_ask(market, plan, state, t):
-    """Say whether the plan cannot tell the weights: a ranking is without the columns whose old listing is held."""
-    if plan.mode != LEGS:
-        return plan.mode == ASKED
+def hides_a_listing(market, state, t):
+    """Say whether a column trades again while its old listing is held: a ranking is then without it."""
     for i in range(state.counts[HELD]):
         column = state.held[i]
         if market.tradable[t, column] and market.first + t >= market.proven[state.holder[column]]:
@@ -84,83 +115,66 @@ def must_ask(market, plan, state, t):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def can_trade(market, state, t, column):
-    """Say whether a column can be traded: not while a listing that is over is held."""
-    if not market.tradable[t, column]:
-        return False
-    return state.size[column] == 0 or market.first + t < market.proven[state.holder[column]]
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def decide(market, terms, plan, state, t, place, answer):
-    """Make the orders of one row's close: settlements, closing on ruin, and the way to the target weights."""
-    forced = False
+def force(market, state, t):
+    """Clear `State.why`, then write settlements of what is over and, on ruin, the closing of what can be traded."""
+    change, why, size, held = state.change, state.why, state.size, state.held
+    why[:] = NOTHING
     for i in range(state.counts[HELD]):
-        if market.first + t >= market.proven[state.holder[state.held[i]]]:
-            forced = True
-    if state.counts[RUINED] != 0 and state.counts[HELD] > 0:
-        forced = True
-    if place == NOTHING and not forced:
-        return
-    width = len(state.size)
-    state.why[:] = NOTHING
-    for i in range(state.counts[HELD]):
-        column = state.held[i]
+        column = held[i]
         if market.first + t >= market.proven[state.holder[column]]:
-            state.change[column], state.why[column] = -state.size[column], DELISTING
+            change[column], why[column] = -size[column], DELISTING
         elif state.counts[RUINED] != 0 and market.tradable[t, column]:
-            state.change[column], state.why[column] = -state.size[column], RUIN
-    if place != NOTHING:
-        set_targets(market, plan, state, t, place, answer)
-        for column in range(width):
-            aim_at(market, terms, state, t, column)
-    put_in_sequence(market, state, t)
-    if terms.scale:
-        scale_to_cash(terms, state)
+            change[column], why[column] = -size[column], RUIN
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def set_targets(market, plan, state, t, place, answer):
     """Write the target weights of the row into `State.target`."""
-    width = len(state.size)
+    target, size = state.target, state.size
     if plan.mode == ASKED or state.counts[ANSWERED] != 0:
-        state.target[:] = answer
+        target[:] = answer
     elif plan.mode == WEIGHTS:
-        state.target[:] = plan.weights[place]
+        target[:] = plan.weights[place]
     elif plan.mode == SIGNAL:
-        for column in range(width):
-            wanted, held = plan.wanted[place, column], np.sign(state.size[column])
+        for column in range(len(size)):
+            wanted, held = plan.wanted[place, column], np.sign(size[column])
             if held == 0:
-                state.target[column] = wanted * plan.size
+                target[column] = wanted * plan.size
             else:
-                state.target[column] = np.nan if wanted == held else np.inf if wanted == -held else 0.0
+                target[column] = np.nan if wanted == held else np.inf if wanted == -held else 0.0
     else:
-        state.target[:] = 0.0
+        columns, poured = plan.columns, state.poured
+        target[:] = 0.0
         for leg in range(2):
             begin, n = plan.starts[place, leg], plan.starts[place, leg + 1] - plan.starts[place, leg]
             if n > 0:
                 side = 1 - 2 * leg
                 budget = max(0.0, plan.budgets[leg] - locked(market, state, t, side))
-                capped(plan.shares, begin, n, budget, plan.max_weight, state.poured, state.free, state.space)
+                capped(plan.shares, begin, n, budget, plan.max_weight, poured, state.free, state.space)
                 for i in range(n):
-                    state.target[plan.columns[begin + i]] = side * state.poured[i]
+                    target[columns[begin + i]] = side * poured[i]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def locked(market, state, t, side):
     """Return the weight of the held symbols of one side that cannot be traded now."""
+    size, holder, held, space = state.size, state.holder, state.held, state.space
+    tradable, proven, row = market.tradable, market.proven, market.first + t
     stuck = False
     for i in range(state.counts[HELD]):
-        stuck = stuck or not can_trade(market, state, t, state.held[i])
+        column = held[i]
+        stuck = stuck or not tradable[t, column] or row >= proven[holder[column]]
     if not stuck:
         return 0.0
     n = 0
-    for column in range(len(state.size)):
-        if state.size[column] * side > 0 and not can_trade(market, state, t, column):
-            weight = state.size[column] * price_of(market, state, t, column) / state.money[EQUITY]
-            state.space[n] = weight * side
-            n += 1
-    return pairwise_sum(state.space, 0, n)
+    for column in range(len(size)):
+        if size[column] * side > 0:
+            over = row >= proven[holder[column]]
+            if over or not tradable[t, column]:
+                price = market.last[holder[column]] if over else market.close[t, column]
+                space[n] = size[column] * price / state.money[EQUITY] * side
+                n += 1
+    return pairwise_sum(space, 0, n)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -172,48 +186,51 @@ def whole_lots(size, step):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def aim_at(market, terms, state, t, column):
-    """Write the order that takes one holding to its target weight into `State.change` and `State.why`."""
-    weight, held = state.target[column], state.size[column]
-    if weight != weight or (weight == 0 and held == 0) or not can_trade(market, state, t, column):
-        return
-    price, step, equity = market.close[t, column], terms.lot_step[column], state.money[EQUITY]
-    if weight == np.inf:
-        if held == 0:
-            return
-        change, why = -2.0 * held, FLIPPED
-    else:
-        if weight != 0 and abs(weight - held * price / equity) < terms.band - TIE:
-            return
-        lots = whole_lots(weight * equity / price, step)
-        if lots == 0:  # the exact size: nothing is left behind
-            change, why = -held, CLOSE
+def aim(market, terms, state, t):
+    """Write the orders that take each holding to its target weight into `State.change` and `State.why`."""
+    target, size, holder, changes, whys = state.target, state.size, state.holder, state.change, state.why
+    close, tradable, proven, row = market.close, market.tradable, market.proven, market.first + t
+    lot_step, min_notional, equity, band = terms.lot_step, terms.min_notional, state.money[EQUITY], terms.band
+    for column in range(len(size)):
+        weight, held = target[column], size[column]
+        if weight != weight or (weight == 0 and held == 0) or not tradable[t, column]:
+            continue
+        if held != 0 and row >= proven[holder[column]]:
+            continue
+        price, step = close[t, column], lot_step[column]
+        if weight == np.inf:
+            change, why = -2.0 * held, FLIPPED
         else:
-            change, why = (lots - np.rint(held / step)) * step, REBALANCE
-        if change == 0:
-            return
-    if abs(change) * price >= terms.min_notional[column] * (1.0 - TIE):
-        state.change[column], state.why[column] = change, why
+            if weight != 0 and abs(weight - held * price / equity) < band - TIE:
+                continue
+            lots = whole_lots(weight * equity / price, step)
+            if lots == 0:  # the exact size: nothing is left behind
+                change, why = -held, CLOSE
+            else:
+                change, why = (lots - np.rint(held / step)) * step, REBALANCE
+        if change != 0 and abs(change) * price >= min_notional[column] * (1.0 - TIE):
+            changes[column], whys[column] = change, why
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def put_in_sequence(market, state, t):
     """List the orders as they are sent: sells before buys, closing before opening, then by column."""
+    why, change, size, holder = state.why, state.change, state.size, state.holder
+    columns, sizes, prices, feeds = state.order_column, state.order_size, state.order_price, state.order_feed
+    reasons, unchecked, ruined, row = state.order_reason, state.order_unchecked, state.counts[RUINED], market.first + t
     n = 0
     for kind in range(4):
-        for column in range(len(state.size)):
-            why = state.why[column]
-            if why == NOTHING:
+        for column in range(len(size)):
+            if why[column] == NOTHING:
                 continue
-            change, held = state.change[column], state.size[column]
-            if 2 * (change > 0) + (change * held >= 0) != kind:
+            held = size[column]
+            if 2 * (change[column] > 0) + (change[column] * held >= 0) != kind:
                 continue
-            state.order_column[n] = column
-            state.order_size[n] = change
-            state.order_price[n] = price_of(market, state, t, column)
-            state.order_feed[n] = state.holder[column] if held != 0 else market.alive[t, column]
-            state.order_reason[n] = why
-            state.order_unchecked[n] = state.counts[RUINED] != 0 or (why == DELISTING and state.refused[column])
+            feed = holder[column] if held != 0 else market.alive[t, column]
+            columns[n], sizes[n], feeds[n], reasons[n] = column, change[column], feed, why[column]
+            over = held != 0 and row >= market.proven[feed]
+            prices[n] = market.last[feed] if over else market.close[t, column]
+            unchecked[n] = ruined != 0 or (why[column] == DELISTING and state.refused[column])
             n += 1
     state.counts[PENDING] = n
 
@@ -229,59 +246,50 @@ def parts(size, held):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def cash_needed(size, price, terms):
+def cash_needed(size, price, slippage, commission):
     """Return the cash an order takes (negative: brings) at `price`, slippage and commission included."""
     slipped = price
     if size > 0:
-        slipped = price * (1.0 + terms.slippage)
+        slipped = price * (1.0 + slippage)
     elif size < 0:
-        slipped = price * (1.0 + -terms.slippage)
-    return size * slipped + abs(size) * slipped * terms.commission
+        slipped = price * (1.0 + -slippage)
+    return size * slipped + abs(size) * slipped * commission
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def scale_to_cash(terms, state):
     """Shrink every opening buy by the one factor at which the running cash stays positive."""
+    columns, sizes, prices, feeds = state.order_column, state.order_size, state.order_price, state.order_feed
+    reasons, unchecked, held = state.order_reason, state.order_unchecked, state.size
+    slippage, commission = terms.slippage, terms.commission
     cash, opening_cost = state.money[CASH], 0.0
     n = state.counts[PENDING]
     for i in range(n):
-        size, price = state.order_size[i], state.order_price[i]
-        closing, opening = parts(size, state.size[state.order_column[i]])
-        if size < 0:
-            cash -= cash_needed(size, price, terms)
+        closing, opening = parts(sizes[i], held[columns[i]])
+        if sizes[i] < 0:
+            cash -= cash_needed(sizes[i], prices[i], slippage, commission)
         else:
-            cash -= cash_needed(closing, price, terms)
-            opening_cost += cash_needed(opening, price, terms)
+            cash -= cash_needed(closing, prices[i], slippage, commission)
+            opening_cost += cash_needed(opening, prices[i], slippage, commission)
     if opening_cost <= max(cash, 0.0):
         return
     factor = max(cash, 0.0) / opening_cost
     kept = 0
     for i in range(n):
-        if shrink(terms, state, i, factor):
-            state.order_column[kept] = state.order_column[i]
-            state.order_size[kept] = state.order_size[i]
-            state.order_price[kept] = state.order_price[i]
-            state.order_feed[kept] = state.order_feed[i]
-            state.order_reason[kept] = state.order_reason[i]
-            state.order_unchecked[kept] = state.order_unchecked[i]
-            kept += 1
+        column, size, reason = columns[i], sizes[i], reasons[i]
+        closing, opening = parts(size, held[column])
+        if size > 0 and opening != 0:
+            step = terms.lot_step[column]
+            lots, closed = float(math.floor(np.rint(opening / step) * factor * BELOW)), np.rint(closing / step)
+            if lots + closed == 0:
+                continue
+            if lots == 0:  # only the closing part is left, of the exact size
+                size, reason = closing, CLOSE
+            else:
+                size = (lots + closed) * step
+                if size * prices[i] < terms.min_notional[column] * (1.0 - TIE):
+                    continue
+        columns[kept], sizes[kept], prices[kept], feeds[kept] = column, size, prices[i], feeds[i]
+        reasons[kept], unchecked[kept] = reason, unchecked[i]
+        kept += 1
     state.counts[PENDING] = kept
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def shrink(terms, state, i, factor):
-    """Multiply the opening part of a buy by `factor`, in whole lots; say whether anything is left of the order."""
-    column, size = state.order_column[i], state.order_size[i]
-    closing, opening = parts(size, state.size[column])
-    if size < 0 or opening == 0:
-        return True
-    step = terms.lot_step[column]
-    lots = float(math.floor(np.rint(opening / step) * factor * BELOW))
-    closed = np.rint(closing / step)
-    if lots + closed == 0:
-        return False
-    if lots == 0:  # only the closing part is left, of the exact size
-        state.order_size[i], state.order_reason[i] = closing, CLOSE
-        return True
-    state.order_size[i] = (lots + closed) * step
-    return state.order_size[i] * state.order_price[i] >= terms.min_notional[column] * (1.0 - TIE)

@@ -49,7 +49,7 @@ def left_half(n):
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def pairwise_sum(values, begin, n):
-    """Return the sum of n values from `begin` on, with the roundings of numpy's sum of a contiguous array.
+    """Return the sum of n values from `begin` on, with the roundings of numpy's sum of up to 8,192 numbers in a row.
 
     numpy halves what is longer than BLOCK by recursion. Compiled recursion crashes when it is loaded from numba's disk
     cache, so the stretches that are not yet summed stand on a stack, each with its left half's sum once that is known.
@@ -146,6 +146,24 @@ def shares_of(values, volatility, following, known, weighting, out):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def best_first(keys, n, k, places, sorted_keys):
+    """Write the places of the k lowest of n keys, lowest first, ties in the sequence they stand in; return k or n."""
+    filled, room = 0, min(n, k)
+    for i in range(n):
+        key = keys[i]
+        if filled < room:
+            filled += 1
+        elif key >= sorted_keys[room - 1]:
+            continue
+        place = filled - 1
+        while place > 0 and sorted_keys[place - 1] > key:
+            sorted_keys[place], places[place] = sorted_keys[place - 1], places[place - 1]
+            place -= 1
+        sorted_keys[place], places[place] = key, i
+    return room
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def ranked_legs(scores, choosable, volatility, counts, both, ascending, weighting):
     """Return (starts [R, 3], columns [N], shares [N]) of the legs of each row; see `layout.Plan`.
 
@@ -159,6 +177,7 @@ def ranked_legs(scores, choosable, volatility, counts, both, ascending, weightin
         room += counts[r] * (2 if both else 1)
     columns, shares = np.empty(room, np.int32), np.empty(room)
     found, key = np.empty(width, np.int32), np.empty(width)
+    order, ranked = np.empty(width + 1, np.int64), np.empty(width + 1)
     values, risks, part = np.empty(width), np.empty(width), np.empty(width)
     used = 0
     for r in range(rows):
@@ -173,16 +192,16 @@ def ranked_legs(scores, choosable, volatility, counts, both, ascending, weightin
             for i in range(n):
                 v = scores[r, found[i]]
                 key[i] = v if turned else -v
-            order = np.argsort(key[:n], kind="mergesort")
-            k = min(n, counts[r])
+            best = best_first(key, n, counts[r] + 1, order, ranked)
+            k = min(best, counts[r])
             for i in range(k):
                 c = found[order[i]]
                 columns[used + i] = c
-                values[i] = -key[order[i]]
+                values[i] = -ranked[i]
                 risks[i] = volatility[r, c] if weighting == INVERSE_VOL else 0.0
             if k > 0:
-                following = -key[order[k]] if n > k else 0.0
-                shares_of(values[:k], risks, following, n > k, weighting, part)
+                following = -ranked[k] if best > k else 0.0
+                shares_of(values[:k], risks, following, best > k, weighting, part)
                 shares[used : used + k] = part[:k]
             used += k
             starts[r, 1 + side] = used

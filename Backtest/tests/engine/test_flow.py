@@ -9,9 +9,16 @@ import pytest
 
 from Backtest.engine.backtrader import run
 from Backtest.strategies import build_strategy
+from Backtest.tests.engine.engines import ENGINES
 from Backtest.tests.engine.market import costs, panel_of
 
 GONE = math.nan
+
+
+@pytest.fixture(autouse=True, params=sorted(ENGINES))
+def engine(request, monkeypatch):
+    """Every test of this file runs on every engine."""
+    monkeypatch.setitem(globals(), "run", ENGINES[request.param])
 
 
 def test_three_symbols_ten_bars_by_hand():

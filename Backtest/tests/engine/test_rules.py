@@ -12,9 +12,16 @@ import pytest
 from Backtest.engine.backtrader import run
 from Backtest.errors import RunError
 from Backtest.strategies import FLIP, build_strategy
+from Backtest.tests.engine.engines import ENGINES
 from Backtest.tests.engine.market import costs, panel_of, random_walk
 
 GONE = math.nan
+
+
+@pytest.fixture(autouse=True, params=sorted(ENGINES))
+def engine(request, monkeypatch):
+    """Every test of this file runs on every engine."""
+    monkeypatch.setitem(globals(), "run", ENGINES[request.param])
 
 
 @dataclass(frozen=True)
@@ -352,6 +359,7 @@ def test_a_long_run_keeps_neither_copies_of_prices_nor_backtrader_s_orders(monke
     from Backtest.engine.backtrader import reference
     from Backtest.engine.backtrader.broker import broker_of
 
+    monkeypatch.setitem(globals(), "run", ENGINES["backtrader"])
     kept = []
     made = broker_of
     monkeypatch.setattr(reference, "broker_of", lambda *args, **kwargs: kept.append(made(*args, **kwargs)) or kept[0])
