@@ -100,3 +100,11 @@ def test_a_locked_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(SettingsError, match="in use by another process"):
         machine_code.remove_outdated(made)
     assert not (made / "__pycache__" / machine_code.STAMP).exists()
+
+
+def test_every_package_of_compiled_functions_names_itself() -> None:
+    top = Path(machine_code.__file__).parent
+    compiled = {path.parent for path in top.rglob("*.py") if "\n@numba.njit" in path.read_text(encoding="utf-8")}
+    for folder in {one for one in compiled if "tests" not in one.relative_to(top).parts}:
+        text = (folder / "__init__.py").read_text(encoding="utf-8")
+        assert "\nremove_outdated(Path(__file__).parent)" in text, folder

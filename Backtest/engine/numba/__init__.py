@@ -9,6 +9,11 @@ What runs on Backtrader only: the user's own `backtrader.Strategy` classes, with
 Everything else is the same on both: ``run_backtest.py --engine both`` runs the two and refuses a difference.
 """
 
+from pathlib import Path
+
+from ...machine_code import remove_outdated
 from .engine import run
 
 __all__ = ["run"]
+
+remove_outdated(Path(__file__).parent)  # Numba looks for machine code at the first call, not before
