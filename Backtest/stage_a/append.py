@@ -13,7 +13,7 @@ whole where a published row would be another one today, or cannot be proven to b
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from ..data.hub_journal import Block
 from ..data.timeframe import Timeframe
 from ..errors import DataError, HubError
 from ..names import inside
-from .blocks import cut_blocks, largest_block
+from .blocks import cut_tasks, largest_block
 from .metadata import COUNTS
 from .tasks import BuildTask, Inputs, Job, Kept, Standing
 
@@ -129,8 +129,10 @@ def _was_forming(base: Base, symbol: str) -> bool:
     return any(finding["kind"] == "last_bar_kept" for finding in base.metadata["qc"].get(symbol, []))
 
 
-def whole_reason(plan: Plan, base: Base, standings: Mapping[str, Standing]) -> str | None:
+def whole_reason(plan: Plan, base: Base, standings: Mapping[str, Standing], company: Sequence[str] = ()) -> str | None:
     """Return why the published rows cannot be taken over, None where they can.
+
+    `company` are symbols that values rest on and that have no bar inside the window, nor a file.
 
     Raises
     ------
@@ -146,6 +148,12 @@ def whole_reason(plan: Plan, base: Base, standings: Mapping[str, Standing]) -> s
                     f"{symbol} is new and has bars before {base.metadata['end']}: the recipe compares symbols, so rows "
                     f"that are published would change; leave it out, or {AGAIN}"
                 )
+        for symbol in company:
+            if symbol not in base.metadata["refused"]:
+                raise DataError(
+                    f"{symbol} is new and has bars that the look-back of published rows reaches: the recipe compares "
+                    f"symbols, so these rows would change; leave it out, or {AGAIN}"
+                )
     changed = sorted(symbol for symbol in ends if not standings[symbol].same)
     if changed:
         return f"the last bar of {changed[0]} was kept while it was forming, and has changed"
@@ -155,8 +163,9 @@ def whole_reason(plan: Plan, base: Base, standings: Mapping[str, Standing]) -> s
         module = call.source.partition(":")[0]
         if not any(module == proven or module.startswith(f"{proven}.") for proven in PROVEN_MODULES):
             return f"{call.source} may give other bits when it sees other rows"
-    if not ends.keys() >= set(plan.extra_symbols):
-        return f"the bars of {', '.join(plan.extra_symbols)} that were used are not noted"
+    unknown = {*plan.extra_symbols, *company}.difference(ends)
+    if unknown:
+        return f"the bars of {', '.join(sorted(unknown)[:3])} that were used are not noted"
     read_by_others = ends if plan.cross_symbol else plan.extra_symbols
     late = [symbol for symbol in read_by_others if ends[symbol] < last and standings[symbol].last > ends[symbol]]
     if late:
@@ -186,7 +195,7 @@ def tail_tasks(
         starts.setdefault(base.kept[symbol].last + 1 if symbol in base.kept else None, []).append(symbol)
     tasks: deque[BuildTask] = deque()
     for begin, group in sorted(starts.items(), key=lambda item: item[1]):
-        for block in cut_blocks(group, workers=workers, largest=largest_block(job, group)):
+        for block in cut_tasks(group, plan=plan, workers=workers, largest=largest_block(job, group)):
             kept = {symbol: base.kept[symbol] for symbol in block if symbol in base.kept}
             tasks.append(BuildTask(job, block, last_bars, kept, begin))
     return tasks
