@@ -1,7 +1,7 @@
 """Qlib's own report figures (``qlib.contrib.report``) and risk figures, on a calendar that never closes.
 
 1. `portfolio_of`: the group of highest factor values, rebalanced every h bars, as Qlib groups: n // N names.
-2. `risk_of`: ``qlib.contrib.evaluate.risk_analysis`` with 365 days a year; its own default is 238, the A-share calendar.
+2. `risk_of`: ``qlib.contrib.evaluate.risk_analysis`` with 365 days a year; its default is 238, of A-shares.
 3. `figures_of`: the graphs of ``analysis_model`` and ``analysis_position`` as plain JSON.
 
 Qlib computes with pandas, cross-section by cross-section: of long histories it gets every k-th bar, and that is told.
@@ -22,12 +22,16 @@ from Backtest.data.timeframe import YEAR_SECONDS, Timeframe
 
 from .qlib_reader import notices_logged
 
-MOST_BARS = 750
-"""Cross-sections that Qlib is given: half a second of pandas for each hundred and each graph."""
+MOST_BARS = 500
+"""Cross-sections that Qlib is given: half a second of pandas for a hundred and one graph."""
 
 MIN_GROUPS = 2
-MODEL_GRAPHS = {"group_return": ("Group return", "Group return, spread"), "pred_ic": ("IC", "Monthly IC", "IC distribution"),
-                "pred_autocorr": ("Autocorrelation",), "pred_turnover": ("Turnover",)}  # fmt: skip
+MODEL_GRAPHS = {
+    "group_return": ("Group return", "Group return, spread"),
+    "pred_ic": ("IC", "Monthly IC", "IC distribution"),
+    "pred_autocorr": ("Autocorrelation",),
+    "pred_turnover": ("Turnover",),
+}
 """Name of each graph of ``model_performance_graph`` -> titles of the figures that it returns."""
 
 REFUSALS = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, np.linalg.LinAlgError)
@@ -86,15 +90,17 @@ def portfolio_of(values: Floats, label: Floats, bars: int, groups: int) -> Portf
     top = place < size[:, None]
     bottom = (place >= (count - size)[:, None]) & (place < count[:, None])
     returns = np.where(valid, label[row], 0.0)
-    high, low, mean = (
-        (returns * chosen).sum(axis=1) / chosen.sum(axis=1) if len(row) else np.empty(0) for chosen in (top, bottom, valid)
-    )
+    high, low, mean = ((returns * chosen).sum(axis=1) / chosen.sum(axis=1) for chosen in (top, bottom, valid))
     weight = top / size[:, None]
     before = np.vstack([np.zeros((1, values.shape[1])), weight[:-1]]) if len(row) else weight
     return Portfolio(row, high, high - low, mean, np.abs(weight - before).sum(axis=1))
 
 
-def risk_of(portfolio: Portfolio, bars: int, timeframe: Timeframe, cost: float | None) -> dict[str, dict[str, float | None]]:
+Risk = dict[str, "float | None"]
+"""What ``risk_analysis`` says, by its names; None where it has no number."""
+
+
+def risk_of(portfolio: Portfolio, bars: int, timeframe: Timeframe, cost: float | None) -> dict[str, Risk]:
     """Return what ``risk_analysis`` says of the top group, its excess over the mean, and the spread, compounded."""
     import pandas as pd
 
@@ -107,7 +113,7 @@ def risk_of(portfolio: Portfolio, bars: int, timeframe: Timeframe, cost: float |
               "spread": portfolio.spread}  # fmt: skip
     if cost is None:
         del series["top_net"]
-    out: dict[str, dict[str, float | None]] = {}
+    out: dict[str, Risk] = {}
     for name, returns in series.items():
         if not len(returns):
             continue
@@ -123,8 +129,15 @@ def stride(rows: int, bars: int) -> int:
 
 
 def figures_of(
-    values: Floats, label: Floats, timestamp: NDArray[np.datetime64], symbols: tuple[str, ...], *,
-    portfolio: Portfolio, bars: int, groups: int, cost: float | None,
+    values: Floats,
+    label: Floats,
+    timestamp: NDArray[np.datetime64],
+    symbols: tuple[str, ...],
+    *,
+    portfolio: Portfolio,
+    bars: int,
+    groups: int,
+    cost: float | None,
 ) -> tuple[list[Figure], list[str]]:
     """Return Qlib's figures, and why some are not there.
 
@@ -153,7 +166,9 @@ def figures_of(
         except REFUSALS as error:
             refused.append(f"{titles[0]}: Qlib draws none of these values ({type(error).__name__}: {_short(error)})")
             return
-        found.extend(Figure(f"{name}-{n}", title, one) for n, (title, one) in enumerate(zip(titles, drawn, strict=False)))
+        found.extend(
+            Figure(f"{name}-{n}", title, one) for n, (title, one) in enumerate(zip(titles, drawn, strict=False))
+        )
 
     for name, titles in MODEL_GRAPHS.items():
         draw(name, titles, lambda name=name: analysis_model.model_performance_graph(  # type: ignore[misc]
