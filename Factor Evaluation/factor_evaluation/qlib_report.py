@@ -108,7 +108,7 @@ def _notes(evaluation: Evaluation, horizon: str, bars: int, groups: int) -> list
     every = stride(len(evaluation.timestamp), bars)
     used = -(-len(evaluation.timestamp) // every)
     notes = [
-        f"Drawn by Qlib's own functions for horizon {horizon}, from every {every}th bar ({used:,} of "
+        f"Drawn by Qlib's own functions for horizon {horizon}, from one bar in {every:,} ({used:,} of "
         f"{len(evaluation.timestamp):,}), except the top group over time, which has every rebalance, summed by UTC day."
     ]
     if groups < evaluation.quantiles:
