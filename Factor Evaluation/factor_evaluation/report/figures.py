@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..measures.evaluation import Evaluation, Floats, Split, Times
+from ..measures.quantiles import compounded
 from .chart import Chart, Heat, Series, cells, in_buckets, moments, number, numbers, ranks, thinned
 
 TWO_SIDED_95 = 1.959963984540054
@@ -156,13 +157,16 @@ def quantile_cumulative(evaluation: Evaluation) -> Chart:
 
 
 def spread(evaluation: Evaluation) -> Chart:
-    """Compounded top minus bottom, before and after cost."""
+    """Compounded spread in the direction that earned, before and after cost."""
     series = []
     kept = thinned(len(evaluation.timestamp))
     stamps = moments(evaluation.timestamp[kept])
     for key, result in evaluation.horizons.items():
-        gross = numbers(result.spread_cumulative[kept])
-        series.append(Series("before cost", stamps, gross, horizon=key))
+        way = "highest minus lowest"
+        gross = result.spread_cumulative
+        if result.spread_summary.mean < 0:
+            way, gross = "lowest minus highest", compounded(-result.spread, result.bars)
+        series.append(Series(f"{way}, before cost", stamps, numbers(gross[kept]), horizon=key))
         if evaluation.cost is not None:
             name = f"after cost of {100 * evaluation.cost:.6g} %"
             series.append(Series(name, stamps, numbers(result.net_cumulative[kept]), horizon=key, dashed=True))
@@ -171,8 +175,9 @@ def spread(evaluation: Evaluation) -> Chart:
         else "The dashed line pays the cost for every unit of value that is traded."
     )  # fmt: skip
     return Chart(
-        "Spread: highest minus lowest quantile",
-        f"Compounded return of the highest quantile minus that of the lowest, rebalanced every horizon. {net}",
+        "Spread between highest and lowest quantile",
+        "Compounded return of one end minus that of the other, rebalanced every horizon, in the direction that earned "
+        f"over the whole time (known only afterwards). {net}",
         TIME, "return", unit="fraction", series=tuple(series),
     )  # fmt: skip
 

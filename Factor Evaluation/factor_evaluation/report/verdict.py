@@ -88,6 +88,8 @@ def _reservation(evaluation: Evaluation, result: HorizonResult, level: Level) ->
         return "", level
     if result.spread_summary.mean * result.rank_ic_summary.mean < 0:
         return ", but the highest and lowest quantiles do not bear it out", "some"
+    if result.spread_summary.p_value > EVIDENCE[-1][0]:
+        return ", but the spread of mean returns is not told from zero", "some"
     if evaluation.cost is not None and result.net_spread <= 0:
         return ", and it does not earn its cost", "some"
     return "", level

@@ -74,3 +74,27 @@ def test_sizes():
 def test_monthly_means_leave_out_missing_bars():
     means = monthly_means(np.array([5, 5, 5, 6, 7]), np.array([1.0, np.nan, 3.0, np.nan, -1.0]))
     assert means.tolist() == [2.0, -1.0]
+
+
+def changed(evaluation, **spread):
+    """The evaluation with another spread at each horizon."""
+    horizons = {
+        key: replace(result, spread_summary=replace(result.spread_summary, **spread))
+        for key, result in evaluation.horizons.items()
+    }
+    return replace(evaluation, horizons=horizons)
+
+
+def test_ranks_without_money_are_said_to_be_that():
+    evaluation = made()
+    against = verdict_of(changed(evaluation, mean=-0.001))
+    assert against.level == "some"
+    assert against.headline.endswith("the highest and lowest quantiles do not bear it out.")
+    unsure = verdict_of(changed(evaluation, mean=0.001, p_value=0.4))
+    assert unsure.headline.endswith("but the spread of mean returns is not told from zero.")
+    assert verdict_of(changed(evaluation, mean=0.001, p_value=0.01)).level == "strong"
+
+
+def test_a_factor_that_costs_more_than_it_earns():
+    evaluation = made(cost=0.01)
+    assert verdict_of(evaluation).headline.endswith("and it does not earn its cost.")

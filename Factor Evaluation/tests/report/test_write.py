@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from factor_evaluation.report.figures import charts_of, ic_by_month
+from factor_evaluation.report.figures import charts_of, ic_by_month, spread
 from factor_evaluation.report.write import Source, report_of, write_report
 
 from .made_evaluation import horizon, made
@@ -106,3 +106,12 @@ def test_nothing_but_missing_values_is_a_report_too(tmp_path):
     page = (tmp_path / "f" / "evaluation.html").read_text(encoding="utf-8")
     assert "Without a value, and so not shown" in page
     assert "nan" not in page.split("<main>")[1].lower().replace("finan", "")
+
+
+def test_the_spread_is_drawn_in_the_direction_that_earns():
+    evaluation = made(mean=-0.05, horizons=(("1", 1),), cost=0.001)
+    result = evaluation.horizons["1"]
+    assert result.spread_summary.mean < 0
+    gross, net = spread(evaluation).series
+    assert (gross.name, net.name) == ("lowest minus highest, before cost", "after cost of 0.1 %")
+    assert gross.y[-1] == pytest.approx(np.prod(1 - result.spread) - 1, rel=1e-6)
