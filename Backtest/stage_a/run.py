@@ -21,7 +21,7 @@ from ..data.hub_write import Build
 from ..errors import DataError, FactorError, HubError, RecipeError, SettingsError
 from ..files import sweep_of
 from ..logs import LOGGER
-from .append import Base, damaged, require_unchanged, tail_tasks, whole_reason
+from .append import Base, damaged, nothing_new, require_unchanged, tail_tasks, whole_reason
 from .blocks import cut_blocks, cut_tasks, largest_block, worker_count
 from .pool import Outcome, Pool
 from .tasks import BuildTask, Inputs, ReadTask, Report, Standing
@@ -45,6 +45,8 @@ class Run:
         Symbol -> reason, its data's or its worker's.
     unlucky
         Those of `refused` whose data are not to blame: the same command tries them again.
+    nothing_new
+        The published set that was to be extended is what this run would write: it stays as it is.
     shares
         Seconds that the workers spent on each part of the work, all together.
     seconds
@@ -54,6 +56,7 @@ class Run:
     begun: float
     refused: dict[str, str] = field(default_factory=dict)
     unlucky: set[str] = field(default_factory=set)
+    nothing_new: bool = False
     shares: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", "compute", "write"), 0.0))
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("load", "read", "compute", "write"), 0.0))
 
@@ -110,6 +113,10 @@ def _known_tasks(
     company = _company(inputs, standings, outside)
     inside = {symbol: standing for symbol, standing in standings.items() if symbol not in outside}
     tail = base is not None and _takes_over(inputs, build, run, base, inside, company)
+    if base is not None and tail and not build.blocks:
+        run.nothing_new = nothing_new(base, build.generation, sources, inside, run.refused)
+        if run.nothing_new:
+            return deque()
     if plan.cross_symbol:
         refused = {symbol: reason for symbol, reason in run.refused.items() if symbol in inputs.symbols}
         if not build.settle_population({**refused, **{symbol: source.sha256 for symbol, source in sources.items()}}):

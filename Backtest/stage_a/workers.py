@@ -124,8 +124,11 @@ def _first_alive(job: Job, bars: SymbolBars, first: int) -> int:
 
 
 def _history(job: Job, bars: SymbolBars, after_bar: int, series: Series) -> str:
-    """Return the digest of all that a factor may rest on before `after_bar`, fields that are no klines included."""
-    others = job.plan.fields - klines_of(job.plan.fields)
+    """Return the digest of all that a factor may rest on before `after_bar`, fields that are no klines included.
+
+    Not the symbols table: its cells are compared one by one (`append`), as a group's code says nothing by itself.
+    """
+    others = job.plan.fields - klines_of(job.plan.fields) - job.fields.constant_names
     more: dict[str, Floats] = {}
     if others:
         panel = build_panel(
