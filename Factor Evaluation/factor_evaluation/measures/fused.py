@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .orderkeys import Floats, column_mask, pack
+from .orderkeys import Floats, column_mask
 from .ranked import FactorRows, chunk_rows
-from .return_rows import finish, moments, turn, turn_factor
+from .return_rows import finish, moments, prepare, turn_factor
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ def cross_sections(factor: Floats, rows: FactorRows, labels: Sequence[Floats]) -
     bars, columns = factor.shape
     quantiles = rows.members.shape[1]
     made = [
-        BarSeries(np.empty(bars), np.empty(bars), np.empty((bars, quantiles)), np.empty(bars, np.int32)) for _ in labels
+        BarSeries(np.empty(bars), np.empty(bars), np.empty((quantiles, bars)).T, np.empty(bars, np.int32))
+        for _ in labels
     ]
     step = min(chunk_rows(columns), max(bars, 1))
     scratch = _Scratch.of(step, columns, quantiles)
@@ -53,7 +54,6 @@ def cross_sections(factor: Floats, rows: FactorRows, labels: Sequence[Floats]) -
         here = slice(first, min(first + step, bars))
         n = here.stop - here.start
         inner = scratch if n == step else _Scratch.of(n, columns, quantiles)
-        np.greater_equal(rows.quantile[here], 0, out=inner.wanted)
         turn_factor(factor[here], rows.quantile[here], rows.mean[here], inner.off, inner.label)
         for label, series in zip(labels, made, strict=True):
             _one(label[here], factor[here], rows, here, inner, series)
@@ -62,12 +62,11 @@ def cross_sections(factor: Floats, rows: FactorRows, labels: Sequence[Floats]) -
 
 @dataclass(frozen=True)
 class _Scratch:
-    clean: Floats
     single: NDArray[np.float32]
+    bits: NDArray[np.int32]
     turned: Floats
     off: Floats
     label: NDArray[np.int8]
-    wanted: NDArray[np.bool_]
     keys: NDArray[np.int32]
     sums: Floats
     cross: Floats
@@ -76,13 +75,13 @@ class _Scratch:
 
     @classmethod
     def of(cls, rows: int, columns: int, quantiles: int) -> _Scratch:
+        single = np.empty((rows, columns), np.float32)
         return cls(
-            clean=np.empty((rows, columns)),
-            single=np.empty((rows, columns), np.float32),
+            single=single,
+            bits=single.view(np.int32),
             turned=np.empty((columns, rows)),
             off=np.empty((columns, rows)),
             label=np.empty((columns, rows), np.int8),
-            wanted=np.empty((rows, columns), np.bool_),
             keys=np.empty((rows, columns), np.int32),
             sums=np.empty((quantiles, rows)),
             cross=np.empty(rows),
@@ -94,20 +93,21 @@ class _Scratch:
 def _one(label: Floats, factor: Floats, rows: FactorRows, here: slice, work: _Scratch, series: BarSeries) -> None:
     """Measure one horizon on one chunk: the four steps of `return_rows`."""
     mask, pairs = column_mask(label.shape[1]), series.pairs[here]
-    turn(label, work.clean, work.single, work.turned)
-    pack(work.clean, work.single.view(np.int32), work.wanted, mask, work.keys, pairs)
+    quantile = rows.quantile[here]
+    prepare(label, quantile, mask, work.single, work.bits, work.keys, pairs, work.turned)
     work.keys.sort(axis=1)
     moments(work.turned, work.label, work.off, pairs, work.sums, work.cross, work.own, work.middle)
     finish(
         work.keys,
-        work.clean,
+        label,
         mask,
         factor,
-        rows.quantile[here],
+        quantile,
         rows.ranks[here],
         rows.count[here],
-        rows.held[here],
+        rows.held[:, here],
         rows.rank_squares[here],
+        rows.rank_size[here],
         rows.squares[here],
         pairs,
         work.sums,
@@ -115,5 +115,5 @@ def _one(label: Floats, factor: Floats, rows: FactorRows, here: slice, work: _Sc
         work.own,
         series.ic[here],
         series.rank_ic[here],
-        series.quantile_return[here],
+        series.quantile_return.T[:, here],
     )

@@ -18,8 +18,10 @@ Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Keys = NDArray[np.int32]
 Bools = NDArray[np.bool_]
+Int8s = NDArray[np.int8]
 
 LAST = np.int32(0x7FFFFFFF)
+NEGATIVE_ZERO = np.int32(-0x80000000)
 SIGN = np.int32(31)
 ZERO = np.int32(0)
 ONE = np.int32(1)
@@ -34,18 +36,23 @@ def column_mask(columns: int) -> np.int32:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def pack(values: Floats, bits: Keys, wanted: Bools, mask: np.int32, keys: Keys, count: NDArray[np.int32]) -> None:
-    """Write the keys of the rows of `values` (`bits` are those of them rounded) and the number of valid ones.
+def pack(
+    values: Floats, wanted: Int8s, mask: np.int32, single: Singles, bits: Keys, keys: Keys, count: NDArray[np.int32]
+) -> None:
+    """Write the keys of the rows of `values` [C, S] and how many values of each row are valid.
 
-    Values that are not finite or not `wanted` sort last. `values` holds no negative zero.
+    Values that are not finite or whose `wanted` is negative sort last. `single` and `bits` [C, S] are one memory.
     """
     rows, columns = values.shape
     for t in range(rows):
+        for s in range(columns):
+            single[t, s] = np.float32(values[t, s])
+    for t in range(rows):
         valid = ZERO
         for s in range(columns):
-            good = wanted[t, s] and (values[t, s] - values[t, s] == 0.0)
+            good = (wanted[t, s] >= 0) and (values[t, s] - values[t, s] == 0.0)
             word = bits[t, s]
-            word = word ^ ((word >> SIGN) & LAST)
+            word = ZERO if word == NEGATIVE_ZERO else word ^ ((word >> SIGN) & LAST)
             word = word if good else LAST
             keys[t, s] = (word & ~mask) | np.int32(s)
             valid += ONE if good else ZERO

@@ -34,12 +34,14 @@ class FactorRows:
         int32 [T]: names with a usable factor.
     rank_squares
         int64 [T]: sum of squares of `ranks`.
+    rank_size
+        [T]: the divisor that makes a product with ranks of n returns without ties a correlation.
     mean, squares
         [T]: mean and centred sum of squares of the factor.
     constant
         bool [T]: at least `MIN_NAMES` names, all with the same value.
     held
-        int16 [T, Q]: names per quantile.
+        int16 [Q, T]: names per quantile.
     members
         uint64 [T, Q, W]: bit s of word s // 64 says that symbol s is in the quantile.
     """
@@ -48,6 +50,7 @@ class FactorRows:
     quantile: NDArray[np.int8]
     count: NDArray[np.int32]
     rank_squares: Ints
+    rank_size: Floats
     mean: Floats
     squares: Floats
     constant: Bools
@@ -86,44 +89,38 @@ def factor_rows(factor: Floats, quantiles: int, wanted: Bools | None = None) -> 
         quantile=np.full((rows, columns), -1, np.int8),
         count=np.zeros(rows, np.int32),
         rank_squares=np.zeros(rows, np.int64),
+        rank_size=np.full(rows, np.nan),
         mean=np.full(rows, np.nan),
         squares=np.full(rows, np.nan),
         constant=np.zeros(rows, np.bool_),
-        held=np.zeros((rows, quantiles), np.int16),
+        held=np.zeros((quantiles, rows), np.int16),
         members=np.zeros((rows, quantiles, (columns + 63) // 64), np.uint64),
     )
     step, mask = min(chunk_rows(columns), max(rows, 1)), column_mask(columns)
-    clean, keys = np.empty((step, columns)), np.empty((step, columns), np.int32)
-    single = np.empty((step, columns), np.float32)
-    every = np.ones((step, columns), np.bool_)
+    keys, single = np.empty((step, columns), np.int32), np.empty((step, columns), np.float32)
+    bits = single.view(np.int32)
+    every = np.zeros((step, columns), np.int8)
     for first in range(0, rows, step):
         here = slice(first, min(first + step, rows))
         n = here.stop - here.start
-        np.add(factor[here], 0.0, out=clean[:n])  # -0.0 becomes 0.0
-        with np.errstate(over="ignore"):
-            single[:n] = clean[:n]
-        pack(
-            clean[:n],
-            single[:n].view(np.int32),
-            every[:n] if wanted is None else wanted[here],
-            mask,
-            keys[:n],
-            made.count[here],
-        )
+        if wanted is not None:
+            np.subtract(wanted[here], 1, out=every[:n], dtype=np.int8)
+        pack(factor[here], every[:n], mask, single[:n], bits[:n], keys[:n], made.count[here])
         keys[:n].sort(axis=1)
         _rank_rows(
             keys[:n],
-            clean[:n],
+            factor[here],
             mask,
             quantiles,
             made.count[here],
             made.ranks[here],
             made.quantile[here],
             made.rank_squares[here],
+            made.rank_size[here],
             made.mean[here],
             made.squares[here],
             made.constant[here],
-            made.held[here],
+            made.held[:, here],
             made.members[here],
         )
     return made
@@ -139,6 +136,7 @@ def _rank_rows(
     ranks: NDArray[np.int16],
     quantile: NDArray[np.int8],
     rank_squares: Ints,
+    rank_size: Floats,
     mean: Floats,
     squares: Floats,
     constant: Bools,
@@ -167,10 +165,11 @@ def _rank_rows(
                 ranks[t, s] = doubled
                 quantile[t, s] = bucket
                 members[t, bucket, s >> 6] |= np.uint64(1) << np.uint64(s & 63)
-            held[t, bucket] += j - i + 1
+            held[bucket, t] += j - i + 1
             total += (j - i + 1) * doubled * doubled
             i = j + 1
         rank_squares[t] = total
+        rank_size[t] = np.sqrt(float(total) * (float(n) * (float(n) * n - 1.0) / 3.0))
         mean[t], squares[t] = _moments(row, quantile[t], n)
 
 

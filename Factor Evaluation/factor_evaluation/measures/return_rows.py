@@ -1,8 +1,8 @@
 """Forward returns against a factor's cross-sections: IC, rank IC and quantile means of every bar, in one fused pass.
 
 For every chunk of bars (cache-sized) and horizon:
-1. `turn`      returns transposed, missing ones zero: bars lie side by side in the inner loops
-2. `pack`      sort keys that carry the symbol; NumPy sorts them
+1. `prepare`   sort keys that carry the symbol, and returns transposed: bars lie side by side in the inner loops
+2. NumPy sorts the keys
 3. `moments`   two passes over the symbols: sums per quantile, then centred products with the factor
 4. `finish`    one walk over the sorted order: the rank IC in integers, exact
 
@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .orderkeys import Floats, Ints, Keys, Singles, in_order
+from .orderkeys import Floats, Ints, Keys, Singles, in_order, pack
 from .ranked import MIN_NAMES
 
 Int8s = NDArray[np.int8]
@@ -35,24 +35,28 @@ def turn_factor(factor: Floats, quantile: Int8s, mean: Floats, off: Floats, labe
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def turn(values: Floats, clean: Floats, single: Singles, turned: Floats) -> None:
-    """Copy `values` [C, S]: without negative zeros, rounded, and transposed [S, C] with zero where missing."""
+def prepare(
+    values: Floats,
+    quantile: Int8s,
+    mask: np.int32,
+    single: Singles,
+    bits: Keys,
+    keys: Keys,
+    pairs: Int32s,
+    turned: Floats,
+) -> None:
+    """Write the keys and the pairs of every bar, and `values` [C, S] transposed [S, C] with zero where missing."""
     rows, columns = values.shape
+    pack(values, quantile, mask, single, bits, keys, pairs)
     whole = rows // 8 * 8
     for t in range(0, whole, 8):
         for s in range(columns):
             for j in range(8):
-                turned[s, t + j] = values[t + j, s]
+                value = values[t + j, s]
+                turned[s, t + j] = value if value - value == 0.0 else 0.0
     for t in range(whole, rows):
         for s in range(columns):
-            turned[s, t] = values[t, s]
-    for t in range(rows):
-        for s in range(columns):
-            clean[t, s] = values[t, s] + 0.0
-            single[t, s] = np.float32(values[t, s] + 0.0)
-    for s in range(columns):
-        for t in range(rows):
-            turned[s, t] = turned[s, t] if turned[s, t] - turned[s, t] == 0.0 else 0.0
+            turned[s, t] = values[t, s] if values[t, s] - values[t, s] == 0.0 else 0.0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -90,7 +94,7 @@ def moments(
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def finish(
     keys: Keys,
-    clean: Floats,
+    values: Floats,
     mask: np.int32,
     factor: Floats,
     quantile: Int8s,
@@ -98,6 +102,7 @@ def finish(
     count: Int32s,
     held: NDArray[np.int16],
     rank_squares: Ints,
+    rank_size: Floats,
     squares: Floats,
     pairs: Int32s,
     sums: Floats,
@@ -108,21 +113,23 @@ def finish(
     quantile_return: Floats,
 ) -> None:
     """Write IC, rank IC and quantile means of every bar of the chunk from its sorted keys and its sums."""
-    rows, columns = clean.shape
+    rows, columns = values.shape
     tally = np.zeros(2 * columns + 2, np.int64)
     fresh = np.zeros(columns, np.int16)
     names = np.zeros(sums.shape[0], np.int16)
+    for q in range(names.size):
+        for t in range(rows):
+            quantile_return[q, t] = sums[q, t] / held[q, t]
     for t in range(rows):
         n = pairs[t]
         whole = n == count[t]
-        order, row = keys[t], clean[t]
+        order, row = keys[t], values[t]
         if not whole:
             names[:] = 0
             for i in range(n):
                 names[quantile[t, order[i] & mask]] += 1
-        for q in range(sums.shape[0]):
-            size = held[t, q] if whole else names[q]
-            quantile_return[t, q] = sums[q, t] / size if size else np.nan
+            for q in range(names.size):
+                quantile_return[q, t] = sums[q, t] / names[q]  # nothing by nobody is missing
         ic[t] = np.nan
         rank_ic[t] = np.nan
         if n < MIN_NAMES:
@@ -132,7 +139,10 @@ def finish(
             continue
         if whole:
             ic[t] = _ratio(cross[t], own[t], squares[t])
-            rank_ic[t] = rank_pass(order, row, n, mask, ranks[t], rank_squares[t], ties)
+            if ties:
+                rank_ic[t] = rank_pass(order, row, n, mask, ranks[t], rank_squares[t], ties)
+            else:
+                rank_ic[t] = rank_products(order, n, mask, ranks[t]) / rank_size[t]
         else:
             ic[t] = subset_moments(order, row, n, mask, factor[t])
             left = subset_ranks(order, n, mask, ranks[t], count[t], tally, fresh)
@@ -151,6 +161,15 @@ def _ratio(cross: float, own: float, squares: float) -> float:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def rank_products(order: Keys, n: int, mask: np.int32, ranks: NDArray[np.int16]) -> np.int64:
+    """Return the sum of products of both sides' doubled, centred ranks; no ties in the returns."""
+    total = np.int64(0)
+    for i in range(n):
+        total += np.int64(np.int32(2 * i + 1 - n) * np.int32(ranks[np.uint32(order[i] & mask)]))
+    return total
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def rank_pass(
     order: Keys, row: Floats, n: int, mask: np.int32, ranks: NDArray[np.int16], rank_squares: int, ties: bool
 ) -> float:
@@ -159,8 +178,7 @@ def rank_pass(
         return np.nan
     total = np.int64(0)
     if not ties:
-        for i in range(n):
-            total += np.int64(np.int32(2 * i + 1 - n) * np.int32(ranks[np.uint32(order[i] & mask)]))
+        total = rank_products(order, n, mask, ranks)
         return total / np.sqrt(float(rank_squares) * (float(n) * (float(n) * n - 1.0) / 3.0))
     own = 0
     i = 0

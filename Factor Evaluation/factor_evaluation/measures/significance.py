@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from .evaluation import Floats, SeriesSummary
+from .series import series_numbers
 
 CONFIDENCE = 0.95
 DRAWS = 999
@@ -45,25 +46,11 @@ def newey_west_error(values: Floats, lag: int) -> Floats:
     -------
     float64 [] or [K]
         sqrt(sum_{|l| <= L} (1 - |l| / (L + 1)) sum_t d_t d_{t-l} x n / (n - 1)) / n, d the deviations from the mean
-        (Newey and West 1987); missing below two values. The weighted sum of products equals the mean square of all
-        sums over L + 1 neighbours, so the cost does not depend on the lag.
+        (Newey and West 1987); missing below two values.
     """
-    valid = np.isfinite(values)
-    n = valid.sum(axis=0).astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(valid, values, 0.0).sum(axis=0) / n
-        away = np.where(valid, values - mean, 0.0)
-        width = min(lag, max(len(values) - 1, 0)) + 1
-        if width == 1:
-            squares = (away * away).sum(axis=0)
-        else:
-            run = np.zeros((len(values) + width, *values.shape[1:]))
-            np.cumsum(away, axis=0, out=run[width:])
-            sums = np.concatenate([run[width:], np.broadcast_to(run[-1], run[1:width].shape)])
-            sums -= run[: len(sums)]
-            squares = (sums * sums).sum(axis=0) / width
-        error = np.sqrt(squares * n / (n - 1.0)) / n
-    return np.asarray(np.where(n > 1, error, np.nan))
+    columns = values.reshape(len(values), -1)
+    errors = [series_numbers(columns[:, place], lag)[3] for place in range(columns.shape[1])]
+    return np.array(errors).reshape(values.shape[1:])
 
 
 def student_p(t: float, freedom: float) -> float:
@@ -153,16 +140,9 @@ def summarise(values: Floats, bars: int, *, bootstrap: bool = True) -> SeriesSum
     The p-value is Student's with min(n - 1, 1.5 n / (lag + 1)) degrees of freedom, those of the Bartlett estimate
     (Lazarus, Lewis, Stock and Watson 2018). A number without a value (no bars, no spread) is NaN.
     """
-    held = values[np.isfinite(values)]
-    n, lag = int(held.size), newey_west_lag(bars)
-    mean = float(held.mean()) if n else math.nan
-    std = float(held.std(ddof=1)) if n > 1 else math.nan
-    flat = n > 1 and bool(held.min() == held.max())
-    if flat:
-        mean, std = float(held[0]), 0.0
-    error = math.nan if flat else float(newey_west_error(values, lag))
+    lag = newey_west_lag(bars)
+    n, mean, std, error, hit_rate = series_numbers(values, lag)
     t = mean / error if error > 0 else math.nan
-    signed = held[held != 0.0]
     return SeriesSummary(
         count=n,
         mean=mean,
@@ -170,7 +150,7 @@ def summarise(values: Floats, bars: int, *, bootstrap: bool = True) -> SeriesSum
         icir=mean / std if std > 0 else math.nan,
         t_newey_west=t,
         p_value=student_p(t, min(n - 1.0, 1.5 * n / (lag + 1))),
-        hit_rate=float((np.sign(signed) == np.sign(mean)).mean()) if signed.size else math.nan,
+        hit_rate=hit_rate,
         lag=lag,
         interval=bootstrap_interval(values, block_length(bars, len(values))) if bootstrap else (math.nan, math.nan),
     )
