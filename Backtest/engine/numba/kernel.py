@@ -218,19 +218,24 @@ def put_in_sequence(market, state, t):
     why, change, size, holder = state.why, state.change, state.size, state.holder
     columns, sizes, prices, feeds = state.order_column, state.order_size, state.order_price, state.order_feed
     reasons, unchecked, ruined, row = state.order_reason, state.order_unchecked, state.counts[RUINED], market.first + t
+    proven, last, close, alive = market.proven, market.last, market.close, market.alive
+    refused, listed = state.refused, state.listed
+    found = 0
+    for column in range(len(size)):
+        if why[column] != NOTHING:
+            listed[found] = column
+            found += 1
     n = 0
     for kind in range(4):
-        for column in range(len(size)):
-            if why[column] == NOTHING:
-                continue
+        for i in range(found):
+            column = listed[i]
             held = size[column]
             if 2 * (change[column] > 0) + (change[column] * held >= 0) != kind:
                 continue
-            feed = holder[column] if held != 0 else market.alive[t, column]
+            feed = holder[column] if held != 0 else alive[t, column]
             columns[n], sizes[n], feeds[n], reasons[n] = column, change[column], feed, why[column]
-            over = held != 0 and row >= market.proven[feed]
-            prices[n] = market.last[feed] if over else market.close[t, column]
-            unchecked[n] = ruined != 0 or (why[column] == DELISTING and state.refused[column])
+            prices[n] = last[feed] if held != 0 and row >= proven[feed] else close[t, column]
+            unchecked[n] = ruined != 0 or (why[column] == DELISTING and refused[column])
             n += 1
     state.counts[PENDING] = n
 
