@@ -144,6 +144,10 @@ def _prepare(
         ) as build:
             try:
                 build_symbols(inputs, build, run, pool, base)
+                if base and run.nothing_new:
+                    LOGGER.info("nothing is new: %s stays as it is", build.metadata_path)
+                    build.discard()
+                    return published_summary(inputs, build, run, base)
                 check_thresholds(inputs, build, settings.on_missing)
                 _publish(inputs, build, run, base)
                 if on_published:
@@ -153,6 +157,8 @@ def _prepare(
                     on_stop(summary(inputs, build, run, "interrupted"))
                 raise
             done = summary(inputs, build, run, "ok")
+            if base:
+                done["new_rows"] = done["rows"] - base.metadata["rows"]
             return {**done, "status": "incomplete" if done["refused"] or done["dropped"] else "ok"}
 
 
@@ -259,6 +265,7 @@ def _publish(inputs: Inputs, build: Build, run: Run, base: Base | None) -> None:
         generation=build.generation,
         blocks=[*build.blocks, *earlier],
         refused=run.refused,
+        fields=inputs.job.fields,
         synthetic=is_synthetic(inputs.root.data_root),
         source_timeframe=inputs.root.timeframe.label,
     )
@@ -304,4 +311,16 @@ def summary(inputs: Inputs, build: Build, run: Run, status: str) -> dict[str, An
             **{part: round(seconds, 3) for part, seconds in run.seconds.items()},
             "total": round(time.monotonic() - run.begun, 3),
         },
+    }
+
+
+def published_summary(inputs: Inputs, build: Build, run: Run, base: Base) -> dict[str, Any]:
+    """Return what the command prints where nothing is new: what is published, and how long it took to find out."""
+    told = base.metadata
+    return {
+        **summary(inputs, build, run, "incomplete" if run.refused else "ok"),
+        "symbols": told["symbols"],
+        "rows": told["rows"],
+        "qc": told["qc"],
+        "new_rows": 0,
     }

@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from .factors import evaluated
 from .fields import Fields, klines_of
 from .library_run import differs, library_values, planned_function
 from .panel import Panel
+from .reach import LISTING, Reach
 
 Floats = NDArray[np.float64]
 Kind = Literal["look-ahead", "look-back", "start", "unrepeatable", "error"]
@@ -229,7 +231,7 @@ class _Check:
                 self.bits(part, whole, values, self.panel.warmup, "look-ahead", cut)
             names = tuple(factor.name for factor in part.factors)
             kind: Kind = "start" if part.expression_lookback is None else "look-back"
-            for start, begin in self.starts(part.expression_lookback, names):
+            for start, begin in self.starts(part.expression_lookback, names, part.expression_reach):
                 later = self.panel.rows(begin, self.panel.shape[0], warmup=start - begin)
                 self.bits(part, whole, self.evaluated(part, later, library, begin), start, kind, start)
 
@@ -250,8 +252,8 @@ class _Check:
 
     # ---- shared ----
 
-    def starts(self, lookback: int | None, names: tuple[str, ...]) -> Iterator[tuple[int, int]]:
-        """Yield (first row that is compared, first row that is there) of every later start."""
+    def starts(self, lookback: int | None, names: tuple[str, ...], reach: Reach = LISTING) -> Iterator[tuple[int, int]]:
+        """Yield (first row that is compared, first row that is there, as a run would load it) of every later start."""
         rows = self.panel.shape[0]
         least = max(self.panel.warmup, lookback or 0) + 1
         if least >= rows:
@@ -260,7 +262,11 @@ class _Check:
             return
         for share in self.shares:
             start = least + int(share * (rows - least))
-            yield start, start - lookback if lookback is not None else _first_alive(self.panel, start)
+            yield start, start - lookback if lookback is not None else self.first_row(start, reach)
+
+    def first_row(self, start: int, reach: Reach) -> int:
+        """Return the first row that a run from `start` on would load, or the panel's first."""
+        return max(0, reach.begin(start, first=0, oldest=partial(_first_alive, self.panel)))
 
     def compare(self, blank: Violation, left: Floats, right: Floats, start: int, wrong: NDArray[np.bool_]) -> bool:
         """Note the first place where `wrong`, rows `start` on, is true; return whether there is one.

@@ -17,6 +17,7 @@ from ..errors import DataError, SettingsError
 from .bars import SymbolBars, require_fields
 from .cells import Integers, parse_time_cell
 from .panel import Floats, Panel
+from .reach import LISTING, Reach
 from .timeframe import Timeframe
 
 
@@ -74,26 +75,21 @@ def window(
     return begin, end
 
 
-def warmup_begin(bars: Sequence[SymbolBars], alive: Sequence[Episodes], *, begin: int, lookback: int | None) -> int:
-    """Return the first row to load: `lookback` bars before `begin`, or where the episodes alive there began.
+def warmup_begin(alive: Sequence[Episodes], *, begin: int, reach: Reach) -> int:
+    """Return the first row to load for values from `begin` on."""
 
-    Values of other symbols that a cross-section compares there rest on their own episodes, those over since included:
-    so no episode may be alive where loading begins that began earlier.
-    """
-    if lookback is None:
-        load = begin
-        while (first := min((at for one in alive if (at := one.alive_at(load)) is not None), default=load)) < load:
-            load = first
-        return load
-    return min(begin, max(begin - lookback, min(int(one.index[0]) for one in bars)))
+    def oldest(row: int) -> int:
+        return min((first for one in alive if (first := one.alive_at(row)) is not None), default=row)
+
+    return reach.begin(begin, first=min(int(one.first[0]) for one in alive), oldest=oldest)
 
 
 def first_row(
-    bars: Sequence[SymbolBars], *, timeframe: Timeframe, begin: int, lookback: int | None, episode_gap_ns: int
+    bars: Sequence[SymbolBars], *, timeframe: Timeframe, begin: int, reach: Reach, episode_gap_ns: int
 ) -> int:
     """Return the absolute index of the first row to load for a window that begins with row `begin`."""
     alive = [episodes(one.index, timeframe=timeframe, episode_gap_ns=episode_gap_ns) for one in bars]
-    return warmup_begin(bars, alive, begin=begin, lookback=lookback)
+    return warmup_begin(alive, begin=begin, reach=reach)
 
 
 def build_panel(
@@ -106,6 +102,7 @@ def build_panel(
     fields: Iterable[str],
     members: Iterable[str],
     episode_gap_ns: int,
+    reach: Reach = LISTING,
 ) -> Panel:
     """Put symbols on one clock.
 
@@ -117,13 +114,15 @@ def build_panel(
         Window of bar open times, half-open; None is the first and after the last bar of any symbol. The end is
         never later than the close of the last bar of any symbol, the start is as asked.
     lookback
-        Bars before the window that the plan needs; None: from the first bar of the oldest episode alive there.
+        Bars before the window that the plan needs; None: as `reach` says.
     fields
         Names of the arrays to make.
     members
         Symbols that take part in ``cs_*``.
     episode_gap_ns
         Missing time after which a later bar is a new listing.
+    reach
+        How far back the plan's values rest on bars, where `lookback` is None.
 
     Returns
     -------
@@ -133,7 +132,7 @@ def build_panel(
     ordered = sorted(bars, key=lambda one: one.symbol)
     begin, end = window(ordered, timeframe=timeframe, start_ns=start_ns, end_ns=end_ns)
     alive = [episodes(one.index, timeframe=timeframe, episode_gap_ns=episode_gap_ns) for one in ordered]
-    load = warmup_begin(ordered, alive, begin=begin, lookback=lookback)
+    load = warmup_begin(alive, begin=begin, reach=reach if lookback is None else Reach((lookback,)))
     shape = (end - load, len(ordered))
     values: dict[str, Floats] = {name: np.full(shape, np.nan) for name in sorted(set(fields))}
     exists, tradable = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)

@@ -27,7 +27,7 @@ from .recipe import Recipe
 from .schema import FIELDS, FieldSource
 from .stamped import Stamped
 from .stamped_fields import Series, StampedFields, open_stamped, places_of
-from .symbols_table import load_symbols_table
+from .symbols_table import SymbolsTable, load_symbols_table
 
 KLINES = {name: FieldSource(name) for name in FIELDS}
 """What every run has."""
@@ -108,6 +108,17 @@ class Fields:
             if isinstance(filler, StampedFields):
                 loaded.update(filler.load(symbol, names))
         return loaded
+
+    def constants(self, symbol: str, names: Collection[str]) -> dict[str, str | float]:
+        """Return those of `names` that are the same on every bar of a symbol -> its cell in the symbols table."""
+        tables = (filler for filler in self.fillers if isinstance(filler, SymbolsTable))
+        return {name: cell for table in tables for name, cell in table.cells(symbol, names).items()}
+
+    @cached_property
+    def constant_names(self) -> frozenset[str]:
+        """Fields that the symbols table fills."""
+        tables = (filler for filler in self.fillers if isinstance(filler, SymbolsTable))
+        return frozenset(source.name for table in tables for source in table.sources)
 
     def with_series(self, series: Series) -> Fields:
         """Return the fields that can fill panels of the symbols that `load` was called for."""

@@ -27,6 +27,12 @@ from .hub import PARTIAL, SEAL, Hub, sealed
 from .hub_journal import JOURNAL, Block, Journal, Record, journal_line, read_journal
 from .timeframe import Timeframe
 
+BESIDE = "fields"
+"""Entry of the manifest with place -> hash of what lies beside the klines."""
+
+BESIDE_WORDS = {"symbols_table": "the symbols table"}
+"""Places that are no path, in words."""
+
 
 @dataclass
 class Build:
@@ -275,5 +281,8 @@ def _generation_of(metadata_path: Path) -> str | None:
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Name the manifest entries that differ."""
-    return ", ".join(key for key in sorted({*before, *now}) if before.get(key) != now.get(key)) or "nothing"
+    """Name the manifest entries that differ; of what lies beside the klines, the file or folder."""
+    found = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and key != BESIDE]
+    old, new = before.get(BESIDE) or {}, now.get(BESIDE) or {}
+    beside = [place for place in sorted({*old, *new}) if old.get(place) != new.get(place)]
+    return ", ".join(found + [BESIDE_WORDS.get(place, place) for place in beside]) or "nothing"

@@ -16,7 +16,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import module_from_spec
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from ..errors import RecipeError
 from ..logs import LOGGER
+from .dsl.engine import counted
 from .dsl.steps import LibraryCall
 from .library import SYMBOLS, TIMESTAMP
 from .panel import Panel
@@ -64,7 +65,7 @@ class _Runner:
     function: Callable[..., Any]
 
     def run(self, out: Floats, check: bool) -> int:
-        """Fill `out` and return how many infinite values were made missing in output rows."""
+        """Fill `out` and return how many infinite values were made missing in output rows of the run's symbols."""
         out.fill(np.nan)
         longest: tuple[int, _Call, Floats] | None = None
         with np.errstate(all="ignore"):
@@ -80,7 +81,7 @@ class _Runner:
                 self.check_causal(longest[1], longest[2])
         out[self.panel.age == 0] = np.nan
         bad = np.isinf(out)
-        infinite = int(np.count_nonzero(bad[self.panel.warmup :]))
+        infinite = int(np.count_nonzero(bad[self.panel.warmup :, counted(self.panel)]))
         out[bad] = np.nan
         return infinite
 
@@ -193,24 +194,49 @@ def library_values(
     Returns
     -------
     values, infinite
-        float64 [T, S], finite or NaN, NaN outside listing episodes; how many infinite values became missing.
+        float64 [T, S], finite or NaN, NaN outside listing episodes and where the function sees nothing; how many
+        infinite values of the run's symbols became missing in output rows.
 
     Raises
     ------
     RecipeError
         The function raises, takes too long, returns the wrong thing, uses the future or more than its look-back.
     """
-    out = np.empty(panel.shape)
+    seen, begin, columns = _seen(call, panel)
+    own = np.empty(seen.shape)
     printed = _Printed()
     who = f"{where}: {call.source}"
     try:
         with redirect_stdout(printed):
-            runner = _Runner(call, panel, where, function or planned_function(call))
-            infinite = _limited(lambda: runner.run(out, check), function_timeout, who)
+            runner = _Runner(call, seen, where, function or planned_function(call))
+            infinite = _limited(lambda: runner.run(own, check), function_timeout, who)
     finally:
         if printed.getvalue():
             LOGGER.info("%s printed: %s", who, printed.getvalue())
+    if own.shape == panel.shape:
+        return own, infinite
+    out = np.full(panel.shape, np.nan)
+    out[begin:, columns] = own
     return out, infinite
+
+
+def _seen(call: LibraryCall, panel: Panel) -> tuple[Panel, int, NDArray[np.intp]]:
+    """Return the part of the panel that is the function's business, its first row and its columns.
+
+    One that compares symbols sees those of the run and those that it names itself, not what other factors name; where
+    it states no look-back, from their first bar on.
+    """
+    everything = np.arange(len(panel.symbols))
+    if not call.cross:
+        return panel, 0, everything
+    ours: NDArray[np.bool_] = panel.member.any(axis=0) | np.isin(panel.symbols, call.extra_symbols)
+    columns = np.flatnonzero(ours)
+    if len(columns) < len(everything):
+        used = {name: values for name, values in panel.fields.items() if name in call.inputs}
+        panel = replace(panel, fields=used).columns(tuple(panel.symbols[column] for column in columns))
+    alive = (panel.age > 0).any(axis=1)
+    begin = int(alive.argmax()) if call.lookback is None else 0
+    return panel.rows(begin, panel.shape[0], warmup=max(0, panel.warmup - begin)) if begin else panel, begin, columns
 
 
 class _Printed(io.StringIO):

@@ -24,7 +24,7 @@ from ..documents import SIZE_LIMIT, load_document
 from ..errors import FactorError, SettingsError
 from ..files import text_sha1
 from ..names import check_case, check_name
-from .clock import parse_time
+from .clock import parse_time, time_words
 from .panel import Floats, Panel
 from .recipe import NAME, NAME_RULE, reserved_names
 from .schema import FieldSource
@@ -124,6 +124,20 @@ class SymbolsTable:
             values = np.repeat(row[None, :], panel.shape[0], axis=0)
         values[~panel.exists] = np.nan
         return values
+
+    def cells(self, symbol: str, names: Collection[str]) -> dict[str, str | float]:
+        """Return column -> what the symbol's row holds, for those of `names` that it has: text, a number or a time."""
+        found: dict[str, str | float] = {}
+        for column in self.columns:
+            value = column.values.get(self.row_of(symbol, column))
+            if column.name not in names or value is None:
+                continue
+            found[column.name] = value
+            if column.kind == "text":
+                found[column.name] = column.labels[int(value)]
+            elif column.kind == "date":
+                found[column.name] = time_words(int(value))
+        return found
 
     def row_of(self, symbol: str, column: TableColumn) -> str:
         """Return the row of a symbol: its own, else its coin's."""

@@ -13,7 +13,7 @@ whole where a published row would be another one today, or cannot be proven to b
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ from ..data.clock import parse_time
 from ..data.dsl.plan import Plan
 from ..data.hub import AGAIN, SEAL, Hub
 from ..data.hub_file import FileFacts
-from ..data.hub_journal import Block
+from ..data.hub_journal import Block, Source
 from ..data.timeframe import Timeframe
 from ..errors import DataError, HubError
 from ..names import inside
-from .blocks import cut_blocks, largest_block
+from .blocks import cut_tasks, largest_block
 from .metadata import COUNTS
 from .tasks import BuildTask, Inputs, Job, Kept, Standing
 
@@ -85,6 +85,7 @@ def _require_same(name: str, metadata: Mapping[str, Any], inputs: Inputs) -> Non
         if before != after:
             was, is_now = (str(value)[:40] for value in (before, after))
             raise HubError(f"factor set {name!r} cannot be extended: {what} was {was} and is {is_now}; {AGAIN}")
+    _require_same_cells(name, metadata, inputs)
     lost = sorted(set(metadata["symbols"]).difference(inputs.symbols))
     if lost:
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
@@ -95,6 +96,20 @@ def _require_same(name: str, metadata: Mapping[str, Any], inputs: Inputs) -> Non
             f"factor set {name!r} reaches to {metadata['end']} already, --end {now['asked']['end']} lies before; "
             "give a later --end or none"
         )
+
+
+def _require_same_cells(name: str, metadata: Mapping[str, Any], inputs: Inputs) -> None:
+    """Refuse where the symbols table says something else of a symbol; rows of others may come and go."""
+    for symbol in metadata["symbols"]:
+        before = metadata["files"][symbol]["symbols_table"]
+        now = inputs.job.fields.constants(symbol, inputs.plan.fields)
+        for column in sorted({*before, *now}):
+            if before.get(column) != now.get(column):
+                was, is_now = (table.get(column, "empty") for table in (before, now))
+                raise HubError(
+                    f"factor set {name!r} cannot be extended: {column} of {symbol} was {was} in the symbols table and "
+                    f"is {is_now}; {AGAIN}"
+                )
 
 
 def _kept(root: Path, metadata: Mapping[str, Any], symbol: str, timeframe: Timeframe) -> Kept:
@@ -118,10 +133,19 @@ def require_unchanged(base: Base, refused: Mapping[str, str], standings: Mapping
         if symbol in refused:
             raise DataError(f"factor set {name!r} cannot be extended: {symbol} is refused now: {refused[symbol]}")
         if not standings[symbol].same and not _was_forming(base, symbol):
-            raise DataError(
-                f"factor set {name!r} cannot be extended: bars of {symbol} that it rests on have changed "
-                f"({base.metadata['files'][symbol]['source_path']}); {AGAIN}"
-            )
+            raise DataError(f"factor set {name!r} cannot be extended: {_rests_on(base, symbol)}; {AGAIN}")
+
+
+def _rests_on(base: Base, symbol: str) -> str:
+    """Return in words that something which published rows rest on has changed, and in which files it may be."""
+    listed = base.metadata["files"][symbol]
+    externals = [path for path in base.metadata["fields"] if Path(path).is_file()]
+    beside = ", ".join([*listed["stamped"], *externals])
+    if not beside:
+        return f"bars of {symbol} that it rests on have changed ({listed['source_path']})"
+    return (
+        f"bars of {symbol} that it rests on, or values joined to them, have changed ({listed['source_path']}, {beside})"
+    )
 
 
 def _was_forming(base: Base, symbol: str) -> bool:
@@ -129,8 +153,10 @@ def _was_forming(base: Base, symbol: str) -> bool:
     return any(finding["kind"] == "last_bar_kept" for finding in base.metadata["qc"].get(symbol, []))
 
 
-def whole_reason(plan: Plan, base: Base, standings: Mapping[str, Standing]) -> str | None:
+def whole_reason(plan: Plan, base: Base, standings: Mapping[str, Standing], company: Sequence[str] = ()) -> str | None:
     """Return why the published rows cannot be taken over, None where they can.
+
+    `company` are symbols that values rest on and that have no bar inside the window, nor a file.
 
     Raises
     ------
@@ -146,6 +172,12 @@ def whole_reason(plan: Plan, base: Base, standings: Mapping[str, Standing]) -> s
                     f"{symbol} is new and has bars before {base.metadata['end']}: the recipe compares symbols, so rows "
                     f"that are published would change; leave it out, or {AGAIN}"
                 )
+        for symbol in company:
+            if symbol not in base.metadata["refused"]:
+                raise DataError(
+                    f"{symbol} is new and has bars that the look-back of published rows reaches: the recipe compares "
+                    f"symbols, so these rows would change; leave it out, or {AGAIN}"
+                )
     changed = sorted(symbol for symbol in ends if not standings[symbol].same)
     if changed:
         return f"the last bar of {changed[0]} was kept while it was forming, and has changed"
@@ -155,13 +187,34 @@ def whole_reason(plan: Plan, base: Base, standings: Mapping[str, Standing]) -> s
         module = call.source.partition(":")[0]
         if not any(module == proven or module.startswith(f"{proven}.") for proven in PROVEN_MODULES):
             return f"{call.source} may give other bits when it sees other rows"
-    if not ends.keys() >= set(plan.extra_symbols):
-        return f"the bars of {', '.join(plan.extra_symbols)} that were used are not noted"
+    unknown = {*plan.extra_symbols, *company}.difference(ends)
+    if unknown:
+        return f"the bars of {', '.join(sorted(unknown)[:3])} that were used are not noted"
     read_by_others = ends if plan.cross_symbol else plan.extra_symbols
     late = [symbol for symbol in read_by_others if ends[symbol] < last and standings[symbol].last > ends[symbol]]
     if late:
         return f"the bars of {late[0]} ended before the others' and go on now"
     return None
+
+
+def nothing_new(
+    base: Base,
+    generation: str,
+    sources: Mapping[str, Source],
+    standings: Mapping[str, Standing],
+    refused: Mapping[str, str],
+) -> bool:
+    """Tell whether a run would write what is published once more: the same files read, by the same arguments."""
+    told = base.metadata
+    if generation != told["generation"] or dict(refused) != told["refused"] or standings.keys() != base.kept.keys():
+        return False
+    read = {symbol: one["source_sha256"] for symbol, one in told["files"].items()}
+    for one in told["files"].values():
+        read |= one["stamped"]
+    return all(name in sources and sources[name].sha256 == digest for name, digest in read.items()) and all(
+        standings[symbol].last == kept.last and sources[symbol].last_bar == told["files"][symbol]["last_bar"]
+        for symbol, kept in base.kept.items()
+    )
 
 
 def damaged(base: Base, finished: Iterable[str]) -> str | None:
@@ -186,7 +239,7 @@ def tail_tasks(
         starts.setdefault(base.kept[symbol].last + 1 if symbol in base.kept else None, []).append(symbol)
     tasks: deque[BuildTask] = deque()
     for begin, group in sorted(starts.items(), key=lambda item: item[1]):
-        for block in cut_blocks(group, workers=workers, largest=largest_block(job, group)):
+        for block in cut_tasks(group, plan=plan, workers=workers, largest=largest_block(job, group)):
             kept = {symbol: base.kept[symbol] for symbol in block if symbol in base.kept}
             tasks.append(BuildTask(job, block, last_bars, kept, begin))
     return tasks

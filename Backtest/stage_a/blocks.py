@@ -51,6 +51,17 @@ def cut_blocks(symbols: Sequence[str], *, workers: int, largest: int) -> list[tu
     return [tuple(symbols[begin:end]) for begin, end in pairwise(edges)]
 
 
+def cut_tasks(symbols: Sequence[str], *, plan: Plan, workers: int, largest: int) -> list[tuple[str, ...]]:
+    """Return `cut_blocks`, symbols that the plan names by themselves.
+
+    These stay alive after their last bar where others read them, and what is undefined there would be counted as far as
+    others in their task reach.
+    """
+    named = [symbol for symbol in symbols if symbol in plan.extra_symbols]
+    others = [symbol for symbol in symbols if symbol not in plan.extra_symbols]
+    return [*cut_blocks(others, workers=workers, largest=largest), *((symbol,) for symbol in named)]
+
+
 def largest_block(job: Job, symbols: Sequence[str]) -> int:
     """Return how many symbols a task may have: few to lose, and inside the memory limit."""
     size = largest_file(job.root, symbols)

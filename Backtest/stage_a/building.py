@@ -20,6 +20,7 @@ from ..data.factors import FactorValues, compute
 from ..data.fields import klines_of
 from ..data.hub_journal import Block
 from ..data.panel import Panel
+from ..data.reach import Reach
 from ..data.timeframe import parse_duration
 from .blocks import chunk_held_bytes, chunk_rows, chunks, worker_count
 from .output import Facts, Output
@@ -34,7 +35,7 @@ LEAST_SILENCE = 2.0
 def build_chunks(task: BuildTask, store: BarStore, facts: Sequence[Facts], report: Report, note: Note) -> Block:
     """Compute the rows from ``task.begin`` on and write them; `facts` are of the symbols that are output."""
     job = task.job
-    begin = min(one.first for one in facts) if task.begin is None else task.begin
+    begin = min(one.begin for one in facts) if task.begin is None else task.begin
     end = max(one.last for one in facts) + 1
     load = begin
     if begin < end:
@@ -42,7 +43,7 @@ def build_chunks(task: BuildTask, store: BarStore, facts: Sequence[Facts], repor
             store.bars,
             timeframe=job.timeframe,
             begin=begin,
-            lookback=job.plan.lookback,
+            reach=job.plan.reach,
             episode_gap_ns=parse_duration(job.core.episode_gap),
         )
     rows = chunk_rows(job, end - load, len(store.bars))
@@ -61,7 +62,7 @@ def _at_once(
 ) -> None:
     job = task.job
     with output.report.timed("read"):
-        panel = _panel(task, store, facts, *window, lookback=job.plan.lookback)
+        panel = _panel(task, store, facts, *window, reach=job.plan.reach)
     store.clear()  # the panel holds copies: the bars' memory is the computation's
     output.put(panel, _compute(job, panel, output.report, note))
 
@@ -77,7 +78,7 @@ def _streamed(
     stream = None
     for first, after in (*chunks(load, begin, rows), *chunks(begin, end, rows)):
         with report.timed("read"):
-            panel = _panel(task, store, facts, first, after, lookback=min(overlap, first - load))
+            panel = _panel(task, store, facts, first, after, reach=Reach((min(overlap, first - load),)))
         own = panel.warmup
         if after <= begin:
             panel = replace(panel, warmup=panel.shape[0])
@@ -98,9 +99,7 @@ def _streamed(
         del panel, values
 
 
-def _panel(
-    task: BuildTask, store: BarStore, facts: Sequence[Facts], first: int, after: int, *, lookback: int | None
-) -> Panel:
+def _panel(task: BuildTask, store: BarStore, facts: Sequence[Facts], first: int, after: int, *, reach: Reach) -> Panel:
     """Return the panel of rows first..after-1 with look-back in front."""
     job = task.job
     panel = build_panel(
@@ -108,9 +107,10 @@ def _panel(
         timeframe=job.timeframe,
         start_ns=job.timeframe.open_ns(first),
         end_ns=job.timeframe.open_ns(after),
-        lookback=lookback,
+        lookback=None,
+        reach=reach,
         fields=klines_of(job.plan.fields),
-        members=frozenset(task.symbols),
+        members=frozenset((*task.symbols, *task.company)),
         episode_gap_ns=parse_duration(job.core.episode_gap),
     )
     return _ended(job.plan, job.fields.filled(panel, job.plan.fields), facts)

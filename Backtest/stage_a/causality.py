@@ -91,6 +91,7 @@ def load_panel(settings: PrepareSettings, plan: Plan, fields: Fields) -> tuple[P
         start_ns=start,
         end_ns=end,
         lookback=plan.lookback,
+        reach=plan.reach,
         fields=columns,
         members=set(symbols),
         episode_gap_ns=parse_duration(core.episode_gap),

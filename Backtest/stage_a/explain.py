@@ -16,7 +16,7 @@ from ..data.timeframe import Timeframe, parse_timeframe
 from ..data.universe import require_symbols, resolve_symbols
 from ..errors import DataError
 from ..settings import resolve
-from .blocks import chunk_rows, cut_blocks, largest_block, largest_file, panel_rows, task_memory, worker_count
+from .blocks import chunk_rows, cut_tasks, largest_block, largest_file, panel_rows, task_memory, worker_count
 from .tasks import Job
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def panel_size(settings: PrepareSettings, plan: Plan, timeframe: Timeframe) -> P
     workers = worker_count(settings.core.workers, len(symbols))
     blocks = [symbols]
     if not plan.cross_symbol:
-        blocks = cut_blocks(symbols, workers=workers, largest=largest_block(job, symbols))
+        blocks = cut_tasks(symbols, plan=plan, workers=workers, largest=largest_block(job, symbols))
     widest = max(map(len, blocks))
     count = max(len({*block, *plan.extra_symbols}) for block in blocks)
     chunk = chunk_rows(job, rows, count)

@@ -15,6 +15,7 @@ from ..settings import PROJECT_ROOT, CoreSettings
 
 if TYPE_CHECKING:
     from ..data.dsl.plan import Plan, PlannedFactor
+    from ..data.fields import Fields
     from ..data.hub import Hub
     from ..data.hub_journal import Block, Record
     from ..data.timeframe import Timeframe
@@ -107,6 +108,7 @@ def metadata(
     generation: str,
     blocks: Sequence[Block],
     refused: Mapping[str, str],
+    fields: Fields,
     synthetic: bool,
     source_timeframe: str,
 ) -> dict[str, Any]:
@@ -133,7 +135,9 @@ def metadata(
         "dialect": plan.dialect,
         "dsl_sha1": manifest["dsl_sha1"],
         "fields": manifest["fields"],
-        "files": {symbol: _file_facts(records[symbol], folder) for symbol in symbols},
+        "files": {
+            symbol: _file_facts(records[symbol], folder, fields.constants(symbol, plan.fields)) for symbol in symbols
+        },
         "qc": {symbol: found for symbol in symbols if (found := findings(records[symbol]))},
         "refused": dict(sorted(refused.items())),
         "dropped": dropped(records),
@@ -207,7 +211,7 @@ def _content_facts(entry: PlannedFactor) -> dict[str, Any]:
     }
 
 
-def _file_facts(record: Record, folder: str) -> dict[str, Any]:
+def _file_facts(record: Record, folder: str, constants: Mapping[str, str | float]) -> dict[str, Any]:
     source = record.sources[record.symbol]
     return {
         "path": f"{folder}/{record.symbol}.parquet",
@@ -223,6 +227,7 @@ def _file_facts(record: Record, folder: str) -> dict[str, Any]:
         "history_sha256": record.history_sha256,
         "last_bar": source.last_bar,
         "stamped": {path: one.sha256 for path, one in sorted(record.sources.items()) if path == one.path},
+        "symbols_table": dict(constants),
     }
 
 

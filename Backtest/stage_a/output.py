@@ -37,6 +37,9 @@ class Facts:
 
     Attributes
     ----------
+    begin
+        Absolute index of the first row inside the window on which the symbol is alive. What becomes missing counts
+        from here, whatever other symbols share the task.
     first, last
         Absolute index of its first and last bar inside the window.
     bars
@@ -46,6 +49,7 @@ class Facts:
     """
 
     symbol: str
+    begin: int
     first: int
     last: int
     bars: int

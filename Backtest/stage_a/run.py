@@ -21,8 +21,8 @@ from ..data.hub_write import Build
 from ..errors import DataError, FactorError, HubError, RecipeError, SettingsError
 from ..files import sweep_of
 from ..logs import LOGGER
-from .append import Base, damaged, require_unchanged, tail_tasks, whole_reason
-from .blocks import cut_blocks, largest_block, worker_count
+from .append import Base, damaged, nothing_new, require_unchanged, tail_tasks, whole_reason
+from .blocks import cut_blocks, cut_tasks, largest_block, worker_count
 from .pool import Outcome, Pool
 from .tasks import BuildTask, Inputs, ReadTask, Report, Standing
 
@@ -45,6 +45,8 @@ class Run:
         Symbol -> reason, its data's or its worker's.
     unlucky
         Those of `refused` whose data are not to blame: the same command tries them again.
+    nothing_new
+        The published set that was to be extended is what this run would write: it stays as it is.
     shares
         Seconds that the workers spent on each part of the work, all together.
     seconds
@@ -54,6 +56,7 @@ class Run:
     begun: float
     refused: dict[str, str] = field(default_factory=dict)
     unlucky: set[str] = field(default_factory=set)
+    nothing_new: bool = False
     shares: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", "compute", "write"), 0.0))
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("load", "read", "compute", "write"), 0.0))
 
@@ -93,7 +96,7 @@ def build_symbols(inputs: Inputs, build: Build, run: Run, pool: Pool, base: Base
                 tasks = _known_tasks(inputs, build, run, pool, count, base)
             else:
                 largest = largest_block(inputs.job, unfinished)
-                blocks = cut_blocks(unfinished, workers=count, largest=largest)
+                blocks = cut_tasks(unfinished, plan=inputs.plan, workers=count, largest=largest)
                 tasks = deque(BuildTask(inputs.job, block) for block in blocks)
             build_blocks(inputs, build, run, pool, tasks)
     finally:
@@ -105,9 +108,15 @@ def _known_tasks(
 ) -> deque[BuildTask]:
     """Read every symbol, settle who takes part and which published rows stand, and return the tasks that are left."""
     plan, job = inputs.plan, inputs.job
-    sources, standings = _read_all(inputs, run, pool, workers, base)
-    members = tuple(symbol for symbol in inputs.symbols if symbol in sources)
-    tail = base is not None and _takes_over(inputs, build, run, base, standings)
+    sources, standings, outside = _read_all(inputs, run, pool, workers, base)
+    members = tuple(symbol for symbol in inputs.symbols if symbol in sources and symbol not in outside)
+    company = _company(inputs, standings, outside)
+    inside = {symbol: standing for symbol, standing in standings.items() if symbol not in outside}
+    tail = base is not None and _takes_over(inputs, build, run, base, inside, company)
+    if base is not None and tail and not build.blocks:
+        run.nothing_new = nothing_new(base, build.generation, sources, inside, run.refused)
+        if run.nothing_new:
+            return deque()
     if plan.cross_symbol:
         refused = {symbol: reason for symbol, reason in run.refused.items() if symbol in inputs.symbols}
         if not build.settle_population({**refused, **{symbol: source.sha256 for symbol, source in sources.items()}}):
@@ -119,17 +128,21 @@ def _known_tasks(
     if base is not None and tail:
         return tail_tasks(plan, base, job, members if plan.cross_symbol else todo, last_bars, workers=workers)
     if plan.cross_symbol:
-        return deque([BuildTask(job, members, last_bars)])
-    blocks = cut_blocks(todo, workers=workers, largest=largest_block(job, todo))
+        return deque([BuildTask(job, members, last_bars, company=company)])
+    blocks = cut_tasks(todo, plan=plan, workers=workers, largest=largest_block(job, todo))
     return deque(BuildTask(job, block, last_bars) for block in blocks)
 
 
 def _read_all(
     inputs: Inputs, run: Run, pool: Pool, workers: int, base: Base | None
-) -> tuple[dict[str, Source], dict[str, Standing]]:
-    """Read every symbol and return the files and what their bars are; benchmarks must be there."""
+) -> tuple[dict[str, Source], dict[str, Standing], set[str]]:
+    """Read every symbol and return the files, what their bars are, and who has none inside the window.
+
+    Benchmarks must be there.
+    """
     sources: dict[str, Source] = {}
     standings: dict[str, Standing] = {}
+    outside: set[str] = set()
     kept = {} if base is None else base.kept
     everyone = sorted({*inputs.symbols, *inputs.plan.extra_symbols})
     tasks = deque(
@@ -142,15 +155,43 @@ def _read_all(
         run.note(outcome.value)
         sources.update(outcome.value.sources)
         standings.update(outcome.value.standings)
+        outside |= outcome.value.outside
+    for symbol in outside.difference(inputs.symbols):
+        del run.refused[symbol]  # it is here because the recipe names it: nobody wants a file
     for symbol in set(inputs.plan.extra_symbols).difference(sources):
         raise DataError(f"a factor needs {symbol}, whose klines are refused: {run.refused[symbol]}")
-    return sources, standings
+    return sources, standings, outside
 
 
-def _takes_over(inputs: Inputs, build: Build, run: Run, base: Base, standings: Mapping[str, Standing]) -> bool:
+def _company(inputs: Inputs, standings: Mapping[str, Standing], outside: set[str]) -> tuple[str, ...]:
+    """Return the run's symbols without a bar inside the window that its values may rest on all the same.
+
+    Cross-sections of the look-back have them. Functions that compare symbols see every one, bars or not: how many
+    columns there are must not depend on the window.
+    """
+    plan, job = inputs.plan, inputs.job
+    if not plan.cross_symbol:
+        return ()
+    ours = sorted(outside.intersection(inputs.symbols))
+    if any(call.cross for call in plan.library_calls.values()):
+        return tuple(ours)
+    if job.start_ns is None:
+        return ()
+    begin = job.timeframe.first_at_or_after(job.start_ns)
+    oldest = begin - plan.lookback if plan.lookback is not None else None
+    return tuple(
+        symbol
+        for symbol in ours
+        if standings[symbol].first < begin and (oldest is None or standings[symbol].last >= oldest)
+    )
+
+
+def _takes_over(
+    inputs: Inputs, build: Build, run: Run, base: Base, inside: Mapping[str, Standing], company: tuple[str, ...]
+) -> bool:
     """Tell whether the published rows are taken over, and note it; a run that cannot extend the set ends here."""
-    require_unchanged(base, run.refused, standings)
-    reason = whole_reason(inputs.plan, base, standings) or damaged(base, build.records)
+    require_unchanged(base, run.refused, inside)
+    reason = whole_reason(inputs.plan, base, inside, company) or damaged(base, build.records)
     if reason:
         LOGGER.info("the whole window is computed: %s", reason)
     else:

@@ -90,7 +90,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Standing:
-    """First bar of a symbol, its last inside the window, and whether those already used are as they were."""
+    """First bar of a symbol, its last (inside the window, if it has any), and whether those used are as they were."""
 
     first: int
     last: int
@@ -118,6 +118,8 @@ class BuildTask:
         Files that are extended; all rows before `begin` are theirs.
     begin
         Absolute index of the first row to compute; None: the first bar.
+    company
+        Symbols of the run without a bar inside the window: their bars before it are part of cross-sections there.
     """
 
     job: Job
@@ -125,6 +127,7 @@ class BuildTask:
     last_bars: dict[str, LastBar] = field(default_factory=dict)
     kept: Mapping[str, Kept] = field(default_factory=dict)
     begin: int | None = None
+    company: tuple[str, ...] = ()
 
 
 @dataclass
@@ -139,6 +142,8 @@ class Report:
         Symbol -> kline file that was read, and path -> file beside it (`read` only).
     standings
         Symbol -> where its bars begin and end (`read` only).
+    outside
+        Those of `refused` that can be read and have no bar inside the window (`read` only).
     block, temporary
         What `Build.accept` takes (`build` only).
     seconds
@@ -150,6 +155,7 @@ class Report:
     refused: dict[str, str] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
     standings: dict[str, Standing] = field(default_factory=dict)
+    outside: set[str] = field(default_factory=set)
     block: Block | None = None
     temporary: dict[str, Path] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)

@@ -20,7 +20,7 @@ import pyarrow.parquet
 
 from ..data.bars import LastBar, SymbolBars
 from ..data.bars_digest import DIGEST_FIELDS, bars_sha256, history_sha256
-from ..data.clock import build_panel, time_words
+from ..data.clock import build_panel, episodes, time_words
 from ..data.fields import klines_of
 from ..data.hub_journal import Source
 from ..data.panel import Floats
@@ -57,10 +57,14 @@ def _read(task: ReadTask, report: Report) -> None:
     for bars in _load(job, task.symbols, {}, report, series):
         report.sources[bars.symbol] = source_of(bars)
         report.sources.update(stamped_sources(series[bars.symbol]))
-        _, after = _window(job, bars)
+        first, after = _window(job, bars)
+        last = int(bars.index[after - 1 if first < after else -1])
         kept = task.kept.get(bars.symbol)
         same = kept is None or _history(job, bars, kept.last + 1, series) == kept.history_sha256
-        report.standings[bars.symbol] = Standing(int(bars.index[0]), int(bars.index[after - 1]), same)
+        report.standings[bars.symbol] = Standing(int(bars.index[0]), last, same)
+        if first >= after:
+            report.outside.add(bars.symbol)
+            report.refused[bars.symbol] = _outside_words(job, bars)
 
 
 def _build(task: BuildTask, report: Report, note: Note) -> None:
@@ -70,15 +74,19 @@ def _build(task: BuildTask, report: Report, note: Note) -> None:
     series: Series = {}
     with open_store(job.partial, spill_budget(job)) as store:
         for one in _load(job, task.symbols, task.last_bars, report, series):
+            first, after = _window(job, one)
+            if first >= after:
+                report.refused[one.symbol] = _outside_words(job, one)
+                continue
             facts.append(_facts_of(job, one, series))
             store.add(_only(one, columns))
             del one  # its other fields were for the digest: they need not wait for the next symbol
         if not facts:
             return
-        for symbol in set(plan.extra_symbols).difference(task.symbols):
+        for symbol in sorted({*plan.extra_symbols, *task.company}.difference(task.symbols)):
             with report.timed("read"):
                 one = _load_one(job, symbol, task.last_bars, series)
-            for one_facts in facts:
+            for one_facts in facts if symbol in plan.extra_symbols else ():
                 one_facts.sources.update({symbol: source_of(one), **stamped_sources(series[symbol])})
             store.add(_only(one, columns))
             del one
@@ -93,6 +101,7 @@ def _facts_of(job: Job, bars: SymbolBars, series: Series) -> Facts:
     beside = series[bars.symbol]
     return Facts(
         symbol=bars.symbol,
+        begin=_first_alive(job, bars, begin),
         first=begin,
         last=last,
         bars=after - first,
@@ -105,9 +114,21 @@ def _facts_of(job: Job, bars: SymbolBars, series: Series) -> Facts:
     )
 
 
+def _first_alive(job: Job, bars: SymbolBars, first: int) -> int:
+    """Return the window's first row where the symbol is alive there, though its first bar may come later."""
+    if job.start_ns is None:
+        return first
+    row = job.timeframe.first_at_or_after(job.start_ns)
+    listings = episodes(bars.index, timeframe=job.timeframe, episode_gap_ns=parse_duration(job.core.episode_gap))
+    return first if listings.alive_at(row) is None else row
+
+
 def _history(job: Job, bars: SymbolBars, after_bar: int, series: Series) -> str:
-    """Return the digest of all that a factor may rest on before `after_bar`, fields that are no klines included."""
-    others = job.plan.fields - klines_of(job.plan.fields)
+    """Return the digest of all that a factor may rest on before `after_bar`, fields that are no klines included.
+
+    Not the symbols table: its cells are compared one by one (`append`), as a group's code says nothing by itself.
+    """
+    others = job.plan.fields - klines_of(job.plan.fields) - job.fields.constant_names
     more: dict[str, Floats] = {}
     if others:
         panel = build_panel(
@@ -149,7 +170,7 @@ def _load(
     report: Report,
     series: Series,
 ) -> Iterator[SymbolBars]:
-    """Yield the bars of the symbols that have any inside the window; the others are refused.
+    """Yield the bars of the symbols that can be used; the others are refused.
 
     What lies beside a symbol's klines goes into `series`.
     """
@@ -157,7 +178,6 @@ def _load(
         try:
             with report.timed("read"):
                 bars = _load_one(job, symbol, last_bars, series)
-            _require_window(job, bars)
         except SymbolRefused as refused:
             report.refused[symbol] = refused.reason
         else:
@@ -187,11 +207,9 @@ def _window(job: Job, bars: SymbolBars) -> tuple[int, int]:
     return first, len(bars.index) if after is None else int(after)
 
 
-def _require_window(job: Job, bars: SymbolBars) -> None:
-    first, after = _window(job, bars)
-    if first >= after:
-        have = " to ".join(time_words(job.timeframe.open_ns(int(bars.index[row]))) for row in (0, -1))
-        raise SymbolRefused(bars.symbol, f"{bars.source.path}: no bar inside the window; it has bars from {have}")
+def _outside_words(job: Job, bars: SymbolBars) -> str:
+    have = " to ".join(time_words(job.timeframe.open_ns(int(bars.index[row]))) for row in (0, -1))
+    return f"{bars.source.path}: no bar inside the window; it has bars from {have}"
 
 
 class _Collector(logging.Handler):

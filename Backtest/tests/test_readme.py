@@ -56,7 +56,7 @@ def test_both_readmes_have_the_same_code_blocks():
 def test_both_readmes_have_the_same_sections():
     assert outline(CHINESE) == outline(ENGLISH)
     assert code_words(CHINESE) == code_words(ENGLISH)
-    assert len(re.findall(r"^## ", CHINESE, re.MULTILINE)) == 11
+    assert len(re.findall(r"^## ", CHINESE, re.MULTILINE)) == 12
 
 
 def test_each_readme_keeps_to_its_language():
@@ -112,6 +112,7 @@ def test_every_option_of_both_stages_is_real(project_copy):
     python = quickstart.interpreter(str(project_copy / ".venv"))
     helps = [["quickstart.py", "demo"], ["quickstart.py", "test"], ["Backtest/run_prepare.py"]]
     helps += [["Backtest/run_backtest.py"], ["-m", "Backtest.analyze_run"]]
+    helps += [[str(path)] for path in sorted((PROJECT_ROOT / "Factor Evaluation").glob("step*.py"))]
     told = "".join(run(project_copy, [python, *line, "-h"]).stdout for line in helps)
     named = set(re.findall(r"--[a-z][a-z-]+", CHINESE))
     assert {option for option in named if not re.search(re.escape(option) + r"\b", told)} == set()
@@ -137,6 +138,7 @@ def test_every_command_works(project_copy):
     called = {word for words in done for word in words}
     assert {"demo", "test", "topk", "longshort", "signal", "--verify", "--compare", "--list"} <= called
     assert {"--explain", "--check-causality"} <= called
+    assert {f"step{number}" for number in range(4)} <= {Path(word).name.split("_")[0] for word in called}
     assert not (project_copy / ".venv" / "pip_calls.txt").exists()
 
 

@@ -23,6 +23,8 @@ class Manifest:
         ``planned``: nothing has been written; ``complete``: everything has.
     run_id, bar_freq, data_root, start, end
         As asked; `start` and `end` None where open.
+    synthetic
+        Whether they come from a simulator.
     source_timeframe
         Of the files; finer than `bar_freq` where bars are resampled.
     symbols
@@ -47,6 +49,7 @@ class Manifest:
     run_id: str
     bar_freq: str
     data_root: str
+    synthetic: bool
     source_timeframe: str
     start: str | None
     end: str | None

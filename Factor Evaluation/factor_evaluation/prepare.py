@@ -18,6 +18,7 @@ from Backtest import files
 from Backtest.data.bars import SymbolBars
 from Backtest.data.cells import Integers
 from Backtest.data.clock import time_words
+from Backtest.data.demo_market import is_synthetic
 from Backtest.errors import DataError, RunError
 from Backtest.logs import LOGGER
 from Backtest.settings import CoreSettings, resolve, with_flags
@@ -114,6 +115,7 @@ def planned(job: _Job, loaded: Sequence[SymbolBars], refused: dict[str, str]) ->
         run_id=job.layout.run_id,
         bar_freq=job.layout.bar_freq,
         data_root=str(klines.root.data_root),
+        synthetic=is_synthetic(klines.root.data_root),
         source_timeframe=klines.root.timeframe.label,
         start=request.start,
         end=request.end,

@@ -3,12 +3,14 @@
 1. `qlib_frequency`: a bar length as Qlib calls it.
 2. `calendar_text`, `instruments_text`: the clock, and who was listed when.
 3. `bin_path`, `encode_bin`, `decode_bin`: one column of one symbol, float32 after the calendar row of its first value.
+4. `spans_of`, `bins_of`: the same for all symbols of a panel.
 
 Qlib checks none of this when it reads: a shorter file is a shorter series, a missing calendar line moves all dates.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Backtest.data.hub_file import clear_overflow, stored
-from Backtest.data.panel import Bools, Floats
+from Backtest.data.panel import Bools, Floats, Panel
 from Backtest.data.timeframe import DAY_SECONDS, Timeframe
 from Backtest.errors import RunError, SettingsError
+from Backtest.logs import LOGGER
 
 MINUTE_SECONDS = 60
 WORD = np.dtype("<f4")
@@ -117,3 +120,27 @@ def decode_bin(content: bytes) -> tuple[int, NDArray[np.float32]]:
     header = float(words[0])
     start = int(header) if 0 <= header < LONGEST and header == int(header) else -1
     return start, words[1:].astype(np.float32)
+
+
+def spans_of(panel: Panel) -> dict[str, list[tuple[int, int]]]:
+    """Return symbol -> first and last row of each listing episode."""
+    return {
+        symbol: episodes(panel.exists[:, column], panel.age[:, column]) for column, symbol in enumerate(panel.symbols)
+    }
+
+
+def bins_of(panel: Panel, columns: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, bytes]]:
+    """Yield symbol, column and content; the bins of a symbol reach over all rows of which the panel knows anything."""
+    for place, symbol in enumerate(panel.symbols):
+        known = np.flatnonzero(panel.exists[:, place] | (panel.age[:, place] > 0))
+        first, after = (int(known[0]), int(known[-1]) + 1) if known.size else (0, 0)
+        for name, values in columns.items():
+            content, lost = encode_bin(values[first:after, place].astype(np.float64), first)
+            tell_lost(lost, name, symbol)
+            yield symbol, name, content
+
+
+def tell_lost(lost: int, name: str, symbol: str) -> None:
+    """Warn of values that float32 cannot hold."""
+    if lost:
+        LOGGER.warning("%s: %d values of %s are beyond float32 and missing in the Qlib store", symbol, lost, name)

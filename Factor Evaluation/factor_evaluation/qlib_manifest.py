@@ -79,7 +79,19 @@ class StoreManifest:
 
 @dataclass(frozen=True)
 class FactorManifest:
-    """A factor's part of a store: absolute bar index of its first row, rows, and symbol -> bin."""
+    """A factor's part of a store.
+
+    Attributes
+    ----------
+    factor
+        Its name.
+    first_bar, rows
+        Absolute bar index of its first row inside the store's clock, and its rows there.
+    bins
+        Symbol -> its bin, as long as those of the inputs.
+    source
+        SHA-256 of what Step 3 says of it; empty without.
+    """
 
     factor: str
     first_bar: int

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Backtest.errors import RunError
+from Backtest.files import sha256
 from Backtest.logs import LOGGER
 from Backtest.process import interrupts_held_back
 
@@ -103,22 +104,34 @@ class Provider:
         return Columns(stamps, np.asarray(frame.to_numpy(), dtype=np.float32))
 
 
+_current: tuple[str, str, str] | None = None
+"""Folder, frequency and calendar (SHA-256) that Qlib points at: it has one provider a process, and keeps its clock."""
+
+
 def open_provider(folder: Path, frequency: str) -> Provider:
     """Point Qlib at a provider, in this process, and forget what it read from another.
 
-    No cache of Qlib's is used: they are pickles (FAULTS.md), and this store has none.
+    No cache of Qlib's on disk is used: those are pickles (FAULTS.md), and this store has none.
     """
+    global _current
     require_qlib()
+    calendar = folder / "calendars" / f"{frequency}.txt"
+    wanted = (str(folder), frequency, sha256(calendar) if calendar.exists() else "")
     with notices_logged():
         with interrupts_held_back():
             import qlib
+            from qlib.config import C
 
-        qlib.init(
-            provider_uri={frequency: str(folder)},
-            region="us",
-            kernels=1,
-            logging_level=ONLY_CRITICAL,
-            expression_cache=None,
-            dataset_cache=None,
-        )
+        uri = {frequency: str(folder)}
+        if _current != wanted or C["provider_uri"] != uri:
+            _current = None
+            qlib.init(
+                provider_uri=uri,
+                region="us",
+                kernels=1,
+                logging_level=ONLY_CRITICAL,
+                expression_cache=None,
+                dataset_cache=None,
+            )
+            _current = wanted
     return Provider(frequency)

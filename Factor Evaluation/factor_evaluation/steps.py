@@ -96,12 +96,16 @@ def output_of(arguments: argparse.Namespace, core: CoreSettings, name: str = "ou
 def one_step(layout: RunLayout, step: str, core: CoreSettings, options: dict[str, Any]) -> Iterator[None]:
     """Hold the run's lock and its log file for the length of a step, and keep the settings it ran with."""
     from Backtest.errors import FactorError, RunError
-    from Backtest.files import Locked, one_writer, write_json
+    from Backtest.files import Locked, one_writer, sweep, write_json
     from Backtest.logs import LOGGER, log_path, run_log
+
+    from .layout import PARTS
 
     try:
         with one_writer(layout.lock), run_log(log_path(layout.folder("logs"), step), core.log_level):
             LOGGER.info("started: %s", options)
+            for part in PARTS:
+                sweep(layout.folder(part), LOGGER.info)
             try:
                 yield
             except FactorError as error:
@@ -130,8 +134,17 @@ def parquet_store(layout: RunLayout) -> Store:
 
 
 def stores_of(layout: RunLayout) -> list[Store]:
-    """Return every store of a run that a new factor belongs into."""
-    return [parquet_store(layout)]
+    """Return every store of a run that a new factor belongs into: the plain one, and the Qlib store where there is one.
+
+    The plain one is first: the other remembers what it holds a copy of.
+    """
+    from .qlib_steps import qlib_store
+    from .qlib_store import QlibStore
+
+    found = [parquet_store(layout)]
+    if QlibStore(layout).exists():
+        found.append(qlib_store(layout))
+    return found
 
 
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from ..reach import Reach, add_hops, join_reaches
 from ..timeframe import Timeframe
 from .operators import Operator
-from .steps import BarsCall, Kind, LibraryCall, Step, add_lookbacks, total_lookback
+from .steps import BarsCall, Kind, LibraryCall, Step, bars_lookback, total_lookback
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Plan:
 
     @cached_property
     def lookback(self) -> int | None:
-        """Bars before the window that must be loaded; None: from the first bar of each episode alive there."""
+        """Bars before the window that must be loaded; None: as far as `reach` says."""
         return total_lookback([factor.lookback for factor in self.factors])
 
     @cached_property
@@ -88,8 +89,40 @@ class Plan:
         for number in self.needed:
             step = self.steps[number]
             own = step.lookback if isinstance(step.source, BarsCall) else step.own_lookback
-            depth[number] = add_lookbacks(own, total_lookback([depth[used] for used in step.inputs]))
+            depth[number] = add_hops(own, total_lookback([depth[used] for used in step.inputs]))
         return total_lookback(list(depth.values()))
+
+    @cached_property
+    def reach(self) -> Reach:
+        """How far back the values rest on bars: what must be loaded."""
+        if self.lookback is not None:
+            return Reach((self.lookback,))
+        return self._reach({number: call.reach for number, call in self.library_calls.items()})
+
+    @cached_property
+    def expression_reach(self) -> Reach:
+        """How far back the values rest on fields and library values."""
+        return self._reach({})
+
+    def _reach(self, given: Mapping[int, Reach]) -> Reach:
+        """Return the reach, counted from what the steps of `given` rest on."""
+        found: dict[int, Reach] = {}
+        for number in self.needed:
+            step = self.steps[number]
+            below = join_reaches(found[used] for used in step.inputs)
+            if isinstance(step.source, BarsCall):
+                found[number] = self._coarse_reach(number, step.source)
+            elif number in given:
+                found[number] = given[number]
+            else:
+                found[number] = (below.across if step.looks_across else below.further)(step.own_lookback)
+        return join_reaches(found[factor.step] for factor in self.factors)
+
+    def _coarse_reach(self, number: int, call: BarsCall) -> Reach:
+        part = self.coarse_plans[call.timeframe]
+        (factor,) = (one for one in part.factors if one.name == str(number))
+        inner = part.only(factor).reach
+        return Reach(tuple(bars_lookback(hop, call.ratio) for hop in inner.hops), inner.whole)
 
     @cached_property
     def needed(self) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from ..reach import Reach, add_hops
 from ..timeframe import Timeframe
 from .operators import OPERATORS, Operator
 from .signature import WHOLE_ROWS
@@ -41,6 +42,11 @@ class LibraryCall:
     lookback: int | None
     extra_symbols: tuple[str, ...] = ()
     cross: bool = False
+
+    @property
+    def reach(self) -> Reach:
+        """What its values rest on: one that compares symbols and states no look-back may read anything."""
+        return Reach((self.lookback,), whole=self.cross and self.lookback is None)
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,11 @@ class Step:
         return tuple(value for name, value in self.literals if name in places)
 
     @property
+    def looks_across(self) -> bool:
+        """True for an operator that reads other symbols' values."""
+        return isinstance(self.source, Operator) and self.source.family in WHOLE_ROWS
+
+    @property
     def is_field(self) -> bool:
         """True for what is read, not computed."""
         return isinstance(self.source, str)
@@ -203,7 +214,7 @@ class StepTable:
             source=operator,
             operands=operands,
             literals=literals,
-            lookback=add_lookbacks(own, total_lookback([step.lookback for step in inputs])),
+            lookback=add_hops(own, total_lookback([step.lookback for step in inputs])),
             segment=_segment(operator, inputs),
         )
 
@@ -230,11 +241,6 @@ def _union(sets: list[frozenset[str]], inputs: tuple[int, ...], own: frozenset[s
         # the larger set itself where it holds the other: thousands of steps then share a few sets
         own = sets[number] if own <= sets[number] else own | sets[number]
     return own
-
-
-def add_lookbacks(first: int | None, second: int | None) -> int | None:
-    """Return the look-back of one computation on top of another."""
-    return None if first is None or second is None else first + second
 
 
 def total_lookback(lookbacks: list[int | None]) -> int | None:

@@ -13,13 +13,18 @@ from __future__ import annotations
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import scalar_loops as loops
 
-PIECE = 1024
-"""Values of a piece: 8 kB, so that the operands and the result of an instruction stay in a core's first cache."""
+PIECE = 512
+"""Values of a piece: 4 kB, so that the operands and the result of an instruction stay in a core's first cache."""
+
+FLOAT, LINE = 8, 64
+"""Bytes of a value, and of what a cache fetches at once."""
 
 ONE, TWO, THREE, PUBLISH = range(4)
 """Kinds of instruction: a function of so many operands; or a factor's way to its output, given which bars are there."""
@@ -33,6 +38,29 @@ def _pointer(typing_context, address, like):
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
     return types.CPointer(like)(address, like), generate
+
+
+@intrinsic
+def _prefetch(typing_context, address):
+    """Ask for the cache line at an address, for the second cache; addresses where nothing is are allowed."""
+
+    def generate(context, builder, signature, arguments):
+        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(ask, [builder.inttoptr(arguments[0], pointer), number(0), number(2), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(address), generate
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _ask(address, step):
+    """Fetch a piece ahead of its turn: every instruction goes on where another left off in another array, and the
+    processor, which follows an array that one instruction reads on and on, starts anew for each piece."""
+    if step == FLOAT:
+        for line in range(0, FLOAT * PIECE, LINE):
+            _prefetch(address + line)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -61,6 +89,14 @@ def run(code, addresses, steps, size, counts):
             kind, function, a, b, c, r = code[k, 0], code[k, 1], code[k, 2], code[k, 3], code[k, 4], code[k, 5]
             x, out = _floats(addresses[a] + steps[a] * begin, m), _floats(addresses[r] + steps[r] * begin, m)
             found = 0
+            ahead = begin + PIECE
+            if ahead < size:
+                _ask(addresses[a] + steps[a] * ahead, steps[a])
+                _ask(addresses[r] + steps[r] * ahead, steps[r])
+                if kind == TWO or kind == THREE:
+                    _ask(addresses[b] + steps[b] * ahead, steps[b])
+                if kind == THREE:
+                    _ask(addresses[c] + steps[c] * ahead, steps[c])
             if kind == ONE:
                 found = loops.one_piece(function, x, out, 0)
             elif kind == TWO:

@@ -45,24 +45,32 @@ SUM, MEAN, COUNT = range(3)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _sum_prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, no_gap):
-    """Plain block: p becomes the running sum, `out` its merge with the suffixes s."""
+def _running(x, out, first, last, shift):
+    """Plain block: `out` becomes the running sum of x - shift. A row stands on the one above it: fewer arrays in a loop
+    than with a sum of its own, and two thirds of the time."""
+    v, r = x[first], out[first]
+    for b in range(v.size):
+        r[b] = 0.0 + (v[b] - shift[b])
+    for t in range(first + 1, last):
+        v, q, r = x[t], out[t - 1], out[t]
+        for b in range(v.size):
+            r[b] = q[b] + (v[b] - shift[b])
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _merge(out, first, last, have, d, mode, s, shift, gap, no_gap):
+    """Plain block: `out` goes from running sums to their merge with the suffixes s."""
     for t in range(first, last):
-        nb = float(t - first + 1)
-        na = d - nb
+        na = d - float(t - first + 1)
         share = 1.0 / d
-        v, q, r, e = x[t], s[max(t - d + 1, 0) - (first - have)], out[t], gap if na > 0.0 else no_gap
+        q, r, e = s[max(t - d + 1, 0) - (first - have)], out[t], gap if na > 0.0 else no_gap
         if mode == MEAN:
-            for b in range(v.size):
-                total = p[b] + (v[b] - shift[b])
-                p[b] = total
-                r[b] = shift[b] + (total + (q[b] + na * e[b])) * share
+            for b in range(r.size):
+                r[b] = shift[b] + (r[b] + (q[b] + na * e[b])) * share
+        elif mode == SUM:
+            for b in range(r.size):
+                r[b] += q[b]
         else:
-            for b in range(v.size):
-                total = p[b] + v[b]
-                p[b] = total
-                r[b] = total + q[b]
-        if mode == COUNT:
             r[:] = d
         if t < d - 1:
             r[:] = np.nan
@@ -130,16 +138,17 @@ def sums(x, age, out, d, min_valid, min_age, phase, mode):
         first, last = max(begin, 0), min(begin + d, rows)
         if last > known:
             now, known = next_state(x, age, first, last, d, gaps, idle)
-        p[:] = 0.0
         if is_plain(now, before, first, have, d):
             if mode == MEAN:
                 shift[:] = x[first]
                 gap[:] = far - shift
-            _sum_prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, none)
+            _running(x, out, first, last, shift)
+            _merge(out, first, last, have, d, mode, s, shift, gap, none)
             blank_idle(out[first:last], idle)
         else:
             if before != MIXED:
                 full_counts(s, have, columns, 1)
+            p[:] = 0.0
             _sum_prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, far, min_valid, min_age)
         have, before = last - first, now
         s[have] = 0.0

@@ -18,6 +18,8 @@ from Backtest.data.fields import Fields
 from Backtest.data.panel import Panel
 from Backtest.data.recipe import load_recipe
 from Backtest.data.schema import FIELDS
+from Backtest.data.stamped import Stamped
+from Backtest.data.stamped_fields import FUNDING, INTEREST, StampedFields
 from Backtest.data.symbols_table import load_symbols_table
 from Backtest.data.timeframe import parse_timeframe
 from Backtest.errors import DataError, RecipeError
@@ -170,7 +172,7 @@ def test_every_shipped_recipe_passes(tmp_path: Path) -> None:
     names = full_panel(600).symbols
     lines = [f"{name},{'ab'[place % 2]},{1_000_000 * (place + 1)}" for place, name in enumerate(names)]
     table.write_text("\n".join(["symbol,sector,supply", *lines]) + "\n", encoding="utf-8")
-    fields = Fields((load_symbols_table(table, quote="USDT"),))
+    fields = Fields((load_symbols_table(table, quote="USDT"), *beside(full_panel(600))))
     for path in recipes:
         plan = compile_recipe(
             load_recipe(path), allow_modules=settings.allow_modules, max_window=settings.max_window,
@@ -179,6 +181,19 @@ def test_every_shipped_recipe_passes(tmp_path: Path) -> None:
         assert not plan.skipped
         panel = fields.filled(full_panel(max(600, 2 * (plan.lookback or 0) + 100)), plan.fields)
         assert verdict_of(plan, panel, count=4) == Verdict((), {}), path
+
+
+def beside(panel: Panel) -> tuple[StampedFields, ...]:
+    """Return funding every 8 hours and open interest every 12, over 3,000 of the panel's bars."""
+    draw, hour = np.random.default_rng(9), 3_600_000_000_000
+    first = panel.timeframe.open_ns(panel.first_bar)
+    hours = {FUNDING: np.arange(0, 36_000, 8), INTEREST: np.arange(0, 36_000, 12)}
+    made = {name: Stamped(first + hour * at, draw.normal(1, 0.1, len(at)), (), (), "") for name, at in hours.items()}
+    paid, held = ({symbol: {name: made[name]} for symbol in panel.symbols} for name in (FUNDING, INTEREST))
+    return (
+        StampedFields("funding_folder", (), 8 * hour, paid),
+        StampedFields("open_interest_folder", (), 24 * hour, held),
+    )
 
 
 def full_panel(rows: int) -> Panel:

@@ -125,12 +125,22 @@ def test_only_the_tail_is_computed(market, tmp_path, inline, monkeypatch, recipe
     assert max(warmup for _, warmup in shapes) <= max(lookback, 39)
 
 
-def test_nothing_new_changes_nothing(market, tmp_path, inline):
-    prepare(settings(market, tmp_path, recipe=CROSS))
-    before, metadata = digests(tmp_path), timeless(metadata_of(tmp_path))
-    prepare(settings(market, tmp_path, recipe=CROSS, append=True))
-    assert digests(tmp_path) == before
-    assert timeless(metadata_of(tmp_path)) == metadata
+@pytest.mark.parametrize("recipe", [WINDOWED, CROSS], ids=["windows", "across"])
+def test_nothing_new_writes_nothing(market, tmp_path, inline, monkeypatch, recipe):
+    first = prepare(settings(market, tmp_path, recipe=recipe))
+    published = [*tmp_path.glob("factors/1h/one/*"), tmp_path / "metadata" / "1h" / "one.json"]
+    before = [path.stat().st_mtime_ns for path in published]
+    monkeypatch.setattr(workers, "_build", None)  # nobody computes
+    again = prepare(settings(market, tmp_path, recipe=recipe, append=True))
+    assert again == {**first, "new_rows": 0, "seconds": again["seconds"]}
+    assert [path.stat().st_mtime_ns for path in published] == before
+    assert not (tmp_path / "factors" / "1h" / "one.partial").exists()
+
+
+def test_a_later_end_without_new_bars_is_noted(market, tmp_path, inline):
+    prepare(settings(market, tmp_path, recipe=WINDOWED))
+    assert prepare(settings(market, tmp_path, recipe=WINDOWED, append=True, end="2024-01-01"))["new_rows"] == 0
+    same_as_cold(market, tmp_path, recipe=WINDOWED, end="2024-01-01")
 
 
 @by_recipe

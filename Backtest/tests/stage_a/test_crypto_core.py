@@ -25,6 +25,7 @@ RECIPES = PROJECT_ROOT / "config" / "recipes"
 CORE, FLOW, BASIS = (RECIPES / f"{name}.yaml" for name in ("crypto_core", "crypto_core_flow", "crypto_core_basis"))
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "KAITOUSDT")
 DAY = pd.Timedelta(days=1)
+PERPETUAL = RECIPES / "crypto_core_um.yaml"
 RULE = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
 
 
@@ -130,6 +131,62 @@ def test_flow_on_real_klines(real_data: Path, tmp_path: Path, inline) -> None:
     np.testing.assert_allclose(row["trade_size"], np.log(week.iloc[2] / week.iloc[3]), rtol=1e-9)
 
 
+def perpetuals(tmp_path: Path, data: Path) -> PrepareSettings:
+    """Return the settings of a run with funding and open interest at 4h, by a copy of the recipe for such bars."""
+    text = PERPETUAL.read_text(encoding="utf-8")
+    for hours, bars in (("day: 24", "day: 6"), ("week: 168", "week: 42"), ("month: 672", "month: 168")):
+        assert text.count(hours) == 1
+        text = text.replace(hours, bars)
+    copy = tmp_path / "perpetuals.yaml"
+    copy.write_text(text, encoding="utf-8")
+    own = {"data_root": str(data), "datahub_root": str(tmp_path), "log_root": str(tmp_path), "last_bar": "drop"}
+    beside = {"funding_folder": "funding_2026", "open_interest_folder": "open_interest_4h"}
+    core = build(CoreSettings, {**own, **beside, "workers": 1}, "test")
+    return PrepareSettings(core, "4h", "um", copy, SYMBOLS[:2], start="2026-02-24")
+
+
+def test_perpetuals_on_real_data_equal_pandas(real_data: Path, tmp_path: Path, inline) -> None:
+    data, bar = real_data / "um_futures", pd.Timedelta(hours=4)
+    made = perpetuals(tmp_path, data)
+    summary = prepare(made)
+    assert (summary["status"], len(summary["factors"])) == ("ok", 7)
+    for symbol in SYMBOLS[:2]:
+        found = pd.read_parquet(tmp_path / "factors" / "4h" / "um" / f"{symbol}.parquet").set_index("timestamp")
+        paid = pd.read_csv(data / "funding_2026" / f"{symbol}.csv.gz")
+        paid.index = pd.to_datetime(paid["timestamp"], unit="ms", utc=True).dt.round("1min")
+        held = pd.read_csv(data / "open_interest_4h" / f"{symbol}.csv.gz")
+        held.index = pd.to_datetime(held["timestamp"], unit="ms", utc=True)
+        klines = pd.read_csv(data / "6.Binance Data Resampled" / "4h" / f"{symbol}.csv.gz")
+        klines.index = pd.to_datetime(klines["open_time"], unit="ms", utc=True)
+
+        def window(row: pd.Timestamp, bars: int, paid: pd.DataFrame = paid) -> pd.Series:
+            rate = paid["funding_rate"]
+            return rate[(rate.index >= row - (bars - 1) * bar) & (rate.index < row + bar)]
+
+        for text in ("2026-03-05 00:00", "2026-03-11 12:00", "2026-03-17 20:00"):
+            row = pd.Timestamp(text, tz="UTC")
+            day, before, week, month = window(row, 6), window(row - 6 * bar, 6), window(row, 42), window(row, 168)
+            assert (len(day), len(week), len(month)) == (3, 21, 84)
+            now, then, old = (held["sum_open_interest"].asof(row + bar - lag * bar) for lag in (0, 6, 42))
+            move = np.sign(klines["close"][row] / klines["close"][row - 6 * bar] - 1)
+            want = {
+                "funding_1d": day.sum(),
+                "funding_1w": week.sum(),
+                "funding_change": day.sum() - before.sum(),
+                "funding_shock": day.mean() - month.mean(),
+                "open_interest_change_1d": now / then - 1,
+                "open_interest_change_1w": now / old - 1,
+                "open_interest_with_price": move * (now / then - 1),
+            }
+            for name, value in want.items():
+                np.testing.assert_allclose(found[name][row], value, rtol=1e-9, atol=1e-15, err_msg=f"{symbol} {name}")
+
+
+def test_perpetuals_pass_the_causality_check_on_real_data(real_data: Path, tmp_path: Path) -> None:
+    verdict = check_recipe(perpetuals(tmp_path, real_data / "um_futures"), 3)
+    assert (verdict["status"], verdict["violations"], verdict["untested"]) == ("ok", [], {})
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("demo") / "synthetic_market"
@@ -163,11 +220,11 @@ def test_every_factor_has_values_on_the_demo_market(demo: Path, recipe: Path) ->
         assert np.unique(found[np.isfinite(found)]).size > 20, name
 
 
-@pytest.mark.parametrize("recipe", [CORE, FLOW, BASIS], ids=lambda recipe: recipe.stem)
+@pytest.mark.parametrize("recipe", [CORE, FLOW, BASIS, PERPETUAL], ids=lambda recipe: recipe.stem)
 def test_every_factor_names_its_source(recipe: Path) -> None:
     loaded = load_recipe(recipe)
     assert "day" in loaded.description
     for factor in loaded.factors:
         assert any(year in factor.description for year in map(str, range(1980, 2025))) or any(
-            word in factor.description for word in ("LTW", "As basis")
+            word in factor.description for word in ("LTW", "As basis", "s funding_1d", "s open_interest")
         ), factor.name

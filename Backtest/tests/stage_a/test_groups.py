@@ -154,7 +154,7 @@ def test_an_unfinished_set_of_another_table_is_not_resumed(market, tmp_path, mon
         with pytest.raises(KeyboardInterrupt):
             prepare(given)
     table.write_text(TABLE.replace("sector: y", "sector: x"), encoding="utf-8")
-    with pytest.raises(HubError, match="holds an unfinished run that differs in fields"):
+    with pytest.raises(HubError, match="holds an unfinished run that differs in the symbols table;"):
         prepare(given)
     table.write_text(TABLE, encoding="utf-8")
     assert prepare(given)["status"] == "ok"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from Backtest.errors import DataError, ExpressionError, RecipeError
+from Backtest.errors import DataError, ExpressionError, HubError, RecipeError
 from Backtest.prepare import prepare
 from Backtest.stage_a import run as stage_run
 from Backtest.stage_a.explain import explain_recipe
@@ -258,7 +258,11 @@ def test_a_resumed_run_never_mixes_versions(joined, tmp_path, inline, monkeypatc
     elif what == "external":
         with open(joined / "external/supply.csv", "a", encoding="utf-8") as stream:
             stream.write("2023-03-01,1\n")
-    overwrite = what in ("a new file", "external")  # the manifest differs: half a set must be given up knowingly
+    place = {"a new file": joined / "later", "external": joined / "external" / "supply.csv"}.get(what)
+    overwrite = place is not None  # the manifest differs: half a set must be given up knowingly
+    if overwrite:
+        with pytest.raises(HubError, match=f"unfinished run that differs in {place};"):
+            run_joined(joined, tmp_path / "hub", workers=1)
     run_joined(joined, tmp_path / "hub", workers=1, overwrite=overwrite)
     run_joined(joined, tmp_path / "cold", workers=1)
     assert digests(tmp_path / "hub") == digests(tmp_path / "cold")

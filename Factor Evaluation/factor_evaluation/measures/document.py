@@ -74,6 +74,8 @@ def _horizon(result: HorizonResult) -> dict[str, Any]:
         "spread_p_value": number(result.spread_summary.p_value),
         "monotonicity": number(result.monotonicity),
         "net_spread": number(result.net_spread),
+        "alpha": number(result.alpha),
+        "beta": number(result.beta),
         "turnover": numbers(result.turnover),
         "rank_autocorrelation": number(result.rank_autocorrelation),
         "ic_interval": numbers(result.ic_summary.interval),

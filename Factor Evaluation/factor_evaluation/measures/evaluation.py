@@ -22,8 +22,8 @@ Kind = Literal["cross_section", "time_series"]
 class SeriesSummary:
     """A series of one value per bar (IC, rank IC, spread) in numbers; MEASURES says how each is computed.
 
-    `interval` is the bootstrap interval of the mean at `CONFIDENCE`; `lag` is the one of Newey and West;
-    `permutation_p` has a value for the rank IC of small cross-sections only.
+    `interval` is the bootstrap interval of the mean at `CONFIDENCE` (of the whole only, not of a split's parts);
+    `lag` is the one of Newey and West; `permutation_p` has a value for the rank IC of small cross-sections only.
     """
 
     count: int
@@ -74,6 +74,8 @@ class HorizonResult:
         Cost per unit of traded value at which the spread earns nothing.
     net_spread
         Mean spread in the direction that earns, less cost per rebalance; NaN without a cost.
+    alpha, beta
+        Annualised alpha and beta of the factor-weighted portfolio against the equal-weighted universe.
     """
 
     key: str
@@ -98,6 +100,8 @@ class HorizonResult:
     monotonicity_p: float
     break_even_cost: float
     net_spread: float
+    alpha: float = np.nan
+    beta: float = np.nan
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,12 @@ _ROWS = (
             "unit of traded value", "fraction", "high", "break_even_cost"),
     Measure("net_spread", "net spread", "|spread_mean| - cost x 2 (turnover of top + turnover of bottom), per "
             "rebalance", "fraction", "high", "net_spread"),
+    Measure("alpha", "alpha", "(1 + a) ^ (periods of the horizon in 365 days) - 1, a the intercept of the "
+            "factor-weighted portfolio's return (weights (f - mean) / sum |f - mean|) on the equal-weighted universe's",
+            "fraction", "high", "alpha_beta"),
+    Measure("beta", "beta", "slope of the same line", "ratio", "", "alpha_beta"),
+    Measure("stability", "stability", "share of the parts of a split whose mean rank IC has the sign of the whole",
+            "fraction", "high", "stability"),
     Measure("half_life", "half-life", "bars from the horizon of the largest |rank IC| until it is half of that",
             "bars", "high", "decay_of"),
 )  # fmt: skip

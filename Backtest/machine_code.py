@@ -1,0 +1,128 @@
+"""Machine code that Numba kept on disk, and whether it still is what the sources say.
+
+Numba looks at the file of a function only. After an upgrade that changes a function which it calls in another file, the
+code on disk would still hold the old one: old numbers, silently. So a package of compiled functions names itself here
+before the first of them runs, and what was compiled from other sources is removed:
+
+1. `_digests` of the package's files are compared with those of the last time, kept beside the machine code (`STAMP`).
+2. Where they differ, the machine code of each module that changed, or imports one that did, is removed. Where nothing
+   was kept, it is what is older than a file that it stands on (`_limits`).
+
+Several processes may do this at once: a file that is gone already is fine, and Numba compiles what it does not find.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from .errors import SettingsError
+
+STAMP = "compiled_from.json"
+WAIT_SECONDS = 5.0
+"""Windows refuses to remove a file that another process holds open; readers do so for moments."""
+
+
+def remove_outdated(package: Path) -> None:
+    """Remove the machine code of the modules in the folder `package` that was not compiled from these sources."""
+    folder = _folder(package)
+    if folder is None:
+        return
+    now, before = _digests(package), _read(folder / STAMP)
+    if now == before:
+        return
+    limits = _limits(package, now, before)
+    if folder.is_dir():
+        # Indexes first: machine code that no index names is never read.
+        for path in (*folder.glob("*.nbi"), *folder.glob("*.nbc")):
+            if _modified(path) < limits.get(path.name.partition(".")[0], math.inf):
+                _patiently(partial(path.unlink, missing_ok=True), path)
+    _write(folder / STAMP, now)
+
+
+def _folder(package: Path) -> Path | None:
+    """Return where Numba keeps the machine code of a package's modules; None where it can nowhere."""
+    beside = package / "__pycache__"
+    if not os.environ.get("NUMBA_CACHE_DIR") and os.access(beside if beside.is_dir() else package, os.W_OK):
+        return beside
+    from numba.core.caching import UserProvidedCacheLocator, UserWideCacheLocator  # heavy: read-only installs only
+
+    for locator in (UserProvidedCacheLocator, UserWideCacheLocator):
+        found = locator.from_function(_folder, str(package / "__init__.py"))
+        if found is not None:
+            return Path(found.get_cache_path())
+    return None
+
+
+def _digests(package: Path) -> dict[str, str]:
+    return {path.stem: hashlib.sha1(path.read_bytes()).hexdigest() for path in sorted(package.glob("*.py"))}
+
+
+def _limits(package: Path, now: Mapping[str, str], before: Mapping[str, str]) -> dict[str, float]:
+    """Return for each module the time from which on its machine code is up to date."""
+    imports = {name: _siblings(package / f"{name}.py") for name in now}
+    limits = {}
+    for name in now:
+        below, todo = {name}, [name]
+        while todo:
+            more = imports.get(todo.pop(), set()) - below
+            below |= more
+            todo += more
+        if before:
+            limits[name] = math.inf if any(now.get(one) != before.get(one) for one in below) else 0.0
+        else:
+            limits[name] = max(_modified(package / f"{one}.py") for one in below)
+    return limits
+
+
+def _modified(path: Path) -> float:
+    """Return when a file was written; never for one that another process has removed meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _siblings(path: Path) -> set[str]:
+    """Return the modules of its own package that a module imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            found |= {node.module.partition(".")[0]} if node.module else {name.name for name in node.names}
+    return found
+
+
+def _read(stamp: Path) -> Mapping[str, str]:
+    """Return the digests of the last time; none where there was none, or a killed process left half a file."""
+    try:
+        found = json.loads(stamp.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(stamp: Path, digests: Mapping[str, str]) -> None:
+    """Write the stamp whole; another process that is as far writes the same."""
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    temporary = stamp.with_name(f"{stamp.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(digests, indent=0), encoding="utf-8")
+    _patiently(lambda: os.replace(temporary, stamp), stamp)
+
+
+def _patiently(act: Callable[[], None], path: Path) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return act()
+        except PermissionError as error:
+            if time.monotonic() > deadline:
+                words = f"{path}: machine code of an earlier version, in use by another process; end that one first"
+                raise SettingsError(words) from error
+            time.sleep(0.05)

@@ -1,0 +1,102 @@
+"""Machine code on disk follows every source that went into it: run again in a new process, as after an upgrade."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from Backtest import machine_code
+from Backtest.errors import SettingsError
+
+DECORATED = "import numba\n\n@numba.njit(cache=True)\n"
+SOURCES = {
+    "__init__": "from pathlib import Path\nfrom Backtest.machine_code import remove_outdated\n"
+    "remove_outdated(Path(__file__).parent)\n",
+    "inner": DECORATED + "def inner(x):\n    return x + 1\n",
+    "middle": "from . import inner as below\n" + DECORATED + "def middle(x):\n    return 10 * below.inner(x)\n",
+    "outer": "from .middle import middle\n" + DECORATED + "def outer(x):\n    return middle(x) + 5\n",
+    "other": DECORATED + "def other(x):\n    return -x\n",
+}
+PROGRAM = (
+    "from tiny.outer import outer; from tiny.other import other; print(outer(2), other(2),"
+    " *(sum(f.stats.cache_hits.values()) for f in (outer, other)))"
+)
+
+
+def package(folder: Path) -> Path:
+    made = folder / "tiny"
+    made.mkdir()
+    for name, text in SOURCES.items():
+        (made / f"{name}.py").write_text(text, encoding="utf-8")
+    return made
+
+
+def start(folder: Path, more: Mapping[str, str]) -> subprocess.Popen[str]:
+    paths = os.pathsep.join((str(folder), str(Path(machine_code.__file__).parents[1])))
+    variables = {**os.environ, "PYTHONPATH": paths, **more}
+    return subprocess.Popen([sys.executable, "-c", PROGRAM], env=variables, stdout=subprocess.PIPE, text=True)
+
+
+def run(folder: Path, **more: str) -> list[int]:
+    """Return what outer(2) and other(2) gave, and whether each was loaded from disk."""
+    words, _ = start(folder, more).communicate(timeout=120)
+    return [int(word) for word in words.split()]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_function_deep_below_changes(tmp_path: Path, elsewhere: bool) -> None:
+    made = package(tmp_path)
+    more = {"NUMBA_CACHE_DIR": str(tmp_path / "kept")} if elsewhere else {}
+    assert run(tmp_path, **more) == [35, -2, 0, 0]
+    assert run(tmp_path, **more) == [35, -2, 1, 1]
+    (made / "inner.py").write_text(SOURCES["inner"].replace("x + 1", "x + 2"), encoding="utf-8")
+    # what does not stand on it is still loaded
+    assert run(tmp_path, **more) == [45, -2, 0, 1]
+    assert run(tmp_path, **more) == [45, -2, 1, 1]
+
+
+def test_processes_that_start_together_after_a_change(tmp_path: Path) -> None:
+    made = package(tmp_path)
+    run(tmp_path)
+    (made / "inner.py").write_text(SOURCES["inner"].replace("x + 1", "x + 3"), encoding="utf-8")
+    for process in [start(tmp_path, {}) for _ in range(3)]:
+        words, _ = process.communicate(timeout=120)
+        assert words.split()[:2] == ["55", "-2"]
+    assert run(tmp_path) == [55, -2, 1, 1]
+
+
+def test_without_a_record_times_decide(tmp_path: Path) -> None:
+    made = package(tmp_path)
+    kept = made / "__pycache__"
+    kept.mkdir()
+    names = [f"{name}.f-3.py311.nbi" for name in ("inner", "middle", "outer", "other", "gone")]
+    for number, name in enumerate((*names, "outer.f-3.py311.1.nbc")):
+        (kept / name).touch()
+        os.utime(kept / name, (1000 + number, 1000 + number))
+    for name in SOURCES:
+        os.utime(made / f"{name}.py", (900, 900))
+    os.utime(made / "inner.py", (1001.5, 1001.5))
+    (kept / machine_code.STAMP).write_text('{"outer": ', encoding="utf-8")  # half a file
+    machine_code.remove_outdated(made)
+    left = {path.name for path in kept.iterdir()}
+    assert left == {"outer.f-3.py311.nbi", "outer.f-3.py311.1.nbc", "other.f-3.py311.nbi", machine_code.STAMP}
+
+
+def test_a_locked_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = package(tmp_path)
+    (made / "__pycache__").mkdir()
+    (made / "__pycache__" / "gone.f-3.py311.nbi").touch()
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(machine_code, "WAIT_SECONDS", 0.1)
+    with pytest.raises(SettingsError, match="in use by another process"):
+        machine_code.remove_outdated(made)
+    assert not (made / "__pycache__" / machine_code.STAMP).exists()

@@ -1,0 +1,146 @@
+"""The same evaluation by peers, written as their users would, vectorised: IC, rank IC, errors, quantiles, turnover.
+
+Every call takes the factor and the forward returns as arrays [T, S] without missing values or ties and returns the mean
+rank IC per horizon, which the benchmark compares before it believes the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+QUANTILES = 5
+
+
+def newey_west(values: Floats, lag: int) -> float:
+    """Return the t-statistic of the mean, as statsmodels' HAC with a correction."""
+    away = values - values.mean()
+    total = away @ away
+    for step in range(1, lag + 1):
+        total += 2.0 * (1.0 - step / (lag + 1.0)) * (away[step:] @ away[:-step])
+    n = values.size
+    return float(values.mean() / (np.sqrt(total * n / (n - 1)) / n))
+
+
+def correlation(one: Floats, other: Floats) -> Floats:
+    """Return the row-wise correlation (two passes)."""
+    one, other = one - one.mean(axis=1, keepdims=True), other - other.mean(axis=1, keepdims=True)
+    return np.asarray((one * other).sum(axis=1) / np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1)))
+
+
+def with_scipy(factor: Floats, labels: Mapping[str, Floats], horizons: Mapping[str, int]) -> list[float]:
+    """NumPy and `scipy.stats.rankdata`."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(factor, axis=1)
+    bucket = np.minimum((QUANTILES * (ranks - 0.5) / factor.shape[1]).astype(np.int64), QUANTILES - 1)
+    held = [bucket == q for q in range(QUANTILES)]
+    found = []
+    for key, bars in horizons.items():
+        label = labels[key]
+        ic, rank_ic = correlation(factor, label), correlation(ranks, rankdata(label, axis=1))
+        for series in (ic, rank_ic):
+            newey_west(series, 2 * (bars - 1))
+            series.std(ddof=1)
+        for mask in held:
+            means = np.where(mask, label, 0.0).sum(axis=1) / mask.sum(axis=1)
+            newey_west(means, 2 * (bars - 1))
+            (1.0 - (mask[:-bars] & mask[bars:]).sum(axis=1) / mask[:-bars].sum(axis=1)).mean()
+        found.append(float(rank_ic.mean()))
+    correlation(ranks[1:], ranks[:-1]).mean()
+    return found
+
+
+def with_pandas(factor: Floats, labels: Mapping[str, Floats], horizons: Mapping[str, int]) -> list[float]:
+    """Long table, `groupby` of vectorised columns; no `apply`."""
+    import pandas as pd
+
+    bars_, symbols = factor.shape
+    bar = np.repeat(np.arange(bars_), symbols)
+    table = pd.DataFrame({"bar": bar, "name": np.tile(np.arange(symbols), bars_), "factor": factor.ravel()})
+    by_bar = table.groupby("bar", sort=False)
+    table["rank"] = by_bar["factor"].rank()
+    table["bucket"] = np.minimum((QUANTILES * (table["rank"] - 0.5) / symbols).astype(np.int64), QUANTILES - 1)
+
+    def per_bar(one: str, other: str) -> Floats:
+        a, b = (table[name] - table.groupby("bar", sort=False)[name].transform("mean") for name in (one, other))
+        sums = pd.DataFrame({"bar": bar, "ab": a * b, "aa": a * a, "bb": b * b}).groupby("bar", sort=False).sum()
+        return np.asarray(sums["ab"] / np.sqrt(sums["aa"] * sums["bb"]))
+
+    found = []
+    for key, bars in horizons.items():
+        table["label"] = labels[key].ravel()
+        table["label_rank"] = table.groupby("bar", sort=False)["label"].rank()
+        ic, rank_ic = per_bar("factor", "label"), per_bar("rank", "label_rank")
+        for series in (ic, rank_ic):
+            newey_west(series, 2 * (bars - 1))
+        means = table.groupby(["bar", "bucket"])["label"].mean().unstack()
+        for q in range(QUANTILES):
+            newey_west(means[q].to_numpy(), 2 * (bars - 1))
+        earlier = table.groupby("name", sort=False)["bucket"].shift(bars)
+        gone = (table["bucket"] != earlier)[earlier.notna()]
+        gone.groupby([table["bar"], earlier]).mean().groupby(level=1).mean()
+        found.append(float(rank_ic.mean()))
+    table["before"] = table.groupby("name", sort=False)["rank"].shift(1)
+    per_bar("rank", "before")
+    return found
+
+
+def with_polars(factor: Floats, labels: Mapping[str, Floats], horizons: Mapping[str, int]) -> list[float]:
+    """One lazy query per horizon over a long frame."""
+    import polars as pl
+
+    rows, symbols = factor.shape
+    base = pl.DataFrame({
+        "bar": np.repeat(np.arange(rows), symbols), "name": np.tile(np.arange(symbols), rows), "factor": factor.ravel()
+    }).with_columns(pl.col("factor").rank().over("bar").alias("rank"))  # fmt: skip
+    base = base.with_columns((QUANTILES * (pl.col("rank") - 0.5) / symbols).cast(pl.Int64).alias("bucket"))
+    found = []
+    for key, bars in horizons.items():
+        table = base.with_columns(pl.Series("label", labels[key].ravel()))
+        per_bar = table.group_by("bar", maintain_order=True).agg(
+            pl.corr("factor", "label").alias("ic"),
+            pl.corr(pl.col("rank"), pl.col("label").rank()).alias("rank_ic"),
+            *(pl.col("label").filter(pl.col("bucket") == q).mean().alias(f"q{q}") for q in range(QUANTILES)),
+        )
+        for name in ("ic", "rank_ic", *(f"q{q}" for q in range(QUANTILES))):
+            newey_west(per_bar[name].to_numpy(), 2 * (bars - 1))
+        table.with_columns(pl.col("bucket").shift(bars).over("name").alias("was")).drop_nulls("was").group_by(
+            "bar", "was"
+        ).agg((pl.col("bucket") != pl.col("was")).mean().alias("gone")).group_by("was").agg(pl.col("gone").mean())
+        found.append(float(np.mean(per_bar["rank_ic"].to_numpy())))
+    shifted = base.with_columns(pl.col("rank").shift(1).over("name").alias("before")).drop_nulls("before")
+    shifted.group_by("bar").agg(pl.corr("rank", "before")).mean()
+    return found
+
+
+def with_alphalens(factor: Floats, labels: Mapping[str, Floats], horizons: Mapping[str, int]) -> list[float]:
+    """Its `performance` functions on a factor table with our forward returns."""
+    import pandas as pd
+    from alphalens import performance, utils
+
+    days = pd.date_range("2000-01-01", periods=len(factor), freq="h", tz="UTC")
+    index = pd.MultiIndex.from_product([days, range(factor.shape[1])], names=["date", "asset"])
+    tidy = pd.DataFrame({f"{bars}h": labels[key].ravel() for key, bars in horizons.items()}, index)
+    tidy.index.levels[0].freq = days.freq
+    tidy["factor"] = factor.ravel()
+    tidy["factor_quantile"] = utils.quantize_factor(tidy, QUANTILES)
+    ic = performance.factor_information_coefficient(tidy)
+    performance.mean_return_by_quantile(tidy, demeaned=False)
+    for bars in horizons.values():
+        for q in range(QUANTILES):
+            performance.quantile_turnover(tidy["factor_quantile"], q + 1, bars)
+    performance.factor_rank_autocorrelation(tidy, 1)
+    return [float(value) for value in ic.mean()]
+
+
+PEERS: Mapping[str, tuple[str, Any]] = {
+    "NumPy + scipy": ("scipy", with_scipy),
+    "polars": ("polars", with_polars),
+    "pandas groupby": ("pandas", with_pandas),
+    "alphalens-reloaded": ("alphalens", with_alphalens),
+}

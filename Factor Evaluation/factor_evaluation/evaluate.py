@@ -1,0 +1,301 @@
+"""Step 4: factors and forward returns in, evaluations and their reports out.
+
+1. `open_evaluate`: factors, horizons; every error of the command line's is found here.
+2. `Store.read_inputs`: prices and the labels that Step 0 wrote.
+3. `subject_of`: a factor on the bars and symbols it has, beside its forward returns; those that Step 0 did not write
+   are computed by the same function.
+4. `measures.evaluate_factor`: all the numbers, of which `report.write.report_of` keeps what the report shows.
+5. `measures.ledger.record_trials`: their p-values among those of everything ever evaluated in this output root.
+6. `report.write.write_report`: evaluation.json, evaluation.html, pictures.
+7. `report.comparison.write_comparison`: several factors side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from Backtest.data.panel import Floats, Panel
+from Backtest.data.symbols_table import load_symbols_table
+from Backtest.errors import RunError, SettingsError, did_you_mean
+from Backtest.files import json_text
+from Backtest.logs import LOGGER
+from Backtest.settings import CoreSettings, resolve
+
+from .klines import progress
+from .labels import forward_return, label_name, parse_horizons
+from .layout import STEPS
+from .manifest import Manifest, read_manifest
+from .measures import Evaluation, evaluate_factor
+from .measures.family import compare_factors
+from .measures.ledger import Corrected, record_trials, trial_key
+from .measures.time_series import MIN_SYMBOLS
+from .report.comparison import Compared, write_comparison
+from .report.write import Report, Source, report_of, write_report
+from .store import FactorColumns, Inputs, Store
+
+TimeSplit = Literal["month", "quarter", "year", "regime"]
+ALL = "all"
+
+GROUP_COLUMN = "sector"
+"""Text column of the symbols table by which symbols are grouped."""
+
+QUANTILES = range(2, 101)
+MOST_COST = 0.5
+"""Of the traded value; a larger number was meant as percent."""
+
+SAME_TRIAL = ("start", "end", "symbols")
+"""Keys of evaluation.json that, with name, expression, bar length and horizon, say which trial it is."""
+
+Attach = Callable[[Evaluation, Path], Sequence[tuple[str, str]]]
+"""Writes further pages into a report's folder and returns their (title, file name)."""
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """One run of Step 4.
+
+    Attributes
+    ----------
+    core
+        Benchmark whose regimes are meant, symbols table.
+    factors
+        Names, or ``all``.
+    horizons
+        As typed; empty: those of Step 0.
+    quantiles
+        Number of quantiles.
+    splits
+        Parts of the time that are also measured.
+    html
+        False writes evaluation.json only.
+    cost
+        Fraction of the traded value; None: no net numbers.
+    """
+
+    core: CoreSettings
+    factors: tuple[str, ...]
+    horizons: tuple[str, ...] = ()
+    quantiles: int = 5
+    splits: tuple[TimeSplit, ...] = ()
+    html: bool = True
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
+class _Job:
+    request: EvaluateRequest
+    store: Store
+    manifest: Manifest
+    names: tuple[str, ...]
+    horizons: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A factor on its bars and symbols, beside its forward returns.
+
+    Attributes
+    ----------
+    panel
+        Prices on the same bars and symbols.
+    values
+        float64 [T, S].
+    labels
+        Horizon key -> float64 [T, S].
+    market
+        Close [T] of the benchmark whose regimes are meant; None where they were not asked for.
+    """
+
+    panel: Panel
+    values: Floats
+    labels: Mapping[str, Floats]
+    market: Floats | None
+
+
+def evaluate(request: EvaluateRequest, store: Store, *, attach: Attach | None = None) -> dict[str, Any]:
+    """Run Step 4 and return what the command prints; the caller holds the run's lock."""
+    job = open_evaluate(request, store)
+    layout, inputs = store.layout, store.read_inputs()
+    reports: dict[str, Report] = {}
+    with progress(len(job.names), "factor") as advance:
+        for name in job.names:
+            reports[name] = _report(job, inputs, store.read_factor(name), attach)
+            advance(1)
+    trials = _recorded(reports, layout.root.parent)
+    for name, report in reports.items():
+        write_report(report, layout.report_folder(name, store.name), trials=trials[name], html=request.html)
+        LOGGER.info("%s: %s", name, report.verdict.headline)
+    page = None
+    if len(reports) > 1:
+        compared = _compared(job, inputs, reports, trials)
+        page = write_comparison(compared, layout.reports(store.name), html=request.html)
+    return {
+        "status": "ok",
+        "run_id": layout.run_id,
+        "bar_freq": layout.bar_freq,
+        "store": store.name,
+        "path": str(layout.reports(store.name)),
+        "comparison": page and str(page),
+        "factors": {
+            name: {
+                "path": str(layout.report_folder(name, store.name)),
+                "verdict": report.verdict.headline,
+                "rank_ic_mean": {key: one["rank_ic_mean"] for key, one in report.document["horizons"].items()},
+            }
+            for name, report in reports.items()
+        },
+    }
+
+
+def open_evaluate(request: EvaluateRequest, store: Store) -> _Job:
+    """Find and check everything that does not need the values."""
+    if request.quantiles not in QUANTILES:
+        raise SettingsError(f"--group is {request.quantiles}; allowed are {QUANTILES[0]} to {QUANTILES[-1]} quantiles")
+    if request.cost is not None and not 0 <= request.cost <= MOST_COST:
+        raise SettingsError(f"--cost is {request.cost:g}; it is a fraction of the traded value, 0 to {MOST_COST}")
+    manifest = read_manifest(store.layout)
+    benchmark = _benchmark(request)
+    if benchmark is not None and benchmark not in manifest.symbols:
+        raise RunError(f"regimes are {benchmark}'s, which is not in this run; add it in Step 0 (setting benchmark)")
+    horizons = parse_horizons(request.horizons or tuple(manifest.horizons), store.layout.timeframe)
+    return _Job(request, store, manifest, chosen_factors(request.factors, store), horizons)
+
+
+def chosen_factors(words: Sequence[str], store: Store) -> tuple[str, ...]:
+    """Return the factors that are meant, sorted for ``all``; RunError names what there is instead."""
+    there = store.factor_names()
+    if not there:
+        raise RunError(f"there is no factor in {store.layout.folder('factors')}; run {STEPS['factor']} first")
+    if ALL in words and ALL not in there:
+        return there
+    for name in words:
+        if name not in there:
+            hint = did_you_mean(name, there) or f"; there are {', '.join(there[:10])}"
+            raise RunError(
+                f"factor {name!r} is not in the {store.name} store of this run{hint}; {STEPS['factor']} makes it"
+            )
+    return tuple(dict.fromkeys(words))
+
+
+def _report(job: _Job, inputs: Inputs, factor: FactorColumns, attach: Attach | None) -> Report:
+    request, layout = job.request, job.store.layout
+    subject = subject_of(inputs, factor, job.horizons, _benchmark(request))
+    evaluation = evaluate_factor(
+        subject.values,
+        subject.panel.timestamp,
+        subject.panel.symbols,
+        labels=subject.labels,
+        horizons=job.horizons,
+        name=factor.name,
+        bar_freq=layout.bar_freq,
+        quantiles=request.quantiles,
+        cost=request.cost,
+        splits=request.splits,
+        groups=_groups(request.core, subject.panel.symbols),
+        tradable=subject.panel.tradable,
+        alive=subject.panel.exists,
+        market=subject.market,
+    )
+    folder = layout.report_folder(factor.name, job.store.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    source = Source(
+        layout.run_id,
+        job.store.name,
+        synthetic=job.manifest.synthetic,
+        expression=_identity(factor),
+        links=tuple(attach(evaluation, folder)) if attach else (),
+    )
+    return report_of(evaluation, source)
+
+
+def _identity(factor: FactorColumns) -> str:
+    """Return what a factor computes, as far as the store knows."""
+    return str(factor.facts.get("expression") or factor.facts.get("source") or "")
+
+
+def _recorded(reports: Mapping[str, Report], root: Path) -> dict[str, dict[str, Corrected]]:
+    """Enter every p-value into the ledger and return factor -> horizon -> what it is among all of them.
+
+    The same trial from another store or run counts once: it is named by what it computes and on which bars and symbols.
+    """
+    keys = {
+        (name, horizon): trial_key(
+            name,
+            str(report.document["horizons"][horizon]["bars"]),
+            bar_freq=report.bar_freq,
+            identity=json_text(
+                [report.source.expression, *(report.document[key] for key in ("start", "end", "symbols"))]
+            ),
+        )
+        for name, report in reports.items()
+        for horizon in report.p_values
+    }
+    found = record_trials(root, {key: reports[name].p_values[horizon] for (name, horizon), key in keys.items()})
+    return {
+        name: {horizon: found[keys[name, horizon]] for horizon in report.p_values} for name, report in reports.items()
+    }
+
+
+def _compared(
+    job: _Job, inputs: Inputs, reports: Mapping[str, Report], trials: Mapping[str, Mapping[str, Corrected]]
+) -> Compared:
+    """Return the factors side by side, on all bars and symbols of the run; the first horizon decides what one adds."""
+    panel, horizon = inputs.panel, next(iter(job.horizons))
+    needed = panel.age.size * 8 * (len(reports) + 2)
+    limit = job.request.core.memory_limit_gb * 1e9
+    if panel.shape[1] < MIN_SYMBOLS:
+        return Compared(reports, trials, None, why_not=f"Factors are compared across {MIN_SYMBOLS} symbols or more.")
+    if needed > limit:
+        why_not = f"Comparing {len(reports)} factors needs {needed / 1e9:.1f} GB; memory_limit_gb is {limit / 1e9:g}."
+        LOGGER.warning(why_not)
+        return Compared(reports, trials, None, why_not=why_not)
+    values = {name: np.where(panel.tradable, job.store.read_factor(name).aligned(panel), np.nan) for name in reports}
+    label = _label(inputs, job.horizons[horizon])
+    return Compared(reports, trials, compare_factors(values, label, job.horizons[horizon]), horizon)
+
+
+def _label(inputs: Inputs, bars: int) -> Floats:
+    """Return the forward return [T, S]: Step 0's, else computed by the same function."""
+    written = inputs.labels.get(label_name("open", bars))
+    return forward_return(inputs.panel.fields["open"], inputs.panel.age, bars) if written is None else written
+
+
+def subject_of(inputs: Inputs, factor: FactorColumns, horizons: Mapping[str, int], benchmark: str | None) -> Subject:
+    """Return a factor on the bars and symbols that it shares with the inputs.
+
+    Raises
+    ------
+    RunError
+        It shares none.
+    """
+    panel = inputs.panel
+    symbols = tuple(symbol for symbol in panel.symbols if symbol in factor.symbols)
+    begin = max(factor.first_bar, panel.first_bar)
+    after = min(factor.first_bar + len(factor.values), panel.first_bar + panel.shape[0])
+    if not symbols or begin >= after:
+        raise RunError(f"factor {factor.name} and the inputs share no symbol or no bar; run {STEPS['factor']} again")
+    rows = slice(begin - panel.first_bar, after - panel.first_bar)
+    columns = [panel.symbols.index(symbol) for symbol in symbols]
+    labels = {key: np.ascontiguousarray(_label(inputs, bars)[rows][:, columns]) for key, bars in horizons.items()}
+    market = None if benchmark is None else panel.fields["close"][rows, panel.symbols.index(benchmark)]
+    cut = panel.rows(rows.start, rows.stop).columns(symbols)
+    return Subject(cut, np.ascontiguousarray(factor.aligned(cut)), labels, market)
+
+
+def _benchmark(request: EvaluateRequest) -> str | None:
+    return request.core.benchmark if "regime" in request.splits else None
+
+
+def _groups(core: CoreSettings, symbols: Sequence[str]) -> dict[str, str] | None:
+    """Return symbol -> sector where a symbols table knows one."""
+    table = load_symbols_table(resolve(core.symbols_table), quote=core.quote)
+    column = next((one for one in table.columns if one.name == GROUP_COLUMN and one.kind == "text"), None)
+    if column is None:
+        return None
+    codes = {symbol: column.values.get(table.row_of(symbol, column)) for symbol in symbols}
+    return {symbol: column.labels[int(code)] for symbol, code in codes.items() if code is not None} or None

@@ -1,0 +1,1 @@
+"""The report of an evaluation: charts as data, the page, the pictures, the verdict in words."""

@@ -1,0 +1,36 @@
+"use strict";
+(function () {
+  var charts = [];
+  var config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  function horizonOf(trace) { return trace.meta === undefined ? null : trace.meta; }
+  function draw(chart, horizon) {
+    var shown = chart.figure.data.filter(function (trace) {
+      return horizonOf(trace) === null || horizonOf(trace) === horizon;
+    });
+    return window.Plotly.react(chart.place, shown, chart.figure.layout, config);
+  }
+  function choose(horizon) {
+    document.querySelectorAll("[data-horizon]").forEach(function (button) {
+      button.setAttribute("aria-pressed", String(button.dataset.horizon === horizon));
+    });
+    charts.forEach(function (chart) { if (chart.byHorizon) { draw(chart, horizon); } });
+    document.querySelectorAll(".horizon-now").forEach(function (place) { place.textContent = horizon; });
+  }
+  document.addEventListener("DOMContentLoaded", function () {
+    if (!window.Plotly) {
+      document.querySelectorAll(".no-plotly").forEach(function (note) { note.hidden = false; });
+      return;
+    }
+    document.querySelectorAll("[data-chart]").forEach(function (place) {
+      var block = document.getElementById("figure-" + place.dataset.chart);
+      charts.push({ place: place, byHorizon: place.dataset.byHorizon === "yes", figure: JSON.parse(block.textContent) });
+    });
+    var first = document.querySelector("[data-horizon][aria-pressed=true]");
+    var horizon = first ? first.dataset.horizon : null;
+    charts.forEach(function (chart) { draw(chart, horizon); });
+    document.querySelectorAll("[data-horizon]").forEach(function (button) {
+      button.addEventListener("click", function () { choose(button.dataset.horizon); });
+    });
+    document.documentElement.dataset.drawn = "yes";
+  });
+})();

@@ -1,0 +1,41 @@
+"""The short form of an evaluation has the long one's numbers, and the benchmark's peers agree with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from factor_evaluation.benchmarks.evaluation_peers import PEERS
+from factor_evaluation.measures import evaluate_factor
+from factor_evaluation.measures.screen import screen_factor
+
+from .cases import clock, names, rough
+
+HORIZONS = {"1": 1, "2": 2, "6h": 6, "8": 8, "9": 9}
+
+
+def test_screened_numbers_are_the_evaluations():
+    factor, _ = rough(1, 200, 12)
+    labels = {key: rough(seed, 200, 12)[1] for seed, key in enumerate(HORIZONS)}
+    short = screen_factor(factor, labels, HORIZONS)
+    long = evaluate_factor(factor, clock(200), names(12), labels=labels, horizons=HORIZONS, max_loss=0.9)
+    assert short.rank_autocorrelation == pytest.approx(long.rank_autocorrelation, rel=1e-13)
+    for key, result in long.horizons.items():
+        mine = short.horizons[key]
+        for one, other in ((mine.ic, result.ic_summary), (mine.rank_ic, result.rank_ic_summary)):
+            assert (one.mean, one.t_newey_west, one.p_value) == (other.mean, other.t_newey_west, other.p_value)
+        assert mine.spread.t_newey_west == result.spread_summary.t_newey_west
+        np.testing.assert_allclose(mine.quantile_mean, result.quantile_mean, rtol=1e-12)
+        np.testing.assert_array_equal(mine.quantile_std_error, result.quantile_std_error)
+        np.testing.assert_array_equal(mine.turnover, result.turnover)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_the_peers_of_the_benchmark_measure_the_same(name):
+    module, call = PEERS[name]
+    pytest.importorskip(module)
+    draw = np.random.default_rng(1)
+    factor = draw.standard_normal((60, 10))
+    labels = {key: draw.standard_normal((60, 10)) for key in HORIZONS}
+    made = screen_factor(factor, labels, HORIZONS)
+    expected = [made.horizons[key].rank_ic.mean for key in HORIZONS]
+    np.testing.assert_allclose(call(factor, labels, HORIZONS), expected, rtol=0, atol=1e-12)
