@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,7 +51,7 @@ MOST_COST = 0.5
 SAME_TRIAL = ("start", "end", "symbols")
 """Keys of evaluation.json that, with name, expression, bar length and horizon, say which trial it is."""
 
-Attach = Callable[[Evaluation, Path], Sequence[tuple[str, str]]]
+Attach = Callable[[Evaluation, "Subject", Source, Path], Sequence[tuple[str, str]]]
 """Writes further pages into a report's folder and returns their (title, file name)."""
 
 
@@ -126,7 +126,7 @@ def evaluate(request: EvaluateRequest, store: Store, *, attach: Attach | None = 
         for name in job.names:
             reports[name] = _report(job, inputs, store.read_factor(name), attach)
             advance(1)
-    trials = _recorded(reports, layout.root.parent)
+    trials = _recorded(reports, layout.output_root)
     for name, report in reports.items():
         write_report(report, layout.report_folder(name, store.name), trials=trials[name], html=request.html)
         LOGGER.info("%s: %s", name, report.verdict.headline)
@@ -208,8 +208,9 @@ def _report(job: _Job, inputs: Inputs, factor: FactorColumns, attach: Attach | N
         job.store.name,
         synthetic=job.manifest.synthetic,
         expression=_identity(factor),
-        links=tuple(attach(evaluation, folder)) if attach else (),
     )
+    if attach:
+        source = replace(source, links=tuple(attach(evaluation, subject, source, folder)))
     return report_of(evaluation, source)
 
 

@@ -1,4 +1,4 @@
-"""What the ``_qlib_`` scripts add to `steps`: their store, and Step 0 of it. Imports nothing heavy, for -h."""
+"""What the ``_qlib_`` scripts add to `steps`: store, Step 0 of it, Qlib's report. Imports nothing heavy, for -h."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .evaluate_step import evaluate_command
 from .steps import core_of, one_step, options_of, output_of, run_step, step_parser
 
 if TYPE_CHECKING:
+    from .evaluate import Attach
     from .layout import RunLayout
     from .store import Store
 
@@ -23,6 +25,39 @@ def qlib_store(layout: RunLayout) -> Store:
     if store.exists():
         store.require_current()
     return store
+
+
+def evaluated_store(layout: RunLayout) -> Store:
+    """Return the Qlib store of a run, which must be there."""
+    from .qlib_reader import require_qlib
+    from .qlib_store import QlibStore
+
+    require_qlib()
+    store = QlibStore(layout)
+    store.require_current()
+    return store
+
+
+def evaluate_qlib_command(description: str, argv: Sequence[str] | None = None) -> int:
+    """Run Step 4 on the Qlib store."""
+    prog = "step4_factor_evaluation_qlib_05.py"
+    return evaluate_command(description, argv, prog=prog, open_store=evaluated_store, more=_more, attach=_attach)
+
+
+def _more(parser: argparse.ArgumentParser) -> None:
+    words = "also Qlib's own report figures, with 365 days a year: qlib_report.html"
+    parser.add_argument("--enable-report-analysis", action="store_true", help=words)
+
+
+def _attach(arguments: argparse.Namespace) -> Attach:
+    """Return what writes Qlib's report beside ours, or removes that of an earlier evaluation."""
+    from functools import partial
+
+    from .qlib_report import remove_qlib_report, write_qlib_report
+
+    if arguments.enable_report_analysis:
+        return partial(write_qlib_report, html=arguments.analysis_format == "html")
+    return lambda evaluation, subject, source, folder: remove_qlib_report(folder)
 
 
 def prepare_qlib_command(description: str, argv: Sequence[str] | None = None) -> int:

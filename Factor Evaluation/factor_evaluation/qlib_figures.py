@@ -1,0 +1,216 @@
+"""Qlib's own report figures (``qlib.contrib.report``) and risk figures, on a calendar that never closes.
+
+1. `portfolio_of`: the group of highest factor values, rebalanced every h bars, as Qlib groups: n // N names.
+2. `risk_of`: ``qlib.contrib.evaluate.risk_analysis`` with 365 days a year; its default is 238, of A-shares.
+3. `figures_of`: the graphs of ``analysis_model`` and ``analysis_position`` as plain JSON.
+
+Qlib computes with pandas, cross-section by cross-section: of long histories it gets every k-th bar, and that is told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from Backtest.data.panel import Floats
+from Backtest.data.timeframe import YEAR_SECONDS, Timeframe
+
+from .qlib_reader import notices_logged
+
+MOST_BARS = 500
+"""Cross-sections that Qlib is given: half a second of pandas for a hundred and one graph."""
+
+MIN_GROUPS = 2
+MODEL_GRAPHS = {
+    "group_return": ("Group return", "Group return, spread"),
+    "pred_ic": ("IC", "Monthly IC", "IC distribution"),
+    "pred_autocorr": ("Autocorrelation",),
+    "pred_turnover": ("Turnover",),
+}
+"""Name of each graph of ``model_performance_graph`` -> titles of the figures that it returns."""
+
+REFUSALS = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, np.linalg.LinAlgError)
+"""What Qlib, pandas and plotly raise where there is nothing to draw: no value, a constant, too few names."""
+
+
+@dataclass(frozen=True)
+class Portfolio:
+    """The top group over time; one row for each rebalance with at least one name in each group.
+
+    Attributes
+    ----------
+    row
+        int64 [R], row of the bar after whose close it is decided.
+    top, spread, mean
+        float64 [R]: forward return of the top group, less that of the bottom group, and of all names.
+    turnover
+        float64 [R]: traded value over held value; 1 to enter, 2 where every name is replaced.
+    """
+
+    row: NDArray[np.int64]
+    top: Floats
+    spread: Floats
+    mean: Floats
+    turnover: Floats
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of Qlib's: title, and data and layout as plotly's JSON."""
+
+    name: str
+    title: str
+    content: Mapping[str, Any]
+
+
+def portfolio_of(values: Floats, label: Floats, bars: int, groups: int) -> Portfolio:
+    """Return the portfolio of the top group.
+
+    Parameters
+    ----------
+    values, label
+        float64 [T, S]: factor and forward return over `bars`; a pair counts where both are there.
+    bars
+        Bars from one rebalance to the next, so that no return is counted twice.
+    groups
+        Number of groups N; each has (number of pairs) // N names. Of equal values the first symbol is higher.
+    """
+    row = np.arange(0, len(values), bars)
+    valid = ~(np.isnan(values[row]) | np.isnan(label[row]))
+    size = valid.sum(axis=1) // groups
+    row, valid, size = row[size > 0], valid[size > 0], size[size > 0]
+    score = np.where(valid, values[row], -np.inf)
+    place = np.argsort(np.argsort(-score, axis=1, kind="stable"), axis=1, kind="stable")
+    count = valid.sum(axis=1)
+    top = place < size[:, None]
+    bottom = (place >= (count - size)[:, None]) & (place < count[:, None])
+    returns = np.where(valid, label[row], 0.0)
+    high, low, mean = ((returns * chosen).sum(axis=1) / chosen.sum(axis=1) for chosen in (top, bottom, valid))
+    weight = top / size[:, None]
+    before = np.vstack([np.zeros((1, values.shape[1])), weight[:-1]]) if len(row) else weight
+    return Portfolio(row, high, high - low, mean, np.abs(weight - before).sum(axis=1))
+
+
+Risk = dict[str, "float | None"]
+"""What ``risk_analysis`` says, by its names; None where it has no number."""
+
+
+def risk_of(portfolio: Portfolio, bars: int, timeframe: Timeframe, cost: float | None) -> dict[str, Risk]:
+    """Return what ``risk_analysis`` says of the top group, its excess over the mean, and the spread, compounded."""
+    import pandas as pd
+
+    with notices_logged():
+        from qlib.contrib.evaluate import risk_analysis
+
+    per_year = YEAR_SECONDS / (timeframe.seconds * bars)
+    paid = portfolio.turnover * (cost or 0.0)
+    series = {"top": portfolio.top, "top_net": portfolio.top - paid, "excess": portfolio.top - portfolio.mean,
+              "spread": portfolio.spread}  # fmt: skip
+    if cost is None:
+        del series["top_net"]
+    out: dict[str, Risk] = {}
+    for name, returns in series.items():
+        if not len(returns):
+            continue
+        with notices_logged(), np.errstate(all="ignore"):
+            risk = risk_analysis(pd.Series(returns), N=per_year, freq=None, mode="product")["risk"]
+        out[name] = {key: float(value) if np.isfinite(value) else None for key, value in risk.items()}
+    return out
+
+
+def stride(rows: int, bars: int) -> int:
+    """Return how many bars lie between those that Qlib is given: a multiple of the horizon."""
+    return bars * max(1, -(-rows // (bars * MOST_BARS)))
+
+
+def figures_of(
+    values: Floats,
+    label: Floats,
+    timestamp: NDArray[np.datetime64],
+    symbols: tuple[str, ...],
+    *,
+    portfolio: Portfolio,
+    bars: int,
+    groups: int,
+    cost: float | None,
+) -> tuple[list[Figure], list[str]]:
+    """Return Qlib's figures, and why some are not there.
+
+    Parameters
+    ----------
+    values, label
+        float64 [T, S], factor and forward return over `bars`.
+    timestamp, symbols
+        datetime64[ns] [T], and S names.
+    portfolio
+        From the same, for ``report_graph``: returns summed by UTC day, which is that graph's clock.
+    groups, cost
+        Number of groups, cost per unit of traded value.
+    """
+    with notices_logged():
+        from qlib.contrib.report import analysis_model, analysis_position
+
+    frame = _pairs(values, label, timestamp, symbols, stride(len(values), bars), groups)
+    found: list[Figure] = []
+    refused: list[str] = []
+
+    def draw(name: str, titles: tuple[str, ...], graph: Callable[[], Any]) -> None:
+        try:
+            with notices_logged(), np.errstate(all="ignore"):
+                drawn = [json.loads(_encoded(figure)) for figure in graph()]
+        except REFUSALS as error:
+            refused.append(f"{titles[0]}: Qlib draws none of these values ({type(error).__name__}: {_short(error)})")
+            return
+        found.extend(
+            Figure(f"{name}-{n}", title, one) for n, (title, one) in enumerate(zip(titles, drawn, strict=False))
+        )
+
+    for name, titles in MODEL_GRAPHS.items():
+        draw(name, titles, lambda name=name: analysis_model.model_performance_graph(  # type: ignore[misc]
+            frame.copy(), N=groups, graph_names=[name], show_notebook=False, rangebreaks=[]))  # fmt: skip
+    days = _daily(portfolio, timestamp, cost)
+    draw("report", ("Top group over time",), lambda: analysis_position.report_graph(days, show_notebook=False))
+    return found, refused
+
+
+def _pairs(
+    values: Floats, label: Floats, timestamp: NDArray[np.datetime64], symbols: tuple[str, ...], every: int, groups: int
+) -> Any:
+    """Return Qlib's table of score and label by (instrument, datetime); bars with too few names for groups are out."""
+    import pandas as pd
+
+    rows = np.arange(0, len(values), every)
+    valid = ~(np.isnan(values[rows]) | np.isnan(label[rows]))
+    valid &= valid.sum(axis=1, keepdims=True) >= groups
+    column, place = np.nonzero(valid.T)
+    index = pd.MultiIndex.from_arrays(
+        [np.array(symbols)[column], timestamp[rows[place]]], names=["instrument", "datetime"]
+    )
+    score = {"score": values[rows[place], column], "label": label[rows[place], column]}
+    return pd.DataFrame(score, index=index)
+
+
+def _daily(portfolio: Portfolio, timestamp: NDArray[np.datetime64], cost: float | None) -> Any:
+    """Return Qlib's table of a portfolio by day: sums of return, bench (the mean of all names), cost and turnover."""
+    import pandas as pd
+
+    turnover = portfolio.turnover
+    columns = {"return": portfolio.top, "bench": portfolio.mean, "cost": turnover * (cost or 0.0), "turnover": turnover}
+    frame = pd.DataFrame(columns, index=pd.DatetimeIndex(timestamp[portfolio.row], name="date"))
+    return frame.groupby(frame.index.floor("D")).sum()
+
+
+def _encoded(figure: Any) -> str:
+    """Return a figure as JSON with plain lists, missing as null."""
+    from plotly.utils import PlotlyJSONEncoder
+
+    return json.dumps(figure.to_plotly_json(), cls=PlotlyJSONEncoder)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:100]

@@ -1,0 +1,168 @@
+"""Qlib's own report of an evaluation: ``qlib_report.html`` and ``qlib_report.json`` beside it.
+
+The portfolio and its risk are those of every horizon; the figures are drawn for the first, for they take Qlib seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from Backtest.data.panel import Floats
+from Backtest.files import write_json, write_text
+
+from .qlib_figures import MIN_GROUPS, Figure, figures_of, portfolio_of, risk_of, stride
+
+if TYPE_CHECKING:
+    from .evaluate import Subject
+    from .measures import Evaluation
+    from .report.write import Source
+
+JSON, HTML = "qlib_report.json", "qlib_report.html"
+TITLE = "Qlib's own report"
+
+SERIES = {"top": "top group", "top_net": "top group, net of cost", "excess": "top group less all names",
+          "spread": "top less bottom group"}  # fmt: skip
+NUMBERS = {"mean": "mean return", "std": "deviation", "annualized_return": "return a year",
+           "information_ratio": "information ratio", "max_drawdown": "deepest drawdown"}  # fmt: skip
+PERCENT = {"mean", "std", "annualized_return", "max_drawdown"}
+
+WIDE = {"report-0"}
+"""Figures that take the page's whole width."""
+
+CAPTION = (
+    "The group of highest values, rebalanced every h bars, each name with equal weight. Compounded; a year has 365 "
+    "days (Qlib's own default is the 238 of the A-share calendar). Qlib halves no spread here: it is top less bottom."
+)
+
+
+def remove_qlib_report(folder: Path) -> Sequence[tuple[str, str]]:
+    """Remove the report of an earlier evaluation, which would contradict the new one; return no link."""
+    for stale in (JSON, HTML):
+        (folder / stale).unlink(missing_ok=True)
+    return ()
+
+
+def write_qlib_report(
+    evaluation: Evaluation, subject: Subject, source: Source, folder: Path, *, html: bool = True
+) -> Sequence[tuple[str, str]]:
+    """Write Qlib's report into an evaluation's folder and return its (title, file name).
+
+    Parameters
+    ----------
+    evaluation, subject, source
+        What was measured, of what, and from where.
+    folder
+        Of the factor's report. For fewer symbols than two groups need nothing is written.
+    html
+        False writes the JSON only.
+    """
+    remove_qlib_report(folder)
+    groups = min(evaluation.quantiles, len(evaluation.symbols))
+    if groups < MIN_GROUPS:
+        return ()
+    timeframe, bars = subject.panel.timeframe, {key: one.bars for key, one in evaluation.horizons.items()}
+    values = _tradable(subject)
+    risks: dict[str, Any] = {}
+    for key, count in bars.items():
+        portfolio = portfolio_of(values, subject.labels[key], count, groups)
+        risks[key] = risk_of(portfolio, count, timeframe, evaluation.cost)
+    first = next(iter(bars))
+    figures, refused = figures_of(
+        values,
+        subject.labels[first],
+        evaluation.timestamp,
+        evaluation.symbols,
+        portfolio=portfolio_of(values, subject.labels[first], bars[first], groups),
+        bars=bars[first],
+        groups=groups,
+        cost=evaluation.cost,
+    )
+    notes = [*_notes(evaluation, first, bars[first], groups), *refused]
+    document = {
+        "factor": evaluation.factor,
+        "bar_freq": evaluation.bar_freq,
+        "horizon": first,
+        "every_bars": stride(len(values), bars[first]),
+        "groups": groups,
+        "risk": risks,
+        "notes": notes,
+        "synthetic": source.synthetic,
+        "figures": {figure.name: {"title": figure.title, **figure.content} for figure in figures},
+    }
+    if html:
+        write_text(folder / HTML, _page(evaluation, risks, figures, notes, synthetic=source.synthetic))
+    write_json(folder / JSON, document)
+    return ((TITLE, HTML),) if html else ()
+
+
+def _tradable(subject: Subject) -> Floats:
+    """Return the values where the bar is tradable, as our own measures take them."""
+    return np.where(subject.panel.tradable, subject.values, np.nan)
+
+
+def _notes(evaluation: Evaluation, horizon: str, bars: int, groups: int) -> list[str]:
+    every = stride(len(evaluation.timestamp), bars)
+    used = -(-len(evaluation.timestamp) // every)
+    notes = [
+        f"Drawn by Qlib's own functions for horizon {horizon}, from one bar in {every:,} ({used:,} of "
+        f"{len(evaluation.timestamp):,}), except the top group over time, which has every rebalance, summed by UTC day."
+    ]
+    if groups < evaluation.quantiles:
+        notes.append(f"{len(evaluation.symbols)} symbols make {groups} groups, not {evaluation.quantiles}.")
+    return notes
+
+
+def _page(
+    evaluation: Evaluation,
+    risks: Mapping[str, Any],
+    figures: Sequence[Figure],
+    notes: Sequence[str],
+    *,
+    synthetic: bool,
+) -> str:
+    from .report.page import SCRIPT, data_block, render
+
+    start, end = (str(moment)[:10] for moment in (evaluation.start, evaluation.end))
+    charts = [
+        {
+            "name": figure.name,
+            "title": figure.title,
+            "figure": data_block(_framed(figure)),
+            "wide": "report" in figure.name,
+        }
+        for figure in figures
+    ]
+    return render(
+        "qlib.html.j2",
+        factor=evaluation.factor,
+        bar_freq=evaluation.bar_freq,
+        subtitle=f"{start} to {end} · {evaluation.bar_freq} bars · {len(evaluation.symbols)} symbols",
+        synthetic=synthetic,
+        notes=notes,
+        headings=["horizon", "portfolio", *NUMBERS.values()],
+        rows=[
+            [key, SERIES[name], *(_cell(number, risk[number]) for number in NUMBERS)]
+            for key, series in risks.items()
+            for name, risk in series.items()
+        ],
+        caption=CAPTION,
+        charts=charts,
+        script=f"../{SCRIPT}",
+    )
+
+
+def _framed(figure: Figure) -> dict[str, Any]:
+    """Return a figure with room for its axes; its title stands above it in the page."""
+    layout = {name: value for name, value in figure.content["layout"].items() if name not in ("title", "template")}
+    margins = {"margin": {"l": 60, "r": 20, "t": 30, "b": 70}, "autosize": True}
+    return {"data": figure.content["data"], "layout": {**layout, **margins}}
+
+
+def _cell(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.3g} %" if name in PERCENT else f"{value:.3g}"
