@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numba
 import numpy as np
 
@@ -179,10 +177,13 @@ def locked(market, state, t, side):
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def whole_lots(size, step):
-    """Return the number of whole steps in `size`, rounded toward zero; two last bits, or 1e-9 steps, are forgiven."""
+    """Return the number of whole steps in `size`, rounded toward zero; two last bits, or 1e-9 steps, are forgiven.
+
+    A float: cheap coins in small steps are more lots than an int64 holds.
+    """
     exact = abs(size) / step
-    lots = math.floor(exact + max(LOT_TOLERANCE, 2.0 * (np.nextafter(exact, np.inf) - exact)))
-    return float(lots) if size > 0 else -float(lots)
+    lots = np.floor(exact + max(LOT_TOLERANCE, 2.0 * (np.nextafter(exact, np.inf) - exact)))
+    return lots if size > 0 else -lots
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -285,7 +286,7 @@ def scale_to_cash(terms, state):
         closing, opening = parts(size, held[column])
         if size > 0 and opening != 0:
             step = terms.lot_step[column]
-            lots, closed = float(math.floor(np.rint(opening / step) * factor * BELOW)), np.rint(closing / step)
+            lots, closed = np.floor(np.rint(opening / step) * factor * BELOW), np.rint(closing / step)
             if lots + closed == 0:
                 continue
             if lots == 0:  # only the closing part is left, of the exact size
