@@ -138,7 +138,7 @@ def test_every_command_works(project_copy):
     called = {word for words in done for word in words}
     assert {"demo", "test", "topk", "longshort", "signal", "--verify", "--compare", "--list"} <= called
     assert {"--explain", "--check-causality"} <= called
-    assert {f"step{number}" for number in range(4)} <= {Path(word).name.split("_")[0] for word in called}
+    assert {f"step{number}" for number in range(5)} <= {Path(word).name.split("_")[0] for word in called}
     assert not (project_copy / ".venv" / "pip_calls.txt").exists()
 
 
