@@ -251,9 +251,12 @@ def prepare_factors(python: str, data_root: str, factor_set: str, timeframe: str
 
 
 def run_strategy(python: str, factor_set: str, timeframe: str) -> "tuple[int, dict[str, Any]]":
-    """Run Stage B with the topk strategy and return its exit code (as Stage A's) and its summary."""
+    """Run Stage B with the topk strategy and return its exit code (as Stage A's) and its summary.
+
+    Both engines run and must agree; the compiled one is from here on in the disk cache.
+    """
     command = [python, os.path.join("Backtest", "run_backtest.py"), "--timeframe", timeframe]
-    command += ["--factor-set", factor_set, "--strategy", "topk"]
+    command += ["--factor-set", factor_set, "--strategy", "topk", "--engine", "both"]
     for param in ("factor=" + DEMO_FACTOR, "k=3", "rebalance=1w"):
         command += ["--param", param]
     return call_for_json(command)

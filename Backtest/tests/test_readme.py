@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,8 @@ def test_every_command_works(project_copy):
     (project_copy / "Backtest" / "tests" / "test_copy.py").write_text("def test_copy(): pass\n", encoding="utf-8")
     done = []
     for words in commands(CHINESE):
+        if sys.version_info >= (3, 13) and any("_qlib_" in word for word in words):
+            continue  # Qlib has no release for this Python
         result = run(project_copy, [filled(word, project_copy) for word in words])
         assert result.returncode == 0, f"{shlex.join(words)}\n{result.stdout[-2000:]}\n{result.stderr[-3000:]}"
         assert "Traceback" not in result.stderr
@@ -138,7 +141,7 @@ def test_every_command_works(project_copy):
     called = {word for words in done for word in words}
     assert {"demo", "test", "topk", "longshort", "signal", "--verify", "--compare", "--list"} <= called
     assert {"--explain", "--check-causality"} <= called
-    assert {f"step{number}" for number in range(4)} <= {Path(word).name.split("_")[0] for word in called}
+    assert {f"step{number}" for number in range(5)} <= {Path(word).name.split("_")[0] for word in called}
     assert not (project_copy / ".venv" / "pip_calls.txt").exists()
 
 

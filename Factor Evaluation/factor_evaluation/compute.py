@@ -144,17 +144,18 @@ def compute_factors(request: ComputeRequest, layout: RunLayout, stores: Sequence
     own = [one for one in loaded if one.symbol in klines.symbols]
     require_any(own, refused)
     job = replace(job, klines=_closed(klines, own), fields=job.fields.with_series(series))
-    values = _values(job, own, [one for one in loaded if one.symbol in plan.extra_symbols])
+    values, counts = _values(job, own, [one for one in loaded if one.symbol in plan.extra_symbols])
     panel = panel_of(job.klines, own, lookback=0, fields=(), members=())
     for factor in plan.factors:
-        facts = _facts(job, factor, panel, values[factor.name], own, refused)
+        facts = {**_facts(job, factor, panel, values[factor.name], own, refused), "made_missing": counts[factor.name]}
         columns = FactorColumns(
             factor.name, layout.timeframe, panel.symbols, panel.first_bar, values[factor.name], facts
         )
         for store in stores:
             store.write_factor(columns, panel)
             LOGGER.info("wrote %s into the %s store", factor.name, store.name)
-    return _summary(job, layout, panel, values, refused, stores)
+    made_missing = {name: found for name, found in counts.items() if found}
+    return {**_summary(job, layout, panel, values, refused, stores), "made_missing": made_missing}
 
 
 def _closed(klines: Klines, bars: Sequence[SymbolBars]) -> Klines:
@@ -164,8 +165,12 @@ def _closed(klines: Klines, bars: Sequence[SymbolBars]) -> Klines:
     return replace(klines, window=Window(clock.open_ns(first), clock.open_ns(after)))
 
 
-def _values(job: _Job, own: Sequence[SymbolBars], extra: Sequence[SymbolBars]) -> dict[str, Floats]:
-    """Return factor -> float64 [T, S] over the window and the sorted symbols.
+Counts = dict[str, dict[str, int]]
+"""Factor -> what was made missing although its inputs were there (`Backtest.data.factors.FactorValues.counts`)."""
+
+
+def _values(job: _Job, own: Sequence[SymbolBars], extra: Sequence[SymbolBars]) -> tuple[dict[str, Floats], Counts]:
+    """Return factor -> float64 [T, S] over the window and the sorted symbols, and what was made missing.
 
     Symbols that are not compared are computed in blocks: no value depends on who shares one (`Backtest.stage_a`).
     """
@@ -175,6 +180,7 @@ def _values(job: _Job, own: Sequence[SymbolBars], extra: Sequence[SymbolBars]) -
     assert klines.window.end_ns is not None
     first, after = clock.index(klines.window.start_ns), clock.index(klines.window.end_ns)
     values: dict[str, Floats] = {factor.name: np.full((after - first, len(own)), np.nan) for factor in plan.factors}
+    counts: Counts = {name: {} for name in values}
     held = sum(array.nbytes for array in values.values())
     size = len(own) if plan.cross_symbol else BLOCK_SYMBOLS
     with progress(len(own), "symbol") as advance:
@@ -187,7 +193,7 @@ def _values(job: _Job, own: Sequence[SymbolBars], extra: Sequence[SymbolBars]) -
             )
             done = compute(
                 plan,
-                job.fields.filled(panel, plan.fields),
+                job.fields.filled(_ended(plan, panel, names), plan.fields),
                 gap_tolerance=klines.core.gap_tolerance,
                 memory_limit=klines.core.memory_limit_gb * 1e9 - held,
                 function_timeout=klines.core.function_timeout,
@@ -197,8 +203,25 @@ def _values(job: _Job, own: Sequence[SymbolBars], extra: Sequence[SymbolBars]) -
             for name, array in values.items():
                 part = done.values[name][:, where]
                 array[top : top + len(part), begin : begin + len(names)] = part
+            for name, found in done.counts.items():
+                for kind, count in found.items():
+                    counts[name][kind] = counts[name].get(kind, 0) + count
             advance(len(names))
-    return values
+    return values, counts
+
+
+def _ended(plan: Plan, panel: Panel, names: Sequence[str]) -> Panel:
+    """Return the panel with none of its own symbols alive after its last bar, as Stage A does: no such row is output.
+
+    What is undefined there would be counted, and how many rows there are depends on the other symbols of a block.
+    """
+    if plan.cross_symbol:
+        return panel
+    age = panel.age.copy()
+    for column, symbol in enumerate(panel.symbols):
+        if symbol in names:
+            age[int(np.flatnonzero(panel.exists[:, column])[-1]) + 1 :, column] = 0
+    return replace(panel, age=age)
 
 
 def _facts(

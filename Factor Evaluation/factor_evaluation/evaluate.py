@@ -126,7 +126,7 @@ def evaluate(request: EvaluateRequest, store: Store, *, attach: Attach | None = 
         for name in job.names:
             reports[name] = _report(job, inputs, store.read_factor(name), attach)
             advance(1)
-    trials = _recorded(reports, layout.root.parent)
+    trials = _recorded(reports, layout.output_root)
     for name, report in reports.items():
         write_report(report, layout.report_folder(name, store.name), trials=trials[name], html=request.html)
         LOGGER.info("%s: %s", name, report.verdict.headline)

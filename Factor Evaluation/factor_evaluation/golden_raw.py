@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -71,14 +72,18 @@ def read_raw(
     bars: dict[int, RawBar] = {}
     seen: set[int] = set()
     chosen = frozenset(wanted)
-    for line, cells in _rows(path):
-        ns = time_ns(cells["open_time"])
+    rows = _rows(path)
+    _, names = next(rows)
+    stamp = names.index("open_time")
+    for place, cells in rows:
+        ns = time_ns(cells[stamp])
         if ns is None or (ns - source.origin_ns) % source.ns:
             continue
         bar = (ns - target.origin_ns) // target.ns
         seen.add(bar)
         if bar in chosen:
-            bars.setdefault(bar, RawBar()).rows.append((ns, line, cells))
+            named = {name: cell for name, cell in zip(names, cells, strict=True) if name}
+            bars.setdefault(bar, RawBar()).rows.append((ns, place, named))
     return bars, sorted(seen)
 
 
@@ -99,34 +104,35 @@ def time_ns(cell: str) -> int | None:
     return ((time if time.tzinfo else time.replace(tzinfo=timezone.utc)) - EPOCH) // timedelta(microseconds=1) * 1000
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (place, column -> cell) of every row; the place is a text file's line, a Parquet file's row."""
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the columns' names ("" for an unknown one), then (place, cells) of every row.
+
+    The place is a text file's line, a Parquet file's row.
+    """
     if path.name.lower().endswith(".parquet"):
         yield from _parquet_rows(path)
         return
     with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb") as stream:
-        import io
-
         reader = csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
-        names = [column_of(cell) for cell in next(reader)]
-        places = [(place, name) for place, name in enumerate(names) if name is not None]
-        width = len(names)
+        names = [column_of(cell) or "" for cell in next(reader)]
+        yield 0, names
         for cells in reader:
-            if len(cells) == width:
-                yield reader.line_num, {name: cells[place] for place, name in places}
+            if len(cells) == len(names):
+                yield reader.line_num, cells
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def _parquet_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     import pyarrow.parquet as pq
 
-    place = 0
-    for batch in pq.ParquetFile(path).iter_batches():
+    file, place = pq.ParquetFile(path), 0
+    yield 0, [column_of(name) or "" for name in file.schema_arrow.names]
+    for batch in file.iter_batches():
         for row in batch.to_pylist():
             place += 1
-            yield place, {name: _text(cell) for key, cell in row.items() if (name := column_of(key)) is not None}
+            yield place, [_text(cell) for cell in row.values()]
 
 
 def _text(cell: Any) -> str:
     if cell is None:
         return ""
-    return cell.isoformat() if hasattr(cell, "isoformat") else repr(cell)
+    return str(cell.isoformat()) if hasattr(cell, "isoformat") else repr(cell)

@@ -8,11 +8,14 @@ golden/<bar_freq>/inputs/<SYMBOL>.parquet  Step 0: normalised inputs
 golden/<bar_freq>/labels/<SYMBOL>.parquet  Step 0: forward returns
 qlib/<bar_freq>/                           Step 0 and 3: the Qlib provider
 factors/<bar_freq>/<FACTOR>/               Step 3: <SYMBOL>.parquet, and factor.json, written last
-reports/<bar_freq>/                        Step 2: qc.json, qc.html; Step 4: <FACTOR>/evaluation.json ...
+reports/<bar_freq>/                        Step 2: qc.json, qc.html; Step 4: plotly.min.js for all pages, and of several
+                                           factors at once factors.json, factors.html
+reports/<bar_freq>/<FACTOR>/               Step 4: evaluation.html, PNGs, and evaluation.json, written last
 reports_qlib/<bar_freq>/                   the same from the Qlib store
 config_snapshots/<bar_freq>/<step>.json    the settings of each step's last run
 logs/<bar_freq>/                           one file per run of a step
 ```
+Beside the runs, in ``<output-root>``: factor_ledger.json, the p-values of everything ever evaluated there.
 """
 
 from __future__ import annotations
@@ -56,6 +59,11 @@ class RunLayout:
     def run_id(self) -> str:
         """Name of the run."""
         return self.root.name
+
+    @property
+    def output_root(self) -> Path:
+        """Folder of all runs; the ledger of what was evaluated lies there."""
+        return self.root.parent
 
     @property
     def bar_freq(self) -> str:

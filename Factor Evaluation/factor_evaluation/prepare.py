@@ -21,7 +21,7 @@ from Backtest.data.clock import time_words
 from Backtest.data.demo_market import is_synthetic
 from Backtest.errors import DataError, RunError
 from Backtest.logs import LOGGER
-from Backtest.settings import CoreSettings, resolve, with_flags
+from Backtest.settings import CoreSettings, with_flags
 
 from .golden import make_golden
 from .klines import Klines, load_bars, open_klines, panel_of, require_any, rows_in, same_columns
@@ -204,8 +204,3 @@ def _summary(manifest: Manifest, layout: RunLayout) -> dict[str, Any]:
         "rows": sum(source["rows"] for source in manifest.sources.values()),
         "horizons": manifest.horizons,
     }
-
-
-def data_root_of(core: CoreSettings, manifest: Manifest) -> Path:
-    """Return where a run's klines lie: the manifest's data root."""
-    return resolve(manifest.data_root or core.data_root)

@@ -10,6 +10,8 @@ Qlib computes with pandas, cross-section by cross-section: of long histories it 
 from __future__ import annotations
 
 import json
+import math
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -162,7 +164,7 @@ def figures_of(
     def draw(name: str, titles: tuple[str, ...], graph: Callable[[], Any]) -> None:
         try:
             with notices_logged(), np.errstate(all="ignore"):
-                drawn = [json.loads(_encoded(figure)) for figure in graph()]
+                drawn = [_decoded(figure) for figure in graph()]
         except REFUSALS as error:
             refused.append(f"{titles[0]}: Qlib draws none of these values ({type(error).__name__}: {_short(error)})")
             return
@@ -205,11 +207,23 @@ def _daily(portfolio: Portfolio, timestamp: NDArray[np.datetime64], cost: float 
     return frame.groupby(frame.index.floor("D")).sum()
 
 
-def _encoded(figure: Any) -> str:
-    """Return a figure as JSON with plain lists, missing as null."""
+def _plain(value: Any) -> Any:
+    """Return a part of a figure as JSON has it: plotly packs arrays in base64, this unpacks them; missing is null."""
+    if isinstance(value, dict) and value.keys() >= {"dtype", "bdata"}:
+        packed = np.frombuffer(b64decode(value["bdata"]), dtype=value["dtype"])
+        shape = [int(part) for part in str(value.get("shape", len(packed))).split(",")]
+        return _plain(packed.reshape(shape).tolist())
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _decoded(figure: Any) -> Any:
     from plotly.utils import PlotlyJSONEncoder
 
-    return json.dumps(figure.to_plotly_json(), cls=PlotlyJSONEncoder)
+    return _plain(json.loads(json.dumps(figure.to_plotly_json(), cls=PlotlyJSONEncoder)))
 
 
 def _short(error: Exception) -> str:

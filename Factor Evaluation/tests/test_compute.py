@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from factor_evaluation import compute
-from factor_evaluation.compute import recipe_from
+from factor_evaluation.compute import ComputeRequest, compute_factors, recipe_from
 from factor_evaluation.layout import new_run
 from factor_evaluation.parquet_store import ParquetStore
 
@@ -17,6 +18,7 @@ from Backtest.data.timeframe import parse_timeframe
 from Backtest.errors import ExpressionError, RecipeError, RunError, SettingsError
 from Backtest.prepare import PrepareSettings
 from Backtest.prepare import prepare as stage_a
+from Backtest.settings import PROJECT_ROOT
 from Backtest.tests.stage_a.market import InlinePool
 
 from .market import computed, core_for, prepared
@@ -73,6 +75,24 @@ def test_step_3_is_stage_a_bit_for_bit(real_data, tmp_path, inline, bar_freq, ex
             assert found[name].notna().mean() > 0.9
 
 
+def test_a_shipped_recipe_is_stage_a_bit_for_bit(real_data, tmp_path, inline):
+    """Coarser bars, other symbols, groups, library functions: all that a recipe file can say."""
+    core = core_for(real_data / "um_futures", tmp_path, workers=2, memory_limit_gb=2.0)
+    recipe = PROJECT_ROOT / "config" / "recipes" / "crypto_core.yaml"
+    asked: dict[str, Any] = {"symbols": ("BTC", "ETH", "SOL", "XRP"), "start": "2025-06-01", "end": "2025-12-01"}
+    stage_a(PrepareSettings(core, "4h", "set", recipe, **asked))
+    expected = Hub(tmp_path / "hub").read(parse_timeframe("4h"), "set")
+    layout = new_run(tmp_path / "out", "one", "4h")
+    request = ComputeRequest(core, data_root_given=True, recipe=recipe_from(None, recipe), **asked)
+    summary = compute_factors(request, layout, [ParquetStore(layout)])
+    assert summary["factors"] == list(expected.factors)
+    assert len(summary["factors"]) > 10
+    for name, values in expected.factors.items():
+        found = ParquetStore(layout).read_factor(name)
+        assert (found.symbols, found.first_bar) == (expected.symbols, expected.first_bar)
+        assert found.values.tobytes() == values.tobytes(), name
+
+
 def test_a_file_with_one_factor_is_stage_as_file(market, tmp_path, inline):
     core = core_for(market, tmp_path, workers=1)
     stage_a_files(core, tmp_path, "1h", OF_ONE[:1], None)
@@ -122,6 +142,20 @@ def test_a_factor_by_hand(market, tmp_path):
 def test_what_is_no_factor_is_refused(expressions, error, words):
     with pytest.raises(error, match=words):
         recipe_from(expressions, None)
+
+
+def test_what_is_made_missing_is_counted_whoever_shares_a_block(market, tmp_path, monkeypatch):
+    """Bars without volume make close / volume undefined; by hand from the files."""
+    core = core_for(market, tmp_path)
+    zeros = 0
+    for symbol in ("AAA", "BBB", "EEE"):
+        frame = pd.read_csv(market / "6.Binance Data Resampled" / "1h" / f"{symbol}USDT.csv")
+        zeros += int((frame.volume == 0).sum())
+    for size in (8, 1):
+        monkeypatch.setattr(compute, "BLOCK_SYMBOLS", size)
+        layout = new_run(tmp_path / f"out {size}", "one", "1h")
+        summary = computed(core, layout, "cheap = close / volume", symbols=("AAA", "BBB", "EEE"))
+        assert summary["made_missing"] == {"cheap": {"undefined": zeros}}
 
 
 def test_a_factor_that_looks_ahead_is_refused(market, tmp_path):

@@ -43,6 +43,20 @@ def test_gaps_late_listings_and_ends_of_history(real_data, tmp_path):
     assert list(compare(golden_of(layout), ParquetStore(layout).read_inputs(), np.float64)) == []
 
 
+@pytest.mark.parametrize("stamps", ["ms", "datetime"])
+def test_parquet_klines_are_read_a_second_time_too(market, tmp_path, stamps):
+    folder = tmp_path / "root" / "6.Binance Data Resampled" / "1h"
+    folder.mkdir(parents=True)
+    frame = pd.read_csv(market / "6.Binance Data Resampled" / "1h" / "BBBUSDT.csv")
+    if stamps == "datetime":
+        frame["open_time"] = pd.to_datetime(frame.open_time, unit="ms", utc=True)
+    frame.to_parquet(folder / "BBBUSDT.parquet", index=False)
+    layout = prepared(core_for(tmp_path / "root", tmp_path), "2h")
+    golden = golden_of(layout)
+    assert len(golden["samples"]) > 24
+    assert list(compare(golden, ParquetStore(layout).read_inputs(), np.float64)) == []
+
+
 def test_labels_are_what_pandas_makes_of_the_file(market, tmp_path):
     layout = prepared(core_for(market, tmp_path), "1h", horizons=("1", "5h"), label_kinds=("open", "close"))
     inputs = ParquetStore(layout).read_inputs(["AAAUSDT", "BBBUSDT"])

@@ -46,18 +46,20 @@ def slipped(opened, high, low, buys, slippage, capped):
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def check_cash(terms, state):
     """Check 1: on a running cash at the created price; the debit of what is refused stays. Marks what is refused."""
-    counts, outcome, touch = state.counts, state.outcome, state.touch
+    counts, outcome, touch, dones = state.counts, state.outcome, state.touch, state.done
+    columns, feeds, prices, sizes = state.order_column, state.order_feed, state.order_price, state.order_size
+    unchecked, held = state.order_unchecked, state.size
     running, commission = state.money[CASH], terms.commission
     for i in range(counts[PENDING]):
         outcome[i] = FILLED
-        state.done[i] = 0.0
-        if state.order_unchecked[i]:
+        dones[i] = 0.0
+        if unchecked[i]:
             continue
-        feed, price, size = state.order_feed[i], state.order_price[i], state.order_size[i]
+        feed, price, size = feeds[i], prices[i], sizes[i]
         if touch[feed] == 0:
             counts[TOUCHED] += 1
             touch[feed] = counts[TOUCHED]
-        opened, closed = split(size, state.size[state.order_column[i]])
+        opened, closed = split(size, held[columns[i]])
         if closed != 0:
             running += -closed * price
             running -= abs(closed) * commission * price
@@ -69,7 +71,7 @@ def check_cash(terms, state):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def execute(market, terms, state, t, unchecked):
+def execute(market, terms, state, t, turn):
     """Fill the orders that skipped check 1, or those that passed it, in their sequence (check 2).
 
     The closing part always fills, the opening part where the cash covers it. `done`, `paid` and `fee` tell the outcome.
@@ -77,16 +79,18 @@ def execute(market, terms, state, t, unchecked):
     money, counts, outcome, touch = state.money, state.counts, state.outcome, state.touch
     sizes, averages, holder, held_list = state.size, state.average, state.holder, state.held
     opens, highs, lows, tradable, alive = market.open, market.high, market.low, market.tradable, market.alive
+    last, columns, feeds, order_size = market.last, state.order_column, state.order_feed, state.order_size
+    reasons, unchecked, dones, paid, fees = state.order_reason, state.order_unchecked, state.done, state.paid, state.fee
     commission, slippage = terms.commission, terms.slippage
     for i in range(counts[PENDING]):
-        if state.order_unchecked[i] != unchecked or outcome[i] != FILLED:
+        if unchecked[i] != turn or outcome[i] != FILLED:
             continue
-        column, feed, size = state.order_column[i], state.order_feed[i], state.order_size[i]
+        column, feed, size = columns[i], feeds[i], order_size[i]
         if touch[feed] == 0:
             counts[TOUCHED] += 1
             touch[feed] = counts[TOUCHED]
-        if state.order_reason[i] == DELISTING:
-            high = market.last[feed]
+        if reasons[i] == DELISTING:
+            high = last[feed]
             price = low = high * (1.0 - terms.haircut)
         elif tradable[t, column] and alive[t, column] == feed:
             price, high, low = opens[t, column], highs[t, column], lows[t, column]
@@ -116,7 +120,7 @@ def execute(market, terms, state, t, unchecked):
         done = closed + opened
         if done == 0:
             continue
-        state.done[i], state.paid[i], state.fee[i] = done, (0.0 + done * price) / done, fee
+        dones[i], paid[i], fees[i] = done, (0.0 + done * price) / done, fee
         new = held + done
         if new == 0:
             average = 0.0
@@ -147,31 +151,34 @@ def execute(market, terms, state, t, unchecked):
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def write_ends(market, terms, state, log, t):
     """Log the end of each order: its filled part, and the refused part where there is one."""
-    counts, sizes, holder = state.counts, state.size, state.holder
-    n = counts[LOGGED]
+    counts, sizes, holder, last = state.counts, state.size, state.holder, market.last
+    columns, feeds, order_size, reasons = state.order_column, state.order_feed, state.order_size, state.order_reason
+    dones, paid, fees, outcomes, refused = state.done, state.paid, state.fee, state.outcome, state.refused
+    opens, highs, lows, tradable, alive = market.open, market.high, market.low, market.tradable, market.alive
+    created, filled, of_column, of_size, of_price = log.created, log.filled, log.column, log.size, log.price
+    commission, slippage, of_reason, ends = log.commission, log.slippage, log.reason, log.outcome
+    n, row = counts[LOGGED], market.first + t
     for i in range(counts[PENDING]):
-        column, feed, size, done = state.order_column[i], state.order_feed[i], state.order_size[i], state.done[i]
+        column, feed, size, done = columns[i], feeds[i], order_size[i], dones[i]
         if sizes[column] == 0:
             holder[column] = feed
         opened = high = low = np.nan
-        if state.order_reason[i] == DELISTING:
-            state.refused[column] = done == 0
-            high = market.last[feed]
+        if reasons[i] == DELISTING:
+            refused[column] = done == 0
+            high = last[feed]
             opened = low = high * (1.0 - terms.haircut)
-        elif market.tradable[t, column] and market.alive[t, column] == feed:
-            opened, high, low = market.open[t, column], market.high[t, column], market.low[t, column]
+        elif tradable[t, column] and alive[t, column] == feed:
+            opened, high, low = opens[t, column], highs[t, column], lows[t, column]
+        if done != 0:
+            created[n], filled[n], of_column[n], of_reason[n] = row - 1, row, column, reasons[i]
+            of_size[n], of_price[n], commission[n], ends[n] = done, paid[i], fees[i], FILLED
+            slippage[n] = abs(done) * abs(paid[i] - opened)
+            n += 1
         rest = abs(size) - abs(done)
-        for part in range(2):
-            if done != 0 if part == 0 else rest > DUST * abs(size):
-                log.created[n], log.filled[n], log.column[n] = market.first + t - 1, market.first + t, column
-                log.reason[n] = state.order_reason[i]
-                if part == 0:
-                    log.size[n], log.price[n], log.commission[n] = done, state.paid[i], state.fee[i]
-                    log.slippage[n], log.outcome[n] = abs(done) * abs(state.paid[i] - opened), FILLED
-                else:
-                    log.size[n], log.commission[n], log.slippage[n] = (rest if size > 0 else -rest), 0.0, 0.0
-                    log.price[n] = slipped(opened, high, low, size > 0, terms.slippage, terms.capped)
-                    log.outcome[n] = state.outcome[i]
-                n += 1
+        if rest > DUST * abs(size):
+            created[n], filled[n], of_column[n], of_reason[n] = row - 1, row, column, reasons[i]
+            of_size[n], commission[n], slippage[n], ends[n] = (rest if size > 0 else -rest), 0.0, 0.0, outcomes[i]
+            of_price[n] = slipped(opened, high, low, size > 0, terms.slippage, terms.capped)
+            n += 1
     counts[LOGGED] = n
     counts[PENDING] = 0

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numba
 import numpy as np
 
@@ -179,10 +177,13 @@ def locked(market, state, t, side):
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def whole_lots(size, step):
-    """Return the number of whole steps in `size`, rounded toward zero; two last bits, or 1e-9 steps, are forgiven."""
+    """Return the number of whole steps in `size`, rounded toward zero; two last bits, or 1e-9 steps, are forgiven.
+
+    A float: cheap coins in small steps are more lots than an int64 holds.
+    """
     exact = abs(size) / step
-    lots = math.floor(exact + max(LOT_TOLERANCE, 2.0 * (np.nextafter(exact, np.inf) - exact)))
-    return float(lots) if size > 0 else -float(lots)
+    lots = np.floor(exact + max(LOT_TOLERANCE, 2.0 * (np.nextafter(exact, np.inf) - exact)))
+    return lots if size > 0 else -lots
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -218,19 +219,24 @@ def put_in_sequence(market, state, t):
     why, change, size, holder = state.why, state.change, state.size, state.holder
     columns, sizes, prices, feeds = state.order_column, state.order_size, state.order_price, state.order_feed
     reasons, unchecked, ruined, row = state.order_reason, state.order_unchecked, state.counts[RUINED], market.first + t
+    proven, last, close, alive = market.proven, market.last, market.close, market.alive
+    refused, listed = state.refused, state.listed
+    found = 0
+    for column in range(len(size)):
+        if why[column] != NOTHING:
+            listed[found] = column
+            found += 1
     n = 0
     for kind in range(4):
-        for column in range(len(size)):
-            if why[column] == NOTHING:
-                continue
+        for i in range(found):
+            column = listed[i]
             held = size[column]
             if 2 * (change[column] > 0) + (change[column] * held >= 0) != kind:
                 continue
-            feed = holder[column] if held != 0 else market.alive[t, column]
+            feed = holder[column] if held != 0 else alive[t, column]
             columns[n], sizes[n], feeds[n], reasons[n] = column, change[column], feed, why[column]
-            over = held != 0 and row >= market.proven[feed]
-            prices[n] = market.last[feed] if over else market.close[t, column]
-            unchecked[n] = ruined != 0 or (why[column] == DELISTING and state.refused[column])
+            prices[n] = last[feed] if held != 0 and row >= proven[feed] else close[t, column]
+            unchecked[n] = ruined != 0 or (why[column] == DELISTING and refused[column])
             n += 1
     state.counts[PENDING] = n
 
@@ -280,7 +286,7 @@ def scale_to_cash(terms, state):
         closing, opening = parts(size, held[column])
         if size > 0 and opening != 0:
             step = terms.lot_step[column]
-            lots, closed = float(math.floor(np.rint(opening / step) * factor * BELOW)), np.rint(closing / step)
+            lots, closed = np.floor(np.rint(opening / step) * factor * BELOW), np.rint(closing / step)
             if lots + closed == 0:
                 continue
             if lots == 0:  # only the closing part is left, of the exact size

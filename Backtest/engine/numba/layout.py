@@ -147,6 +147,7 @@ class State(NamedTuple):
     target: Floats
     change: Floats
     why: Codes
+    listed: Places
     space: Floats
     poured: Floats
     free: Bools
@@ -212,6 +213,7 @@ def new_state(columns: int, episodes: int, *, initial_cash: float) -> State:
         target=floats(),
         change=floats(),
         why=codes(),
+        listed=places(),
         space=floats(),
         poured=floats(),
         free=flags(),

@@ -94,20 +94,19 @@ def capped(shares, begin, n, budget, max_weight, poured, free, space):
         total = pairwise_sum(space, 0, m)
         over = 0
         for i in range(n):
-            over += free[i] and left * shares[begin + i] / total > max_weight
-        for i in range(n):
             if free[i]:
-                offered = left * shares[begin + i] / total
-                if over == 0:
-                    poured[i] = offered
-                elif offered > max_weight:
-                    poured[i] = max_weight
-                    free[i] = False
-                    left_free -= 1
+                poured[i] = left * shares[begin + i] / total
+                over += poured[i] > max_weight
         if over == 0:
             break
         full = 0
         for i in range(n):
+            if free[i] and poured[i] > max_weight:
+                poured[i] = max_weight
+                free[i] = False
+                left_free -= 1
+            elif free[i]:
+                poured[i] = 0.0
             full += poured[i] != 0
         left = budget - max_weight * full
 

@@ -20,6 +20,7 @@ from Backtest.engine.numba.market import market_of, terms_of
 from Backtest.engine.numba.plans import plan_of, stated_weights
 from Backtest.strategies import CrossSection, build_strategy, portfolio
 from Backtest.strategies.longshort import LongShort
+from Backtest.tests.engine.engines import ENGINES
 from Backtest.tests.engine.market import costs, panel_of, random_walk
 from Backtest.tests.engine.test_replay import CASH, case
 
@@ -47,7 +48,7 @@ def test_whole_lots(size, step, sells, bits):
     near = round(size / step) * step  # sizes on and just beside a whole lot as well
     for amount in (size, near, near * (1 + bits * 2.0**-52), near + bits * 1e-9 * step):
         signed = -amount if sells else amount
-        if math.isfinite(signed) and abs(signed) / step < 2**53:
+        if math.isfinite(signed):
             assert kernel.whole_lots(signed, step) == orders.whole_lots(signed, step)
 
 
@@ -92,6 +93,20 @@ def test_legs_are_those_of_the_strategies(seed, weighting, ascending, both, k):
             assert columns[begin:end].tolist() == expected[0].tolist()
             assert shares[begin:end].tolist() == expected[1].tolist()
         assert both or starts[r, 1] == starts[r, 2]
+
+
+@pytest.mark.parametrize("on_rejected", ["count", "scale"])
+def test_more_lots_than_an_int64_holds(on_rejected):
+    """A coin at 1e-9 in steps of 1e-8 is 1e22 lots of a holding of 100,000."""
+    opens, highs, lows, closes = (1e-11 * prices for prices in random_walk(4, 40, 3))
+    panel = panel_of(opens=opens, highs=highs, lows=lows, closes=closes, symbols="ABC")
+    strategy = build_strategy("topk", {}, {"factor": "x", "k": 2, "invest": 1.0, "rebalance": "2"})
+    terms = costs(commission=0.001, slippage=0.001, on_rejected=on_rejected)
+    scores = np.random.default_rng(4).standard_normal((40, 3))
+    records = [run(panel, scores, strategy, costs=terms, initial_cash=1e5) for run in ENGINES.values()]
+    assert max(order.size for order in records[0].orders) / 1e-8 > 2**63
+    assert [repr(order) for order in records[0].orders] == [repr(order) for order in records[1].orders]
+    assert len(records[0].orders) > 20
 
 
 def prepared(seed):

@@ -1,0 +1,90 @@
+"""The portfolio behind Qlib's figures by hand, its risk by plain formulas, and what happens where there is nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from factor_evaluation.qlib_figures import MOST_BARS, Portfolio, figures_of, portfolio_of, risk_of, stride
+
+from Backtest.data.timeframe import parse_timeframe
+
+pytestmark = pytest.mark.xdist_group("qlib")
+if sys.version_info >= (3, 13):
+    pytest.skip("Qlib has no release for this Python", allow_module_level=True)
+
+NAN = float("nan")
+VALUES = np.array([[4.0, 3, 2, 1], [9, 9, 9, 9], [1, 2, NAN, 4], [9, 9, 9, 9], [NAN, 2, NAN, NAN]])
+LABEL = np.array([[0.04, 0.02, 0.0, -0.02], [9, 9, 9, 9], [0.01, 0.02, 0.5, 0.03], [9, 9, 9, 9], [0.1, 0.1, 0.1, 0.1]])
+
+
+def test_the_portfolio_by_hand():
+    portfolio = portfolio_of(VALUES, LABEL, bars=2, groups=2)
+    # rows 0 and 2 are rebalances; row 4 has one name, too few for two groups; row 2 has three: groups of one
+    assert portfolio.row.tolist() == [0, 2]
+    np.testing.assert_allclose(portfolio.top, [0.03, 0.03])
+    np.testing.assert_allclose(portfolio.spread, [0.03 - -0.01, 0.03 - 0.01])
+    np.testing.assert_allclose(portfolio.mean, [0.01, 0.02])
+    # bought two halves; then both sold (1) and one name bought whole (1)
+    np.testing.assert_allclose(portfolio.turnover, [1.0, 2.0])
+
+
+def test_risk_is_compounded_over_a_year_of_365_days():
+    top = np.array([0.02, -0.01, 0.03, -0.05, 0.01])
+    flat = np.zeros(5)
+    portfolio = Portfolio(np.arange(5), top, flat, flat, np.full(5, 0.5))
+    risk = risk_of(portfolio, 6, parse_timeframe("4h"), 0.002)
+    curve = np.cumprod(1 + top)
+    assert risk["top"]["annualized_return"] == pytest.approx(curve[-1] ** (365 / 5) - 1)  # six bars of 4h are a day
+    assert risk["top"]["max_drawdown"] == pytest.approx(-0.05)
+    assert risk["top"]["std"] == pytest.approx(np.log1p(top).std(ddof=1))
+    assert risk["top_net"]["mean"] == pytest.approx(np.prod(1 + top - 0.001) ** (1 / 5) - 1)
+    assert risk["spread"]["information_ratio"] is None  # nothing moved
+    assert "top_net" not in risk_of(portfolio, 6, parse_timeframe("4h"), None)
+
+
+@pytest.mark.parametrize("rows, bars, expected", [(MOST_BARS, 1, 1), (MOST_BARS + 1, 1, 2), (10 * MOST_BARS, 3, 12)])
+def test_long_histories_are_thinned_by_whole_horizons(rows, bars, expected):
+    assert stride(rows, bars) == expected
+    assert -(-rows // expected) <= MOST_BARS
+
+
+def drawn(values: np.ndarray, label: np.ndarray, groups: int = 2):
+    clock = np.datetime64("2024-01-01", "ns") + np.arange(len(values)) * np.timedelta64(4, "h")
+    symbols = tuple(f"C{place}USDT" for place in range(values.shape[1]))
+    portfolio = portfolio_of(values, label, 1, groups)
+    return figures_of(values, label, clock, symbols, portfolio=portfolio, bars=1, groups=groups, cost=None)
+
+
+def test_qlib_draws_what_pandas_computes():
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(30, 4))
+    label = 0.01 * rng.normal(size=(30, 4))
+    figures, refused = drawn(values, label)
+    assert refused == []
+    by_name = {figure.name: figure.content for figure in figures}
+    json.dumps(by_name, allow_nan=False)
+    ours = [np.corrcoef(values[row], label[row])[0, 1] for row in range(30)]
+    np.testing.assert_allclose(by_name["pred_ic-0"]["data"][0]["y"], ours, rtol=1e-9)
+    top = portfolio_of(values, label, 1, 2).top
+    np.testing.assert_allclose(by_name["group_return-0"]["data"][0]["y"], np.cumsum(top), rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["constant factor", "constant price", "no value", "one symbol"])
+def test_where_qlib_has_nothing_to_draw_that_is_said_in_one_line(kind):
+    rng = np.random.default_rng(3)
+    values, label = rng.normal(size=(20, 4)), 0.01 * rng.normal(size=(20, 4))
+    if kind == "constant factor":
+        values = np.ones_like(values)
+    elif kind == "constant price":
+        label = np.zeros_like(label)
+    elif kind == "no value":
+        values = np.full_like(values, np.nan)
+    else:
+        values, label = values[:, :1], label[:, :1]
+    figures, refused = drawn(values, label)
+    assert refused
+    assert all("Qlib draws none of these values" in line and "\n" not in line for line in refused)
+    json.dumps([figure.content for figure in figures], allow_nan=False)
