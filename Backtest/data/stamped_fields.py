@@ -175,7 +175,9 @@ def _file_of(place: Path, symbol: str) -> Path | None:
     if place.is_dir():
         return stamped_file(place, symbol)
     stem = place.name[: -len(next((suffix for suffix in SUFFIXES if place.name.lower().endswith(suffix)), ""))]
-    return place if symbol in re.split(r"[_.-]", stem) else None
+    # BTCUSDT_240628 is a delivery contract with a name of its own, not a file of BTCUSDT
+    named = rf"(?:^|[_.-]){re.escape(symbol)}(?!_\d{{6}}(?:[_.-]|$))(?:[_.-]|$)"
+    return place if re.search(named, stem) else None
 
 
 def open_stamped(core: CoreSettings) -> tuple[StampedFields, ...]:

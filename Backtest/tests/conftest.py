@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import site
 import subprocess
 import sys
@@ -44,6 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("same", derandomize=True, deadline=None)
     settings.register_profile("new", deadline=None)
     settings.load_profile("new" if config.getoption("--long") else "same")
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # a run in the background ignores Ctrl-C, and so would every command that the tests start and interrupt
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import numba
 import numpy as np
 
 from .context import Context, Floats, Operand
+from .finish import blank_infinite
 from .ordered import quantile
 from .population import pieces, population_of
 
@@ -116,7 +117,8 @@ def _by_order(mode: int, parameter: float, operands: Sequence[Operand], context:
         _encode(x[rows], population[rows], keys[rows], low)
         keys[rows].sort(axis=1)
         _decode(x[rows], keys[rows], out[rows], low, mode, parameter)
-    return 0
+    # a quantile between neighbours further apart than the largest number is infinite; ranks and marks are not
+    return blank_infinite(out, context) if mode == WINSORIZE else 0
 
 
 def cs_rank(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import sortedrows
 from .context import Context, Floats, Operand, window_of
+from .finish import blank_infinite
 from .ordered import insert, quantile, remove, replace
 from .rows import NO_LIMIT, over_columns
 
@@ -49,7 +50,7 @@ def _windows(q: float, operands: Sequence[Operand], literals: Mapping[str, Any],
         over_columns(sortedrows.quantiles, operands, context, out, w.bars, w.min_valid, w.min_age, q)
     else:
         windows(operands[0], context.age, out, w.bars, w.min_valid, w.min_age, q)
-    return 0
+    return blank_infinite(out, context)  # between neighbours further apart than the largest number
 
 
 def ts_median(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from Backtest.data import stamped_fields
 from Backtest.data.joins import Bars, last_known, settled
 from Backtest.data.stamped import KINDS, MINUTE_NS, Stamped, load_stamped, merge_stamped, stamped_file
 from Backtest.errors import DataError
@@ -210,3 +211,17 @@ def test_joins_equal_loops_and_know_no_future(scene: tuple[Stamped, Bars, int, i
 def half_steps(begin: int, end: int) -> list[float]:
     """Return the whole times of a bar and those half way: with whole stamps they show every hole."""
     return [begin + step / 2 for step in range(2 * (end - begin) + 1)]
+
+
+@pytest.mark.parametrize(
+    "file, symbol, found",
+    [
+        ("funding_BTCUSDT_2021_2026.csv.gz", "BTCUSDT", True),
+        ("funding_BTC-USD_2021.csv", "BTC-USD", True),
+        ("oi_BTCUSDT_240628.csv", "BTCUSDT_240628", True),
+        ("oi_BTCUSDT_240628.csv", "BTCUSDT", False),
+        ("funding_1000BTCUSDT.csv", "BTCUSDT", False),
+    ],
+)
+def test_whose_a_single_file_is(file, symbol, found):
+    assert (stamped_fields._file_of(Path(file), symbol) is not None) == found
