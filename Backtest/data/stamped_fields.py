@@ -141,7 +141,7 @@ class StampedFields:
             series = self.series[symbol][one.column]
             if self.known_ns is not None:
                 # what is settled as the bar closes belongs to the next one
-                series = series.known_at(self.known_ns - one.settles)
+                series = series.known_at(self.known_ns - 1 if one.settles else self.known_ns)
             if one.settles:
                 columns.append(joins.settled(series, bars, valid_ns=self.valid_ns)[name == "funding_count"])
             else:

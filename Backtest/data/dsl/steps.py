@@ -204,10 +204,11 @@ class StepTable:
         operands = (*operands, *(self.field(name) for name in operator.implicit))
         if operator.expand is not None:
             return int(operator.expand(self._named, operands, dict(literals)))
+        complete = operator.complete(dict(literals))
         # repr tells 0.0 from -0.0 and 1 from 1.0, which == does not; their results differ in bits.
-        key = (operator.name, tuple(map(repr, operands)), repr(literals))
+        key = (operator.name, tuple(map(repr, operands)), repr(complete))
         inputs = [self.steps[operand] for operand in operands if isinstance(operand, int)]
-        own = operator.lookback(operator.complete(dict(literals)))
+        own = operator.lookback(complete)
         return self._add(
             key,
             kind=operator.result,

@@ -18,11 +18,9 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
+from .rows import FLAT, NO_LIMIT
 
 SKEW, KURTOSIS = range(2)
-FLAT = 1e-12
-"""A std below this fraction of the window's largest |x| is rounding of the input, not movement."""
-NO_LIMIT = 2**31 - 1
 N, Y, X, YY, XX, XXX, YX, YXX, YXXX, MAX_Y, MAX_X = range(11)
 
 

@@ -15,9 +15,7 @@ import numpy as np
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
 from .population import population_of
-
-FLAT = 1e-12
-"""A std below this fraction of the members' largest |x| is rounding of the input, not movement."""
+from .rows import FLAT
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

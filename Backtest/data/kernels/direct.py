@@ -17,8 +17,8 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
+from .rows import NO_LIMIT
 
-NO_LIMIT = 2**31 - 1
 ABSOLUTE = 0
 """Power code of the mean absolute deviation; k > 0 is the k-th central moment."""
 

@@ -13,9 +13,9 @@ import numba
 import numpy as np
 
 from .context import Context, Floats, Operand
+from .rows import NO_LIMIT
 
 SHIFT, DELTA, RETURNS, LOGRET = range(4)
-NO_LIMIT = 2**31 - 1
 PIECE = 1024
 NEAR = 0.1
 """Up to this |(v - w) / (v + w)|, a change of some 22 %, the logarithm of v / w comes from its series (`_near_log`)."""
@@ -49,12 +49,12 @@ def _log_ratios(v, w, r):
     far = 0
     for b in range(v.size):
         s = (v[b] - w[b]) / (v[b] + w[b])
-        near = (abs(s) <= NEAR) & (w[b] > 0.0)
+        near = (abs(s) <= NEAR) & (w[b] > 0.0) & (v[b] + w[b] < np.inf)
         r[b] = _near_log(s) if near else np.nan
         far += 0 if near else 1
     if far > 0:
         for b in range(v.size):
-            if not (abs((v[b] - w[b]) / (v[b] + w[b])) <= NEAR) and v[b] == v[b] and w[b] == w[b]:
+            if r[b] != r[b] and v[b] == v[b] and w[b] == w[b]:
                 r[b] = _log_ratio(v[b], w[b])
 
 

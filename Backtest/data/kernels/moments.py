@@ -19,10 +19,10 @@ import numpy as np
 from . import direct
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
+from .rows import NO_LIMIT
 
 SKEW, KURTOSIS, MOMENT = range(3)
 HIGHEST = 4
-NO_LIMIT = 2**31 - 1
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

@@ -32,14 +32,10 @@ from .pairsums import (
     suffixes,
     suffixes_mixed,
 )
-from .rows import MIXED, WIDTH, blank_idle, descending, full_counts, is_plain, next_state, over_columns
+from .rows import FLAT, MIXED, WIDTH, blank_idle, descending, full_counts, is_plain, next_state, over_columns
 
 COVARIANCE, CORRELATION, BETA, R2, SE_BETA, ALPHA, RESIDUAL, FITTED = range(8)
 OUTPUTS = {"resid": RESIDUAL, "alpha": ALPHA, "beta": BETA, "fitted": FITTED, "r2": R2, "se_beta": SE_BETA}
-FLAT = 1e-12
-"""A std below this fraction of the window's |x| is rounding of the input, not movement. Relative, because coins trade
-at 1e-8 (Qlib's absolute 2e-5 calls those flat). In such a window all values are the same to that fraction, so that any
-of them will do."""
 CLOSE_FIT = 1e-6
 """Where less than this share of y's squares is left over, the difference of the sums has lost too many digits for a
 root: the residuals are squared one by one."""

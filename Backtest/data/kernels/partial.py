@@ -14,14 +14,12 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
+from .rows import FLAT, NO_LIMIT
 
-FLAT = 1e-12
-"""A std below this fraction of the window's largest |x| is rounding of the input, not movement."""
 EXPLAINED = 1e-6
 """With less than this share of its std left, what z does not explain of an operand is rounding."""
 CLOSE_FIT = 1e-4
 """Where z leaves less than this share of the squares, the residuals are multiplied one by one (see `pair`)."""
-NO_LIMIT = 2**31 - 1
 N, SUM, MOST, PRODUCT = 0, 1, 4, 7
 """Rows of the sums: number; three sums; three largest |value|; products 00, 11, 22, 01, 02, 12."""
 LEFT, RIGHT = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)

@@ -13,8 +13,8 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
+from .rows import NO_LIMIT
 
-NO_LIMIT = 2**31 - 1
 UNIT = 512
 """Powers of two are counted in units of 2 ** 512; scaling by them is exact."""
 UP, DOWN = 2.0**UNIT, 2.0**-UNIT

@@ -17,8 +17,8 @@ import numpy as np
 from .context import Context, Floats, Operand, window_of
 from .extreme import earliest
 from .finish import blank_infinite
+from .rows import NO_LIMIT
 
-NO_LIMIT = 2**31 - 1
 TINY = 1e-300
 """A weight that has faded over a long gap: next to nothing, but the mean was seen."""
 

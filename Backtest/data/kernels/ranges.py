@@ -13,9 +13,9 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
+from .rows import NO_LIMIT
 
 SHARE, BELOW_HIGH, ABOVE_LOW, FALL = range(4)
-NO_LIMIT = 2**31 - 1
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

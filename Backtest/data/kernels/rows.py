@@ -42,6 +42,12 @@ MIXED, FULL, JOINED = range(3)
 """A block of rows: something is missing in it or an episode begins inside; neither; nor at its first row either."""
 
 NO_LIMIT = 2**31 - 1
+"""An age that no row reaches: where a rule about the age does not apply."""
+
+FLAT = 1e-12
+"""A std below this fraction of the largest |x| beside it is rounding of the input, not movement. Relative, because
+coins trade at 1e-8 (Qlib's absolute 2e-5 calls those flat). In such a window all values are the same to that fraction,
+so that any of them will do for the largest."""
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

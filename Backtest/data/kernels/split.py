@@ -13,10 +13,10 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
+from .rows import NO_LIMIT
 
 DIFFERENCE, TOP, BOTTOM = range(3)
 PARTS = {"diff": DIFFERENCE, "top": TOP, "bottom": BOTTOM}
-NO_LIMIT = 2**31 - 1
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

@@ -19,12 +19,9 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
-from .rows import MIXED, NO_LIMIT, WIDTH, blank_idle, descending, is_plain, next_state, over_columns
+from .rows import FLAT, MIXED, NO_LIMIT, WIDTH, blank_idle, descending, is_plain, next_state, over_columns
 
 MEAN, SLOPE, RESIDUAL, RSQUARE = range(4)
-FLAT = 1e-12
-"""A std below this fraction of the window's values is rounding of the input, not movement. In such a window all values
-are the same to that fraction, so that any of them will do."""
 
 U, KU, UU, N, K, KK = (plane * WIDTH for plane in range(6))
 """Planes of sums: u, k u, u^2, and, where something is missing, 1, k, k^2."""

@@ -14,10 +14,10 @@ import numpy as np
 
 from .context import Context, Floats, Operand, needed_values, window_of
 from .finish import blank_infinite
+from .rows import NO_LIMIT
 
 FLAT = 1e-12
 """Weights whose sum is below this fraction of the sum of their sizes cancel each other."""
-NO_LIMIT = 2**31 - 1
 N, W, SIZE, WU = range(4)
 
 

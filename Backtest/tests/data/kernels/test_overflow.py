@@ -28,3 +28,11 @@ def test_a_cross_section_too_wide_for_its_quantiles():
     assert not np.isinf(values).any()
     assert undefined == np.isnan(values[0]).sum() > 0
     assert np.allclose(values[1], [1.6, 2.0, 13.2], rtol=1e-14)  # positions 0.6 and 1.4 of 1, 2, 30
+
+
+def test_a_log_return_of_prices_whose_sum_overflows():
+    x = np.array([[1e308], [1.7e308]])
+    context = Context(age=np.array([[1], [2]], dtype=np.int32), first_bar=0)
+    values, undefined = apply(OPERATORS["logret"], [x], {"d": 1}, context)
+    assert values[1, 0] == pytest.approx(np.log(1.7), rel=1e-12)
+    assert undefined == 0
