@@ -26,7 +26,7 @@ from ..panel import Panel
 from .blocks import LOOKBACK_SHARE, Blocks, deepest, full_places, segments, spans
 from .chains import Moving
 from .plan import Plan
-from .program import Arrays, Program, Setup, Tile, publish
+from .program import Arrays, Program, Setup, Tile, given, lendable, publish
 
 Bools = NDArray[np.bool_]
 Undefined = NDArray[np.int64]
@@ -162,9 +162,10 @@ class Stream:
         if not self.symbols:
             return undefined
         population = panel.member & panel.tradable
+        lent, is_flat = lendable(self.plan, panel, library), all(values.flags.c_contiguous for values in out.values())
         bases: dict[Moving, int] = {}
         tiles = [
-            Tile(panel, first, last, self._seen + first - begin, library, population, out, bases)
+            Tile(panel, first, last, self._seen + first - begin, library, population, out, lent, is_flat, bases)
             for first, last in _tiles(begin, panel.warmup, len(panel.age), self._rows)
         ]
         self._seen += len(panel.age) - begin
@@ -198,9 +199,8 @@ class Stream:
         if not tile.is_output:
             return
         for number, names in self.plan.names.items():
-            what = self.plan.steps[number].source
             if not self.plan.steps[number].is_computed:
-                whole = tile.panel.fields[what] if isinstance(what, str) else tile.library[number]
+                whole = given(self.plan, tile.panel, tile.library, number)
                 rows = slice(tile.begin, tile.end)
                 values = np.require(whole[rows], dtype=np.float64, requirements=["C", "W"])
                 publish(values, names, tile, 0, np.require(tile.panel.exists[rows], requirements=["C", "W"]))
