@@ -209,12 +209,12 @@ def held_steps(plan: Plan) -> frozenset[int]:
     return frozenset(number for segment in segments(plan) for number in segment.exports)
 
 
-def full_places(plan: Plan) -> tuple[dict[int, int], int]:
+def full_places(parts: Sequence[Segment]) -> tuple[dict[int, int], int]:
     """Return the array of each step that is held for all symbols, and how many arrays there are."""
     found: dict[int, int] = {}
     free: list[int] = []
     count = 0
-    for segment in segments(plan):
+    for segment in parts:
         for number in sorted(segment.exports):
             if not free:
                 free.append(count)
@@ -229,7 +229,7 @@ def live_arrays(plan: Plan) -> tuple[int, int]:
     parts = segments(plan)
     in_block = max((places(plan, part)[1] for part in parts if part.number % 2 == 0), default=0)
     across = max((places(plan, part)[1] for part in parts if part.number % 2), default=0)
-    return in_block, across + full_places(plan)[1]
+    return in_block, across + full_places(parts)[1]
 
 
 def deepest(plan: Plan) -> int:

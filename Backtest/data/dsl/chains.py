@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.chain import AGE, FLOAT, ONE, PIECE, PUBLISH, STRIP, WINDOW, run
+from ..kernels.chain import ADDRESS, AGE, FLOAT, ONE, PIECE, PUBLISH, STRIP, WINDOW, run
 from ..kernels.context import Floats
 from ..kernels.elementwise import Loop
 from ..kernels.rolling import Sums
@@ -46,18 +46,21 @@ class Chain:
     places: Numbers
     windows: Numbers
     carried: Numbers
-    shape: tuple[int, int, int]
+    columns: int
     owners: Numbers
     moving: tuple[tuple[int, Moving], ...]
     held: tuple[NDArray[Any], ...]
     counts: Numbers
 
-    def run(self, address: Callable[[Moving], int], seen: int, first_bar: int, undefined: Numbers) -> None:
-        """Compute the tile, whose first row is `first_bar`, after `seen` rows."""
+    def run(
+        self, address: Callable[[Moving], int], rows: int, seen: int, first_bar: int, undefined: Numbers
+    ) -> None:
+        """Compute a tile of `rows` rows from `first_bar` on, after `seen` others."""
         for place, what in self.moving:
-            self.places[0, place] = address(what)
-        code, tables = self.code, (self.places, self.windows, self.carried)
-        if run(code, *tables, *self.shape, seen, first_bar, self.counts):
+            self.places[ADDRESS, place] = address(what)
+        height = strip_height(self.columns) if len(self.windows) else rows
+        tables = (self.code, self.places, self.windows, self.carried)
+        if run(*tables, height, rows, self.columns, seen, first_bar, self.counts):
             np.add.at(undefined, self.owners, self.counts)
             self.counts[:] = 0
 
@@ -136,7 +139,7 @@ def write_chain(
     arrays: Mapping[int, Floats],
     strips: Mapping[int, Floats],
     names: Mapping[int, Sequence[str]],
-    shape: tuple[int, int],
+    columns: int,
     gap_tolerance: float,
 ) -> Chain:
     """Return a chain of steps, each with its kernel.
@@ -151,10 +154,7 @@ def write_chain(
         a strip (`strip_height`).
     names
         Step -> factors that go to their output from here.
-    shape
-        Rows and columns of the tile.
     """
-    rows, columns = shape
     front = max((step.own_lookback or 0 for step, kernel in chained if isinstance(kernel, Sums)), default=0)
     places = _Places(columns, front)
     backs = {number: len(values) - strip_height(columns) for number, values in strips.items()}
@@ -202,7 +202,7 @@ def write_chain(
         np.array(places.rows, dtype=np.int64).T.copy(),
         np.array(windows, dtype=np.int64).reshape(-1, 3),
         np.array([(found[number], back) for number, back in backs.items()], dtype=np.int64).reshape(-1, 2),
-        (strip_height(columns) if front else rows, rows, columns),
+        columns,
         np.array(owners, dtype=np.int64),
         tuple(places.moving),
         tuple(places.held),

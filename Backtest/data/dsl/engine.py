@@ -128,7 +128,8 @@ class Stream:
         """Return for each segment and thread the programs."""
         depth = self.overlap
         size = (depth + blocks.rows) * self.symbols
-        where, _ = full_places(self.plan)
+        parts = segments(self.plan)
+        where, _ = full_places(parts)
         wide, local = Arrays(size), Arrays(size)
         full = {n: wide.take(place, (depth + blocks.rows, self.symbols)) for n, place in where.items()}
         setup = Setup(self.plan, self.symbols, depth, blocks.rows, gap_tolerance, full)
@@ -143,7 +144,7 @@ class Stream:
                 tuple(Program(setup, segment, one, arrays) for one in columns[k :: self._threads])
                 for k, arrays in enumerate(narrow)
             )
-            for segment in segments(self.plan)
+            for segment in parts
         )
 
     def feed(

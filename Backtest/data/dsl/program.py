@@ -12,7 +12,7 @@ Windows are cut at absolute bar indices, so that no value depends on the tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
@@ -153,8 +153,8 @@ class _Chain:
     chain: Chain
 
     def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
-        first_bar = tile.panel.first_bar + tile.begin
-        self.chain.run(lambda what: program.address(tile, what), tile.seen, first_bar, undefined)
+        first_bar, rows = tile.panel.first_bar + tile.begin, tile.end - tile.begin
+        self.chain.run(lambda what: program.address(tile, what), rows, tile.seen, first_bar, undefined)
 
 
 @dataclass(slots=True)
@@ -214,6 +214,7 @@ class Program:
         steps = segment.steps
         self._history = {n: np.empty((self._reaches[n], self.width)) for n in steps if self._reaches[n]}
         self._strips: dict[int, Floats] = {}
+        self._chains: dict[object, Chain] = {}
         self._memory = {n: Memory() for n in steps if setup.plan.steps[n].own_lookback is None}
         self._prepared: tuple[object, ...] = ()
         self._actions: list[_Action] = []
@@ -329,26 +330,41 @@ class Program:
         self, tile: Tile, numbers: tuple[int, ...], kernels: Mapping[int, Kernel], lent: set[int]
     ) -> list[_Action]:
         """Return the chain of some steps, and what comes after those whose values others read."""
-        steps, plan = self.setup.plan.steps, self.setup.plan
+        plan = self.setup.plan
         names = {number: plan.names[number] for number in numbers if self._publishes(tile, number)}
         inside = names if self._all and tile.is_flat else {}
         read = read_outside(plan, numbers)
         stored = [n for n in numbers if n in read or (n in names and n not in inside)]
-        outside = {used for number in numbers for used in steps[number].inputs}.difference(numbers)
-        lying = {used for used in outside if used in lent and not steps[used].is_computed}
-        chain = write_chain(
-            [(steps[number], cast(Loop | Sums, kernels[number])) for number in numbers],
-            arrays={number: self._view(tile, number, 0) for number in (*stored, *sorted(outside - lying))},
-            strips={number: self._strip(number) for number in numbers if self._reaches[number] and number not in stored},
-            names=inside,
-            shape=(tile.end - tile.begin, self.width),
-            gap_tolerance=self.setup.gap_tolerance,
-        )
+        key = (numbers, tile.is_output, tile.is_flat, tile.lendable)
+        if key not in self._chains:
+            self._chains[key] = self._write(tile, {n: kernels[n] for n in numbers}, stored, inside, lent)
         actions: list[_Action] = [action for number in stored for action in self._before(tile, number)]
-        actions.append(_Chain(chain))
+        actions.append(_Chain(self._chains[key]))
         for number in stored:
             actions += self._afterwards(tile, number, published=number in inside)
         return actions
+
+    def _write(
+        self,
+        tile: Tile,
+        kernels: Mapping[int, Kernel],
+        stored: Sequence[int],
+        names: Mapping[int, tuple[str, ...]],
+        lent: set[int],
+    ) -> Chain:
+        """Return the chain of some steps: the same whatever the rows of a tile."""
+        steps = self.setup.plan.steps
+        outside = {used for number in kernels for used in steps[number].inputs}.difference(kernels)
+        lying = {used for used in outside if used in lent and not steps[used].is_computed}
+        inside = [number for number in kernels if number not in stored]
+        return write_chain(
+            [(steps[number], cast(Loop | Sums, kernel)) for number, kernel in kernels.items()],
+            arrays={number: self._view(tile, number, 0) for number in (*stored, *sorted(outside - lying))},
+            strips={number: self._strip(number) for number in inside if self._reaches[number]},
+            names=names,
+            columns=self.width,
+            gap_tolerance=self.setup.gap_tolerance,
+        )
 
     def _strip(self, number: int) -> Floats:
         """Return what windows in the same chain read of a step: it goes on from tile to tile."""

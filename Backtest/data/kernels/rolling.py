@@ -45,9 +45,10 @@ from .rows import (
 SUM, MEAN, COUNT = range(3)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, no_gap):
-    """Plain block: p becomes the running sum of x - shift, `out` the statistic of its merge with the suffixes s."""
+    """Plain block: p becomes the running sum of x - shift, `out` the statistic of its merge with the suffixes s. A sum's
+    shift is 0."""
     for t in range(first, last):
         na, share = d - float(t - first + 1), 1.0 / d
         v, q, r, e = x[t], s[max(t - d + 1, 0) - (first - have)], out[t], gap if na > 0.0 else no_gap
@@ -58,7 +59,7 @@ def _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, no_gap):
                 r[b] = shift[b] + (total + (q[b] + na * e[b])) * share
         elif mode == SUM:
             for b in range(v.size):
-                total = p[b] + (v[b] - shift[b])
+                total = p[b] + v[b]
                 p[b] = total
                 r[b] = total + q[b]
         else:
@@ -90,7 +91,7 @@ def _prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, far, m
             r[b] = value if (a[b] >= min_age) & (a[b] <= oldest) & (n >= min_valid) else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _suffixes(x, s, down, shift):
     """Plain block: leave in s[i] the sum of x - shift over rows i.. of the block; the row past the end is 0."""
     for k in range(x.shape[0]):
