@@ -15,12 +15,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .layout import CASH, DELISTING, FILLED, HELD, LOGGED, MARGIN, PENDING, TOUCHED, UNTRADABLE
+from .layout import CASH, DELISTING, FILLED, HELD, LOGGED, MARGIN, PENDING, TOUCHED, UNCHECKED, UNTRADABLE
 
 DUST = 1e-9
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def split(size, held):
     """Return (opened, closed) of an order on a holding, as `Position.update` does."""
     new = held + size
@@ -33,7 +33,7 @@ def split(size, held):
     return new, -held
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def slipped(opened, high, low, buys, slippage, capped):
     """Return the price that an order would have: slippage against it, where capped not beyond the bar."""
     if buys:
@@ -43,7 +43,17 @@ def slipped(opened, high, low, buys, slippage, capped):
     return low if capped and price < low else price
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def settle(market, terms, state, log, t):
+    """Check, fill and log the waiting orders at the open of the row."""
+    check_cash(terms, state)
+    if state.counts[UNCHECKED] != 0:  # these are with the broker before those that passed the check
+        execute(market, terms, state, t, True)
+    execute(market, terms, state, t, False)
+    write_ends(market, terms, state, log, t)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def check_cash(terms, state):
     """Check 1: on a running cash at the created price; the debit of what is refused stays. Marks what is refused."""
     counts, outcome, touch, dones = state.counts, state.outcome, state.touch, state.done
@@ -70,7 +80,7 @@ def check_cash(terms, state):
             outcome[i] = MARGIN
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def execute(market, terms, state, t, turn):
     """Fill the orders that skipped check 1, or those that passed it, in their sequence (check 2).
 
@@ -148,7 +158,7 @@ def execute(market, terms, state, t, turn):
             counts[HELD] = n - 1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def write_ends(market, terms, state, log, t):
     """Log the end of each order: its filled part, and the refused part where there is one."""
     counts, sizes, holder, last = state.counts, state.size, state.holder, market.last

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .account import check_cash, execute, write_ends
+from .account import settle
 from .layout import (
     ANSWERED,
     ASK,
@@ -23,12 +23,13 @@ from .layout import (
     HELD,
     LEGS,
     LOGGED,
+    OVER,
     PENDING,
     REBALANCE,
     ROW,
     RUIN,
     RUINED,
-    SIGNAL,
+    UNCHECKED,
     WEIGHTS,
 )
 from .weights import capped, pairwise_sum
@@ -37,64 +38,37 @@ LOT_TOLERANCE = 1e-9
 TIE = 1e-9
 BELOW = 1.0 - 1e-12
 NOTHING = -1
+ULP = 2.0**-53 * (1.0 + 2.0**-52)
+"""x + x * ULP is the float after x (Rump, Zimmermann, Boldo and Melquiond 2009): cheaper than a call of nextafter."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def advance(market, terms, plan, state, log, curves, answer):
     """Run the rows of a chunk from `State.counts[ROW]` on; return DONE, ASK or FULL.
 
     After ASK the caller writes the weights of row `State.counts[ROW]` into `answer` [S], after FULL it gives a larger
     log; both call again with all else as it was. A chunk that is DONE is followed by the next one's arrays.
     """
-    counts, money, size, average = state.counts, state.money, state.size, state.average
-    held, holder, unchecked = state.held, state.holder, state.order_unchecked
-    close, proven, last, place = market.close, market.proven, market.last, plan.place
-    equity, cash, sizes, marks = curves.equity, curves.cash, curves.sizes, curves.marks
-    room, positions, end = len(log.size), len(sizes) > 0, market.first + len(close)
-    for row in range(counts[ROW], end):
+    counts, place = state.counts, plan.place
+    for row in range(counts[ROW], market.first + len(market.close)):
         t = row - market.first
         if counts[ANSWERED] == 0:
             if counts[PENDING] > 0:
-                if room - counts[LOGGED] < 2 * counts[PENDING]:
+                if len(log.size) - counts[LOGGED] < 2 * counts[PENDING]:
                     return FULL
-                check_cash(terms, state)
-                if unchecked[: counts[PENDING]].any():  # these are with the broker before those that passed the check
-                    execute(market, terms, state, t, True)
-                execute(market, terms, state, t, False)
-                write_ends(market, terms, state, log, t)
-            value = 0.0
-            for i in range(counts[HELD]):
-                column = held[i]
-                feed, amount = holder[column], size[column]
-                price = last[feed] if row >= proven[feed] else close[t, column]
-                worth = amount * price
-                if worth > 0:
-                    gained = amount * (price - average[column])
-                    value += worth - gained
-                    value += gained
-                else:
-                    value += worth
-                if positions:
-                    sizes[t, column], marks[t, column] = amount, price
-            money[EQUITY] = money[CASH] + value
-            cash[t], equity[t] = money[CASH], money[EQUITY]
-            if money[EQUITY] <= 0:
-                counts[RUINED] = 1
+                settle(market, terms, state, log, t)
+            value_account(market, state, curves, t)
         if row + 1 < terms.rows:  # the last bar has no next open
-            asked = place[t] if counts[RUINED] == 0 else NOTHING
-            over = False
-            for i in range(counts[HELD]):
-                over = over or row >= proven[holder[held[i]]]
+            ruined, over = counts[RUINED] != 0, counts[OVER] != 0
+            asked = NOTHING if ruined else place[t]
             if asked != NOTHING and counts[ANSWERED] == 0:
                 if plan.mode == ASKED or (over and plan.mode == LEGS and hides_a_listing(market, state, t)):
                     counts[ANSWERED] = 1
                     return ASK
-            if asked != NOTHING or over or (counts[RUINED] != 0 and counts[HELD] > 0):
-                force(market, state, t)
-                if asked != NOTHING:
-                    set_targets(market, plan, state, t, asked, answer)
-                    aim(market, terms, state, t)
-                put_in_sequence(market, state, t)
+            if asked != NOTHING or over or (ruined and counts[HELD] > 0):
+                n = set_targets(market, plan, state, t, asked, answer)
+                aim(market, terms, state, t, n, asked != NOTHING)
+                put_in_sequence(market, state, t, n)
                 if terms.scale:
                     scale_to_cash(terms, state)
         counts[ANSWERED] = 0
@@ -102,7 +76,37 @@ def advance(market, terms, plan, state, log, curves, answer):
     return DONE
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def value_account(market, state, curves, t):
+    """Value cash and holdings at the close of the row; note ruin, and whether a listing that is over is held."""
+    money, counts, size, average, holder = state.money, state.counts, state.size, state.average, state.holder
+    held, close, proven, last, row = state.held, market.close, market.proven, market.last, market.first + t
+    sizes, marks, positions = curves.sizes, curves.marks, len(curves.sizes) > 0
+    value, over = 0.0, 0
+    for i in range(counts[HELD]):
+        column = held[i]
+        feed, amount = holder[column], size[column]
+        price = close[t, column]
+        if row >= proven[feed]:
+            price, over = last[feed], 1
+        worth = amount * price
+        if worth > 0:
+            gained = amount * (price - average[column])
+            value += worth - gained
+            value += gained
+        else:
+            value += worth
+        if positions:
+            sizes[t, column], marks[t, column] = amount, price
+    cash = money[CASH]
+    equity = cash + value
+    money[EQUITY], counts[OVER] = equity, over
+    curves.cash[t], curves.equity[t] = cash, equity
+    if equity <= 0:
+        counts[RUINED] = 1
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def hides_a_listing(market, state, t):
     """Say whether a column trades again while its old listing is held: a ranking is then without it."""
     for i in range(state.counts[HELD]):
@@ -112,58 +116,71 @@ def hides_a_listing(market, state, t):
     return False
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def force(market, state, t):
-    """Clear `State.why`, then write settlements of what is over and, on ruin, the closing of what can be traded."""
-    change, why, size, held = state.change, state.why, state.size, state.held
-    why[:] = NOTHING
-    for i in range(state.counts[HELD]):
-        column = held[i]
-        if market.first + t >= market.proven[state.holder[column]]:
-            change[column], why[column] = -size[column], DELISTING
-        elif state.counts[RUINED] != 0 and market.tradable[t, column]:
-            change[column], why[column] = -size[column], RUIN
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def set_targets(market, plan, state, t, place, answer):
-    """Write the target weights of the row into `State.target`."""
-    target, size = state.target, state.size
-    if plan.mode == ASKED or state.counts[ANSWERED] != 0:
-        target[:] = answer
-    elif plan.mode == WEIGHTS:
-        target[:] = plan.weights[place]
-    elif plan.mode == SIGNAL:
-        for column in range(len(size)):
-            wanted, held = plan.wanted[place, column], np.sign(size[column])
-            if held == 0:
+    """List the columns that may trade, ascending, in `State.listed`, and their `State.target`; return how many.
+
+    Without a rebalance (place NOTHING) these are the held columns, and their targets mean nothing.
+    """
+    target, size, listed, held = state.target, state.size, state.listed, state.held
+    width = len(size)
+    if place == NOTHING or (plan.mode == LEGS and state.counts[ANSWERED] == 0):
+        mark, n = state.mark, 0
+        for i in range(state.counts[HELD]):
+            target[held[i]], mark[held[i]] = 0.0, 1
+        if place != NOTHING:
+            set_legs(market, plan, state, t, place)
+        for column in range(width):  # without a branch: who trades follows no pattern
+            listed[n] = column
+            n += mark[column]
+            mark[column] = 0
+        return n
+    for column in range(width):
+        listed[column] = column
+        if plan.mode == ASKED or state.counts[ANSWERED] != 0:
+            target[column] = answer[column]
+        elif plan.mode == WEIGHTS:
+            target[column] = plan.weights[place, column]
+        else:
+            wanted, side = plan.wanted[place, column], np.sign(size[column])
+            if side == 0:
                 target[column] = wanted * plan.size
             else:
-                target[column] = np.nan if wanted == held else np.inf if wanted == -held else 0.0
-    else:
-        columns, poured = plan.columns, state.poured
-        target[:] = 0.0
-        for leg in range(2):
-            begin, n = plan.starts[place, leg], plan.starts[place, leg + 1] - plan.starts[place, leg]
-            if n > 0:
-                side = 1 - 2 * leg
-                budget = max(0.0, plan.budgets[leg] - locked(market, state, t, side))
-                capped(plan.shares, begin, n, budget, plan.max_weight, poured, state.free, state.space)
-                for i in range(n):
-                    target[columns[begin + i]] = side * poured[i]
+                target[column] = np.nan if wanted == side else np.inf if wanted == -side else 0.0
+    return width
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def set_legs(market, plan, state, t, place):
+    """Write the targets of the legs' columns, and mark these."""
+    target, mark, poured = state.target, state.mark, state.poured
+    columns, starts = plan.columns, plan.starts
+    stuck = any_stuck(market, state, t)
+    for leg in range(2):
+        begin, end, side = starts[place, leg], starts[place, leg + 1], 1 - 2 * leg
+        if stuck and end > begin:
+            budget = max(0.0, plan.budgets[leg] - locked(market, state, t, side))
+            capped(plan.shares, begin, end - begin, budget, plan.max_weight, poured, state.free, state.space)
+        for i in range(begin, end):
+            column = columns[i]
+            mark[column] = 1
+            target[column] = side * poured[i - begin] if stuck else plan.poured[i]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def any_stuck(market, state, t):
+    """Say whether a held symbol cannot be traded now."""
+    stuck = state.counts[OVER] != 0
+    for i in range(state.counts[HELD]):
+        stuck = stuck or not market.tradable[t, state.held[i]]
+    return stuck
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def locked(market, state, t, side):
     """Return the weight of the held symbols of one side that cannot be traded now."""
-    size, holder, held, space = state.size, state.holder, state.held, state.space
+    size, holder, space = state.size, state.holder, state.space
     tradable, proven, row = market.tradable, market.proven, market.first + t
-    stuck = False
-    for i in range(state.counts[HELD]):
-        column = held[i]
-        stuck = stuck or not tradable[t, column] or row >= proven[holder[column]]
-    if not stuck:
-        return 0.0
     n = 0
     for column in range(len(size)):
         if size[column] * side > 0:
@@ -175,73 +192,81 @@ def locked(market, state, t, side):
     return pairwise_sum(space, 0, n)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def whole_lots(size, step):
     """Return the number of whole steps in `size`, rounded toward zero; two last bits, or 1e-9 steps, are forgiven.
 
     A float: cheap coins in small steps are more lots than an int64 holds.
     """
     exact = abs(size) / step
-    lots = np.floor(exact + max(LOT_TOLERANCE, 2.0 * (np.nextafter(exact, np.inf) - exact)))
+    lots = np.floor(exact + max(LOT_TOLERANCE, 2.0 * ((exact + exact * ULP) - exact)))
     return lots if size > 0 else -lots
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def aim(market, terms, state, t):
-    """Write the orders that take each holding to its target weight into `State.change` and `State.why`."""
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def aim(market, terms, state, t, n, asked):
+    """Write the order of each listed column into `State.change` and `State.why` (NOTHING: none), by its place there.
+
+    What is over is settled, after ruin all is closed, else and where `asked` the holding is taken to its target weight.
+    """
     target, size, holder, changes, whys = state.target, state.size, state.holder, state.change, state.why
+    listed, ruined = state.listed, state.counts[RUINED] != 0
     close, tradable, proven, row = market.close, market.tradable, market.proven, market.first + t
     lot_step, min_notional, equity, band = terms.lot_step, terms.min_notional, state.money[EQUITY], terms.band
-    for column in range(len(size)):
-        weight, held = target[column], size[column]
-        if weight != weight or (weight == 0 and held == 0) or not tradable[t, column]:
-            continue
+    for i in range(n):
+        column = listed[i]
+        held, weight = size[column], target[column]
+        whys[i] = NOTHING
         if held != 0 and row >= proven[holder[column]]:
+            changes[i], whys[i] = -held, DELISTING
+            continue
+        if not tradable[t, column]:
+            continue
+        if ruined and held != 0:
+            changes[i], whys[i] = -held, RUIN
+        if not asked or weight != weight or (weight == 0 and held == 0):
             continue
         price, step = close[t, column], lot_step[column]
         if weight == np.inf:
             change, why = -2.0 * held, FLIPPED
         else:
-            if weight != 0 and abs(weight - held * price / equity) < band - TIE:
+            if weight != 0 and band > TIE and abs(weight - held * price / equity) < band - TIE:
                 continue
-            lots = whole_lots(weight * equity / price, step)
+            lots = 0.0 if weight == 0 else whole_lots(weight * equity / price, step)
             if lots == 0:  # the exact size: nothing is left behind
                 change, why = -held, CLOSE
             else:
                 change, why = (lots - np.rint(held / step)) * step, REBALANCE
         if change != 0 and abs(change) * price >= min_notional[column] * (1.0 - TIE):
-            changes[column], whys[column] = change, why
+            changes[i], whys[i] = change, why
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def put_in_sequence(market, state, t):
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def put_in_sequence(market, state, t, listed):
     """List the orders as they are sent: sells before buys, closing before opening, then by column."""
-    why, change, size, holder = state.why, state.change, state.size, state.holder
+    why, change, size, holder, of = state.why, state.change, state.size, state.holder, state.listed
     columns, sizes, prices, feeds = state.order_column, state.order_size, state.order_price, state.order_feed
     reasons, unchecked, ruined, row = state.order_reason, state.order_unchecked, state.counts[RUINED], market.first + t
-    proven, last, close, alive = market.proven, market.last, market.close, market.alive
-    refused, listed = state.refused, state.listed
-    found = 0
-    for column in range(len(size)):
-        if why[column] != NOTHING:
-            listed[found] = column
-            found += 1
-    n = 0
+    proven, last, close, alive, refused = market.proven, market.last, market.close, market.alive, state.refused
+    n, any_unchecked = 0, 0
     for kind in range(4):
-        for i in range(found):
-            column = listed[i]
+        for i in range(listed):
+            if why[i] == NOTHING:
+                continue
+            column = of[i]
             held = size[column]
-            if 2 * (change[column] > 0) + (change[column] * held >= 0) != kind:
+            if 2 * (change[i] > 0) + (change[i] * held >= 0) != kind:
                 continue
             feed = holder[column] if held != 0 else alive[t, column]
-            columns[n], sizes[n], feeds[n], reasons[n] = column, change[column], feed, why[column]
+            columns[n], sizes[n], feeds[n], reasons[n] = column, change[i], feed, why[i]
             prices[n] = last[feed] if held != 0 and row >= proven[feed] else close[t, column]
-            unchecked[n] = ruined != 0 or (why[column] == DELISTING and refused[column])
+            unchecked[n] = ruined != 0 or (why[i] == DELISTING and refused[column])
+            any_unchecked |= unchecked[n]
             n += 1
-    state.counts[PENDING] = n
+    state.counts[PENDING], state.counts[UNCHECKED] = n, any_unchecked
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def parts(size, held):
     """Return the (closing, opening) parts of an order, both with its sign."""
     if size * held >= 0:
@@ -251,7 +276,7 @@ def parts(size, held):
     return -held, size + held
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def cash_needed(size, price, slippage, commission):
     """Return the cash an order takes (negative: brings) at `price`, slippage and commission included."""
     slipped = price
@@ -262,7 +287,7 @@ def cash_needed(size, price, slippage, commission):
     return size * slipped + abs(size) * slipped * commission
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def scale_to_cash(terms, state):
     """Shrink every opening buy by the one factor at which the running cash stays positive."""
     columns, sizes, prices, feeds = state.order_column, state.order_size, state.order_price, state.order_feed

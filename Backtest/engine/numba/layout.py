@@ -19,9 +19,10 @@ Codes = NDArray[np.int8]
 
 CASH, EQUITY = range(2)
 """Places in `State.money`."""
-ROW, ANSWERED, PENDING, HELD, TOUCHED, RUINED, LOGGED = range(7)
+ROW, ANSWERED, PENDING, HELD, TOUCHED, RUINED, LOGGED, OVER, UNCHECKED = range(9)
 """Places in `State.counts`: the next row; whether its weights were asked for and are given now; orders that wait for
-the next open; columns held; episodes that ever had an order; whether equity reached zero; entries in the log."""
+the next open; columns held; episodes that ever had an order; whether equity reached zero; entries in the log; whether
+a listing is held that is over; whether a waiting order skips check 1."""
 DONE, ASK, FULL = range(3)
 """What `kernel.advance` returns: the chunk is done; weights of this row are wanted; the log must grow."""
 ASKED, WEIGHTS, LEGS, SIGNAL = range(4)
@@ -99,6 +100,8 @@ class Plan(NamedTuple):
         short one.
     columns, shares
         int32 and float64 [N].
+    poured
+        float64 [N]: the signed weights of `columns` while no position is locked.
     budgets
         float64 [2]: of the long and the short leg, over equity.
     max_weight, size
@@ -112,6 +115,7 @@ class Plan(NamedTuple):
     starts: Ints
     columns: Places
     shares: Floats
+    poured: Floats
     budgets: Floats
     max_weight: float
     size: float
@@ -151,6 +155,7 @@ class State(NamedTuple):
     space: Floats
     poured: Floats
     free: Bools
+    mark: Codes
 
 
 class Log(NamedTuple):
@@ -193,7 +198,7 @@ def new_state(columns: int, episodes: int, *, initial_cash: float) -> State:
 
     return State(
         money=np.array([initial_cash, initial_cash]),
-        counts=np.zeros(7, dtype=np.int64),
+        counts=np.zeros(9, dtype=np.int64),
         size=floats(),
         average=floats(),
         holder=places(),
@@ -217,6 +222,7 @@ def new_state(columns: int, episodes: int, *, initial_cash: float) -> State:
         space=floats(),
         poured=floats(),
         free=flags(),
+        mark=codes(),
     )
 
 
