@@ -38,6 +38,8 @@ LOT_TOLERANCE = 1e-9
 TIE = 1e-9
 BELOW = 1.0 - 1e-12
 NOTHING = -1
+NO_ORDER = 4
+"""The kind behind the four kinds of orders."""
 ULP = 2.0**-53 * (1.0 + 2.0**-52)
 """x + x * ULP is the float after x (Rump, Zimmermann, Boldo and Melquiond 2009): cheaper than a call of nextafter."""
 
@@ -111,7 +113,7 @@ def hides_a_listing(market, state, t):
     """Say whether a column trades again while its old listing is held: a ranking is then without it."""
     for i in range(state.counts[HELD]):
         column = state.held[i]
-        if market.tradable[t, column] and market.first + t >= market.proven[state.holder[column]]:
+        if market.alive[t, column] and market.first + t >= market.proven[state.holder[column]]:
             return True
     return False
 
@@ -172,7 +174,7 @@ def any_stuck(market, state, t):
     """Say whether a held symbol cannot be traded now."""
     stuck = state.counts[OVER] != 0
     for i in range(state.counts[HELD]):
-        stuck = stuck or not market.tradable[t, state.held[i]]
+        stuck = stuck or market.alive[t, state.held[i]] == 0
     return stuck
 
 
@@ -180,12 +182,12 @@ def any_stuck(market, state, t):
 def locked(market, state, t, side):
     """Return the weight of the held symbols of one side that cannot be traded now."""
     size, holder, space = state.size, state.holder, state.space
-    tradable, proven, row = market.tradable, market.proven, market.first + t
+    alive, proven, row = market.alive, market.proven, market.first + t
     n = 0
     for column in range(len(size)):
         if size[column] * side > 0:
             over = row >= proven[holder[column]]
-            if over or not tradable[t, column]:
+            if over or alive[t, column] == 0:
                 price = market.last[holder[column]] if over else market.close[t, column]
                 space[n] = size[column] * price / state.money[EQUITY] * side
                 n += 1
@@ -211,7 +213,7 @@ def aim(market, terms, state, t, n, asked):
     """
     target, size, holder, changes, whys = state.target, state.size, state.holder, state.change, state.why
     listed, ruined = state.listed, state.counts[RUINED] != 0
-    close, tradable, proven, row = market.close, market.tradable, market.proven, market.first + t
+    close, alive, proven, row = market.close, market.alive, market.proven, market.first + t
     lot_step, min_notional, equity, band = terms.lot_step, terms.min_notional, state.money[EQUITY], terms.band
     for i in range(n):
         column = listed[i]
@@ -220,7 +222,7 @@ def aim(market, terms, state, t, n, asked):
         if held != 0 and row >= proven[holder[column]]:
             changes[i], whys[i] = -held, DELISTING
             continue
-        if not tradable[t, column]:
+        if alive[t, column] == 0:
             continue
         if ruined and held != 0:
             changes[i], whys[i] = -held, RUIN
@@ -248,21 +250,25 @@ def put_in_sequence(market, state, t, listed):
     columns, sizes, prices, feeds = state.order_column, state.order_size, state.order_price, state.order_feed
     reasons, unchecked, ruined, row = state.order_reason, state.order_unchecked, state.counts[RUINED], market.first + t
     proven, last, close, alive, refused = market.proven, market.last, market.close, market.alive, state.refused
-    n, any_unchecked = 0, 0
-    for kind in range(4):
-        for i in range(listed):
-            if why[i] == NOTHING:
-                continue
-            column = of[i]
-            held = size[column]
-            if 2 * (change[i] > 0) + (change[i] * held >= 0) != kind:
-                continue
-            feed = holder[column] if held != 0 else alive[t, column]
-            columns[n], sizes[n], feeds[n], reasons[n] = column, change[i], feed, why[i]
-            prices[n] = last[feed] if held != 0 and row >= proven[feed] else close[t, column]
-            unchecked[n] = ruined != 0 or (why[i] == DELISTING and refused[column])
-            any_unchecked |= unchecked[n]
-            n += 1
+    kinds, starts = state.kind, state.start
+    for kind in range(len(starts)):
+        starts[kind] = 0
+    for i in range(listed):  # sorted by counting, without branches: which orders there are follows no pattern
+        held = size[of[i]]
+        kinds[i] = NO_ORDER if why[i] == NOTHING else 2 * (change[i] > 0) + (change[i] * held >= 0)
+        starts[kinds[i] + 1] += 1
+    for kind in range(1, NO_ORDER + 1):
+        starts[kind] += starts[kind - 1]
+    n, any_unchecked = starts[NO_ORDER], 0
+    for i in range(listed):
+        place, column = starts[kinds[i]], of[i]
+        starts[kinds[i]] += 1
+        held = size[column]
+        feed = holder[column] if held != 0 else market.feed[column] + alive[t, column] - 1
+        columns[place], sizes[place], feeds[place], reasons[place] = column, change[i], feed, why[i]
+        prices[place] = last[feed] if held != 0 and row >= proven[feed] else close[t, column]
+        unchecked[place] = ruined != 0 or (why[i] == DELISTING and refused[column])
+        any_unchecked |= unchecked[place]
     state.counts[PENDING], state.counts[UNCHECKED] = n, any_unchecked
 
 

@@ -46,7 +46,12 @@ class Market(NamedTuple):
     tradable
         bool [n, S].
     alive
-        int32 [n, S]: the episode that is alive, -1 for none.
+        int8 [n, S] (int16 where a column has more than 127 episodes): which of its column's episodes can be traded,
+        counted from 1; 0 where none can.
+    feed
+        int32 [S]: the column's first episode; the others follow it.
+    number
+        int8 or int16 [E]: an episode's number in its column, from 1.
     proven
         int64 [E]: first row at whose close an episode is known to be over; the number of rows for one that is not.
     last
@@ -59,7 +64,9 @@ class Market(NamedTuple):
     low: Floats
     close: Floats
     tradable: Bools
-    alive: Places
+    alive: Codes
+    feed: Places
+    number: Codes
     proven: Ints
     last: Floats
 
@@ -156,6 +163,12 @@ class State(NamedTuple):
     poured: Floats
     free: Bools
     mark: Codes
+    kind: Codes
+    start: Ints
+    opening: Floats
+    closing: Floats
+    quoted: Floats
+    priced: Floats
 
 
 class Log(NamedTuple):
@@ -223,6 +236,12 @@ def new_state(columns: int, episodes: int, *, initial_cash: float) -> State:
         poured=floats(),
         free=flags(),
         mark=codes(),
+        kind=codes(),
+        start=np.zeros(6, dtype=np.int64),
+        opening=floats(),
+        closing=floats(),
+        quoted=floats(),
+        priced=floats(),
     )
 
 
