@@ -9,6 +9,7 @@ import numba
 import numpy as np
 
 from .account import settle
+from .ahead import ask_for
 from .layout import (
     ANSWERED,
     ASK,
@@ -250,7 +251,7 @@ def put_in_sequence(market, state, t, listed):
     columns, sizes, prices, feeds = state.order_column, state.order_size, state.order_price, state.order_feed
     reasons, unchecked, ruined, row = state.order_reason, state.order_unchecked, state.counts[RUINED], market.first + t
     proven, last, close, alive, refused = market.proven, market.last, market.close, market.alive, state.refused
-    kinds, starts = state.kind, state.start
+    kinds, starts, opens = state.kind, state.start, market.open
     for kind in range(len(starts)):
         starts[kind] = 0
     for i in range(listed):  # sorted by counting, without branches: which orders there are follows no pattern
@@ -262,6 +263,7 @@ def put_in_sequence(market, state, t, listed):
     n, any_unchecked = starts[NO_ORDER], 0
     for i in range(listed):
         place, column = starts[kinds[i]], of[i]
+        ask_for(opens, t + 1, column)
         starts[kinds[i]] += 1
         held = size[column]
         feed = holder[column] if held != 0 else market.feed[column] + alive[t, column] - 1

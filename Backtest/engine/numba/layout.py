@@ -15,6 +15,8 @@ from ...data.panel import Bools, Floats
 
 Ints = NDArray[np.int64]
 Places = NDArray[np.int32]
+Columns = NDArray[np.uint32]
+"""Columns and episodes: without a sign, so that Numba need not look for places counted from the end."""
 Codes = NDArray[np.int8]
 
 CASH, EQUITY = range(2)
@@ -49,7 +51,7 @@ class Market(NamedTuple):
         int8 [n, S] (int16 where a column has more than 127 episodes): which of its column's episodes can be traded,
         counted from 1; 0 where none can.
     feed
-        int32 [S]: the column's first episode; the others follow it.
+        uint32 [S]: the column's first episode; the others follow it.
     number
         int8 or int16 [E]: an episode's number in its column, from 1.
     proven
@@ -65,7 +67,7 @@ class Market(NamedTuple):
     close: Floats
     tradable: Bools
     alive: Codes
-    feed: Places
+    feed: Columns
     number: Codes
     proven: Ints
     last: Floats
@@ -106,7 +108,7 @@ class Plan(NamedTuple):
         int64 [R, 3]: `columns` and `shares` from starts[r, 0] to starts[r, 1] are the long leg, to starts[r, 2] the
         short one.
     columns, shares
-        int32 and float64 [N].
+        uint32 and float64 [N].
     poured
         float64 [N]: the signed weights of `columns` while no position is locked.
     budgets
@@ -120,7 +122,7 @@ class Plan(NamedTuple):
     weights: Floats
     wanted: Codes
     starts: Ints
-    columns: Places
+    columns: Columns
     shares: Floats
     poured: Floats
     budgets: Floats
@@ -141,14 +143,14 @@ class State(NamedTuple):
     counts: Ints
     size: Floats
     average: Floats
-    holder: Places
+    holder: Columns
     refused: Bools
     touch: Ints
-    held: Places
-    order_column: Places
+    held: Columns
+    order_column: Columns
     order_size: Floats
     order_price: Floats
-    order_feed: Places
+    order_feed: Columns
     order_reason: Codes
     order_unchecked: Bools
     done: Floats
@@ -158,7 +160,7 @@ class State(NamedTuple):
     target: Floats
     change: Floats
     why: Codes
-    listed: Places
+    listed: Columns
     space: Floats
     poured: Floats
     free: Bools
@@ -176,7 +178,7 @@ class Log(NamedTuple):
 
     created: Ints
     filled: Ints
-    column: Places
+    column: Columns
     size: Floats
     price: Floats
     commission: Floats
@@ -200,8 +202,8 @@ def new_state(columns: int, episodes: int, *, initial_cash: float) -> State:
     def floats() -> Floats:
         return np.zeros(columns)
 
-    def places() -> Places:
-        return np.zeros(columns, dtype=np.int32)
+    def places() -> Columns:
+        return np.zeros(columns, dtype=np.uint32)
 
     def codes() -> Codes:
         return np.zeros(columns, dtype=np.int8)
@@ -250,7 +252,7 @@ def new_log(capacity: int) -> Log:
     return Log(
         created=np.empty(capacity, dtype=np.int64),
         filled=np.empty(capacity, dtype=np.int64),
-        column=np.empty(capacity, dtype=np.int32),
+        column=np.empty(capacity, dtype=np.uint32),
         size=np.empty(capacity),
         price=np.empty(capacity),
         commission=np.empty(capacity),

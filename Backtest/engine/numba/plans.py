@@ -54,7 +54,7 @@ def empty_plan(place: Places, width: int, **stated: Any) -> Plan:
         "weights": np.empty((0, width)),
         "wanted": np.empty((0, width), dtype=np.int8),
         "starts": np.empty((0, 3), dtype=np.int64),
-        "columns": np.empty(0, dtype=np.int32),
+        "columns": np.empty(0, dtype=np.uint32),
         "shares": np.empty(0),
         "poured": np.empty(0),
         "budgets": np.zeros(2),

@@ -190,8 +190,8 @@ def ranked_legs(scores, choosable, volatility, counts, both, ascending, weightin
     room = 0
     for r in range(rows):
         room += counts[r] * (2 if both else 1)
-    columns, shares = np.empty(room, np.int32), np.empty(room)
-    found, key = np.empty(width, np.int32), np.empty(width)
+    columns, shares = np.empty(room, np.uint32), np.empty(room)
+    found, key = np.empty(width, np.uint32), np.empty(width)
     order, ranked = np.empty(width + 1, np.int64), np.empty(width + 1)
     values, risks, part = np.empty(width), np.empty(width), np.empty(width)
     used = 0
