@@ -33,12 +33,13 @@ from .layout import (
     UNCHECKED,
     WEIGHTS,
 )
+from .scaling import TIE, scale_to_cash
 from .weights import capped, pairwise_sum
 
 LOT_TOLERANCE = 1e-9
-TIE = 1e-9
-BELOW = 1.0 - 1e-12
 NOTHING = -1
+AHEAD = 4
+"""Rows between asking for a close and reading it: 2 and 8 are slower (W3 of the benchmark)."""
 NO_ORDER = 4
 """The kind behind the four kinds of orders."""
 ULP = 2.0**-53 * (1.0 + 2.0**-52)
@@ -90,6 +91,7 @@ def value_account(market, state, curves, t):
         column = held[i]
         feed, amount = holder[column], size[column]
         price = close[t, column]
+        ask_for(close, t + AHEAD, column)
         if row >= proven[feed]:
             price, over = last[feed], 1
         worth = amount * price
@@ -213,12 +215,13 @@ def aim(market, terms, state, t, n, asked):
     What is over is settled, after ruin all is closed, else and where `asked` the holding is taken to its target weight.
     """
     target, size, holder, changes, whys = state.target, state.size, state.holder, state.change, state.why
-    listed, ruined = state.listed, state.counts[RUINED] != 0
+    listed, opens, ruined = state.listed, market.open, state.counts[RUINED] != 0
     close, alive, proven, row = market.close, market.alive, market.proven, market.first + t
     lot_step, min_notional, equity, band = terms.lot_step, terms.min_notional, state.money[EQUITY], terms.band
     for i in range(n):
         column = listed[i]
         held, weight = size[column], target[column]
+        ask_for(opens, t + 1, column)
         whys[i] = NOTHING
         if held != 0 and row >= proven[holder[column]]:
             changes[i], whys[i] = -held, DELISTING
@@ -251,7 +254,7 @@ def put_in_sequence(market, state, t, listed):
     columns, sizes, prices, feeds = state.order_column, state.order_size, state.order_price, state.order_feed
     reasons, unchecked, ruined, row = state.order_reason, state.order_unchecked, state.counts[RUINED], market.first + t
     proven, last, close, alive, refused = market.proven, market.last, market.close, market.alive, state.refused
-    kinds, starts, opens = state.kind, state.start, market.open
+    kinds, starts = state.kind, state.start
     for kind in range(len(starts)):
         starts[kind] = 0
     for i in range(listed):  # sorted by counting, without branches: which orders there are follows no pattern
@@ -263,7 +266,6 @@ def put_in_sequence(market, state, t, listed):
     n, any_unchecked = starts[NO_ORDER], 0
     for i in range(listed):
         place, column = starts[kinds[i]], of[i]
-        ask_for(opens, t + 1, column)
         starts[kinds[i]] += 1
         held = size[column]
         feed = holder[column] if held != 0 else market.feed[column] + alive[t, column] - 1
@@ -272,63 +274,3 @@ def put_in_sequence(market, state, t, listed):
         unchecked[place] = ruined != 0 or (why[i] == DELISTING and refused[column])
         any_unchecked |= unchecked[place]
     state.counts[PENDING], state.counts[UNCHECKED] = n, any_unchecked
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def parts(size, held):
-    """Return the (closing, opening) parts of an order, both with its sign."""
-    if size * held >= 0:
-        return 0.0, size
-    if abs(size) <= abs(held):
-        return size, 0.0
-    return -held, size + held
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def cash_needed(size, price, slippage, commission):
-    """Return the cash an order takes (negative: brings) at `price`, slippage and commission included."""
-    slipped = price
-    if size > 0:
-        slipped = price * (1.0 + slippage)
-    elif size < 0:
-        slipped = price * (1.0 + -slippage)
-    return size * slipped + abs(size) * slipped * commission
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def scale_to_cash(terms, state):
-    """Shrink every opening buy by the one factor at which the running cash stays positive."""
-    columns, sizes, prices, feeds = state.order_column, state.order_size, state.order_price, state.order_feed
-    reasons, unchecked, held = state.order_reason, state.order_unchecked, state.size
-    slippage, commission = terms.slippage, terms.commission
-    cash, opening_cost = state.money[CASH], 0.0
-    n = state.counts[PENDING]
-    for i in range(n):
-        closing, opening = parts(sizes[i], held[columns[i]])
-        if sizes[i] < 0:
-            cash -= cash_needed(sizes[i], prices[i], slippage, commission)
-        else:
-            cash -= cash_needed(closing, prices[i], slippage, commission)
-            opening_cost += cash_needed(opening, prices[i], slippage, commission)
-    if opening_cost <= max(cash, 0.0):
-        return
-    factor = max(cash, 0.0) / opening_cost
-    kept = 0
-    for i in range(n):
-        column, size, reason = columns[i], sizes[i], reasons[i]
-        closing, opening = parts(size, held[column])
-        if size > 0 and opening != 0:
-            step = terms.lot_step[column]
-            lots, closed = np.floor(np.rint(opening / step) * factor * BELOW), np.rint(closing / step)
-            if lots + closed == 0:
-                continue
-            if lots == 0:  # only the closing part is left, of the exact size
-                size, reason = closing, CLOSE
-            else:
-                size = (lots + closed) * step
-                if size * prices[i] < terms.min_notional[column] * (1.0 - TIE):
-                    continue
-        columns[kept], sizes[kept], prices[kept], feeds[kept] = column, size, prices[i], feeds[i]
-        reasons[kept], unchecked[kept] = reason, unchecked[i]
-        kept += 1
-    state.counts[PENDING] = kept
