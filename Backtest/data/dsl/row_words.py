@@ -92,8 +92,8 @@ FLAT_WORDS = (
     "is rounding, not movement, and what would be divided by it is missing."
 )
 SQUARES_WORDS = (
-    "Std, correlation and whatever else squares distances take distances from 1e-150 to 1e150: below, squares are 0 and "
-    "the values count as flat; above, they overflow and the result is missing."
+    "Std, correlation and whatever else squares distances take distances from 1e-150 to 1e150: below, squares are 0 "
+    "and the values count as flat; above, they overflow and the result is missing."
 )
 """Two rules for all rows, printed once above them."""
 IN_OUT = "missing where an operand is"

@@ -1,4 +1,4 @@
-"""Dividing by a spread: missing where that is rounding (`rows.FLAT`), infinite where it overflowed, for all that do so."""
+"""Dividing by a spread: missing where that is rounding (`rows.FLAT`), infinite where it overflowed."""
 
 # Numba infers the types of compiled functions from their arguments.
 # mypy: disable-error-code="no-untyped-def"

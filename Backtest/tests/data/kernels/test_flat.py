@@ -1,4 +1,4 @@
-"""One rule for what is flat: spread of at most 1e-12 of the largest size is rounding, wherever something is divided by it."""
+"""One rule for what is flat: a spread of at most 1e-12 of the largest size is rounding, whoever divides by it."""
 
 from __future__ import annotations
 
