@@ -1,8 +1,8 @@
 """External series of a recipe: one file each, the same values for every symbol, joined with a publication delay.
 
-`open_external` finds and reads the files once, before any worker starts, and warns of what was odd in them; the series travel with the job, so all
-workers have the same rows. A recipe is handed on more freely than settings, so its files must lie beside it or in a
-folder of the setting ``external_folder``.
+`open_external` finds and reads the files once, before any worker starts, and warns of what was odd in them; the series
+travel with the job, so all workers have the same rows. A recipe is handed on more freely than settings, so its files
+must lie beside it or in a folder of the setting ``external_folder``.
 """
 
 from __future__ import annotations

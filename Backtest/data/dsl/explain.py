@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..timeframe import Timeframe
-from .bind import length_words
 from .nodes import INFIX_LEVEL
 from .operators import APART, LISTED, Operator
 from .plan import Plan, PlannedFactor
 from .row_words import FLAT_WORDS, SQUARES_WORDS
+from .scope import length_words
 from .steps import BarsCall, LibraryCall, Step
 
 TEXT_LIMIT = 120

@@ -12,11 +12,10 @@ from Backtest.data.dsl.operators import OPERATORS, Context
 from .series import run
 
 ROWS, D = 60, 13
-DIVIDED = {
-    "ts_zscore": {}, "ts_ir": {}, "ts_skew": {}, "ts_kurt": {}, "ts_scale": {}, "ts_rsquare": {}, "ts_corr": {},
-    "ts_beta": {}, "ts_co_skew": {}, "ts_co_kurt": {}, "cs_zscore": {}, "cs_minmax": {}, "cs_robust_zscore": {},
-    "cs_corr": {}, "grp_zscore": {},
-}  # fmt: skip
+DIVIDED = (
+    "ts_zscore", "ts_ir", "ts_skew", "ts_kurt", "ts_scale", "ts_rsquare", "ts_corr", "ts_beta", "ts_co_skew",
+    "ts_co_kurt", "cs_zscore", "cs_minmax", "cs_robust_zscore", "cs_corr", "grp_zscore",
+)  # fmt: skip
 """Operators that divide by a std, a range or a median distance."""
 
 
