@@ -219,7 +219,8 @@ def test_binding_compiles_nothing() -> None:
 
     code = (
         "import sys; from Backtest.data.dsl.bind import bind; from Backtest.data.dsl.scope import Scope;"
-        "from Backtest.data.dsl.parser import parse; from Backtest.data.dsl.steps import StepTable; t = 'ts_mean(close, 3) + 1 / 3';"
+        "from Backtest.data.dsl.parser import parse; "
+        "from Backtest.data.dsl.steps import StepTable; t = 'ts_mean(close, 3) + 1 / 3';"
         "bind(parse(t), t, scope=Scope(('close',)), table=StepTable(), where='x'); sys.exit('numba' in sys.modules)"
     )
     from Backtest.settings import PROJECT_ROOT
