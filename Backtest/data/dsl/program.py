@@ -334,7 +334,8 @@ class Program:
         names = {number: plan.names[number] for number in numbers if self._publishes(tile, number)}
         inside = names if self._all and tile.is_flat else {}
         read = read_outside(plan, numbers)
-        stored = [n for n in numbers if n in read or (n in names and n not in inside)]
+        # What windows look back to lies in one place for all tiles: factors are not published from look-back rows.
+        stored = [n for n in numbers if n in read or (n in plan.names and (self._reaches[n] or n not in inside))]
         key = (numbers, tile.is_output, tile.is_flat, tile.lendable)
         if key not in self._chains:
             self._chains[key] = self._write(tile, {n: kernels[n] for n in numbers}, stored, inside, lent)
