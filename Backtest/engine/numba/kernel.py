@@ -31,6 +31,7 @@ from .layout import (
     SIGNAL,
     WEIGHTS,
 )
+from .overlays import LEAVING, limit, look, name_exits
 from .weights import capped, pairwise_sum
 
 LOT_TOLERANCE = 1e-9
@@ -40,11 +41,12 @@ NOTHING = -1
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def advance(market, terms, plan, state, log, curves, answer):
+def advance(market, terms, plan, state, log, curves, answer, watch):
     """Run the rows of a chunk from `State.counts[ROW]` on; return DONE, ASK or FULL.
 
     After ASK the caller writes the weights of row `State.counts[ROW]` into `answer` [S], after FULL it gives a larger
-    log; both call again with all else as it was. A chunk that is DONE is followed by the next one's arrays.
+    log; both call again with all else as it was. A chunk that is DONE is followed by the next one's arrays. `watch` is
+    None without overlays: numba then compiles nothing of what asks for it.
     """
     counts, money, size, average = state.counts, state.money, state.size, state.average
     held, holder, unchecked = state.held, state.holder, state.order_unchecked
@@ -82,18 +84,27 @@ def advance(market, terms, plan, state, log, curves, answer):
                 counts[RUINED] = 1
         if row + 1 < terms.rows:  # the last bar has no next open
             asked = place[t] if counts[RUINED] == 0 else NOTHING
-            over = False
+            over, leaves = False, False
             for i in range(counts[HELD]):
                 over = over or row >= proven[holder[held[i]]]
+            if watch is not None:
+                if watch.looks and counts[ANSWERED] == 0 and counts[RUINED] == 0:
+                    look(market, state, watch, t)
+                leaves = watch.counts[LEAVING] > 0 and counts[RUINED] == 0
             if asked != NOTHING and counts[ANSWERED] == 0:
                 if plan.mode == ASKED or (over and plan.mode == LEGS and hides_a_listing(market, state, t)):
                     counts[ANSWERED] = 1
                     return ASK
-            if asked != NOTHING or over or (counts[RUINED] != 0 and counts[HELD] > 0):
+            if asked != NOTHING or over or leaves or (counts[RUINED] != 0 and counts[HELD] > 0):
                 force(market, state, t)
                 if asked != NOTHING:
                     set_targets(market, plan, state, t, asked, answer)
+                if watch is not None and (asked != NOTHING or leaves):
+                    limit(market, state, watch, t, asked != NOTHING)
+                if asked != NOTHING or leaves:
                     aim(market, terms, state, t)
+                if watch is not None and leaves:
+                    name_exits(state, watch)
                 put_in_sequence(market, state, t)
                 if terms.scale:
                     scale_to_cash(terms, state)
