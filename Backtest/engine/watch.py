@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..data.panel import Bools, Floats
 from ..portfolio.exits import AccountRule, PositionRule, Positions
@@ -32,8 +33,8 @@ class Watch:
         self.limits = [overlay for overlay in overlays if isinstance(overlay, WeightRule)]
         self.looks = bool(self.exits or self.account)
         self.volatility = volatility
-        self.side = np.zeros(columns, dtype=np.int8)
-        self.best = np.zeros(columns)
+        self.side: NDArray[np.int8] = np.zeros(columns, dtype=np.int8)
+        self.best: Floats = np.zeros(columns)
         self.out_until = np.zeros(columns, dtype=np.int64)
         self.leaving: dict[int, str] = {}
         self.peak, self.halted, self.halted_until = initial_cash, False, 0.0

@@ -41,7 +41,7 @@ def run_text(run: Run) -> str:
         ("window", f"{context['start']} to {context['end']}"),
         ("folder", str(run.folder)),
     ]
-    overlays = context["settings"].get("overlays")
+    overlays = context.get("settings", {}).get("overlays")
     if overlays:
         what.insert(2, ("overlays", "  ".join(overlays)))
     if was_ruined(context):

@@ -21,7 +21,7 @@ def replay(market, scores, strategy, costs, cash, seen=None):
 
     `market`: symbols, bars[symbol][t] = (open, high, low, close) or None, tradable[symbol][t], gap (rows that may be
     missing inside a listing), due[t] (rebalance rows). `scores[symbol][t]`: float or None. `strategy`: kind and its
-    parameters, and `overlays` as replay_overlays.py takes them. `costs`: commission, slippage, slippage_capped, lot_step, min_notional, no_trade_band, on_rejected,
+    parameters, `overlays` as replay_overlays.py takes them. `costs`: commission, slippage, slippage_capped, lot_step, min_notional, no_trade_band, on_rejected,
     delisting_haircut.
     """
     account = Account(market, costs, cash, Counter() if seen is None else seen)

@@ -1,4 +1,4 @@
-"""The slow twin of the overlays: plain Python written from the docstring of portfolio/overlays.py, one symbol at a time.
+"""The slow twin of the overlays: plain Python written from the docstring of portfolio/overlays.py, symbol by symbol.
 
 It shares no code with the engines; `replay` calls `look` at every close and `limit` at every rebalance.
 """
@@ -14,7 +14,7 @@ NEARLY = 1e-9
 
 
 class Overlays:
-    """The rules of one run: {name: parameters}, vol_target with its `window` in bars and the `root` of a year's bars."""
+    """The rules of one run: {name: parameters}; of vol_target also its `window` in bars and `root` of a year's bars."""
 
     def __init__(self, account, rules, cash):
         self.account, self.rules, self.seen = account, rules, account.seen
