@@ -21,8 +21,8 @@ def replay(market, scores, strategy, costs, cash, seen=None):
 
     `market`: symbols, bars[symbol][t] = (open, high, low, close) or None, tradable[symbol][t], gap (rows that may be
     missing inside a listing), due[t] (rebalance rows). `scores[symbol][t]`: float or None. `strategy`: kind and its
-    parameters, `overlays` as replay_overlays.py takes them. `costs`: commission, slippage, slippage_capped, lot_step, min_notional, no_trade_band, on_rejected,
-    delisting_haircut.
+    parameters, `overlays` as replay_overlays.py takes them. `costs`: commission, slippage,
+    slippage_capped, lot_step, min_notional, no_trade_band, on_rejected, delisting_haircut.
     """
     account = Account(market, costs, cash, Counter() if seen is None else seen)
     overlays = Overlays(account, strategy.get("overlays", {}), cash)
