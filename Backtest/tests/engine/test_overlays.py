@@ -118,6 +118,10 @@ def test_a_change_of_size_keeps_the_best_price_and_a_flip_begins_anew(engine):
     prices["A"][6] = 120
     _, found = orders(engine, prices, script, "trailing_stop:pct=0.1")
     assert [row[4] for row in found] == ["rebalance", "flip", "trailing_stop"]
+    # reversed at 140 after a best of 120: 135 is no 10 % above 140, and would be above 120
+    prices, opens = {"A": [100, 100, 120, 120, 135, 135, 135, 135]}, {"A": [100, 100, 120, 120, 140, 135, 135, 135]}
+    _, found = orders(engine, prices, script, "trailing_stop:pct=0.1", opens=opens)
+    assert [row[4] for row in found] == ["rebalance", "flip"]
 
 
 def test_a_stopped_symbol_stays_out_for_its_cooldown_and_its_weight_is_not_given_away(engine):
