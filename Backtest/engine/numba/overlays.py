@@ -143,7 +143,7 @@ def words_of(watch: Watch | None) -> tuple[str, ...]:
     return () if watch is None else unknown_words(int(watch.counts[UNKNOWN]), int(watch.counts[MEASURED]))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def look(market, state, watch, t):
     """Take the close of a row into account: `Watch.leaving` then has what is to be closed."""
     size, average, holder, equity = state.size, state.average, state.holder, state.money[EQUITY]
@@ -186,16 +186,23 @@ def look(market, state, watch, t):
     counts[LEAVING] = n
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def limit(market, state, watch, t, asked):
-    """Change the target weights of a row, all NaN where it is no rebalance, as `watch.Watch.limited` does."""
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def limit(market, state, watch, t, n, asked):
+    """Change the target weights of a row as `watch.Watch.limited` does; they are then those of all columns.
+
+    n: how many columns `State.listed` names; the weight of the others is 0. `asked`: whether the row is a rebalance;
+    where it is not, no weight is wanted. Return the number of columns, all of which are listed now.
+    """
     target, size, holder, equity = state.target, state.size, state.holder, state.money[EQUITY]
     close, tradable, proven, last, row = market.close, market.tradable, market.proven, market.last, market.first + t
     leaving, out_until, halted = watch.leaving, watch.out_until, watch.counts[HALTED] != 0
     now, wish, movable = watch.now, watch.wish, watch.movable
-    if not asked:
-        target[:] = np.nan
+    if asked:
+        spread(state, watch, n)
     for column in range(len(size)):
+        state.listed[column] = column
+        if not asked:
+            target[column] = np.nan
         held = size[column]
         over = held != 0 and row >= proven[holder[column]]
         price = last[holder[column]] if over else close[t, column]
@@ -209,19 +216,28 @@ def limit(market, state, watch, t, asked):
             wish[column] = now[column]
         else:
             wish[column] = -now[column] if weight == np.inf else weight
-    if not asked:
-        return
-    shrink(watch, row - market.first)
-    for column in range(len(size)):
-        weight, fixed = target[column], not movable[column]
-        if fixed:
-            continue
-        planned = -now[column] if weight == np.inf else weight
-        if wish[column] != planned:
-            target[column] = wish[column]
+    if asked:
+        shrink(watch, t)
+        for column in range(len(size)):
+            weight = target[column]
+            if movable[column] and wish[column] != (-now[column] if weight == np.inf else weight):
+                target[column] = wish[column]
+    return len(size)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def spread(state, watch, n):
+    """Write 0 as the target of every column that is not among the first n of `State.listed`."""
+    target, listed, wish = state.target, state.listed, watch.wish
+    for column in range(len(target)):
+        wish[column] = 0.0
+    for i in range(n):
+        wish[listed[i]] = target[listed[i]]
+    for column in range(len(target)):
+        target[column] = wish[column]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def shrink(watch, t):
     """Apply the weight rules to `Watch.wish`, in the order of the table."""
     rules, wish, now, movable, parts = watch.rules, watch.wish, watch.now, watch.movable, watch.parts
@@ -257,7 +273,7 @@ def shrink(watch, t):
                     wish[column] = now[column] + cap / total * (wish[column] - now[column])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def take(watch, net, excess):
     """Shrink what is movable, where `net` is not 0 on its side only, in proportion until `excess` is gone."""
     wish, movable, parts = watch.wish, watch.movable, watch.parts
@@ -272,7 +288,7 @@ def take(watch, net, excess):
                 wish[column] *= factor
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def scale_to_volatility(watch, t):
     """Scale what is movable to the volatility target; to 0 where the volatility is not known."""
     wish, movable, held, rules = watch.wish, watch.movable, watch.held, watch.rules
@@ -297,7 +313,7 @@ def scale_to_volatility(watch, t):
             wish[column] *= factor
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def volatility_of(watch, row, n):
     """Return the volatility per bar of the weights of the first n of `Watch.held`; see `portfolio_volatility`."""
     returns, wish, held, parts, moves = watch.returns, watch.wish, watch.held, watch.parts, watch.moves
@@ -323,10 +339,10 @@ def volatility_of(watch, row, n):
     return np.sqrt(pairwise_sum(moves, 0, count) / (count - 1))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def name_exits(state, watch):
-    """Give the closing orders of columns that leave the exit's name as their reason."""
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def name_exits(state, watch, n):
+    """Give the closing orders of columns that leave the exit's name as their reason; all n columns are listed."""
     why, leaving = state.why, watch.leaving
-    for column in range(len(why)):
+    for column in range(n):
         if leaving[column] != STAYS and why[column] == CLOSE:
             why[column] = leaving[column]

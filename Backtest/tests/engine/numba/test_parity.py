@@ -18,8 +18,8 @@ from Backtest.tests.engine.test_replay import CASH, case, compare, overlays_of, 
 
 CASES = 500
 LONG_CASES = 5000
-OVERLAY_CASES = 300
-LONG_OVERLAY_CASES = 3000
+OVERLAY_CASES = 400
+LONG_OVERLAY_CASES = 4000
 AT_LEAST = 30
 FEATURES = {
     "topk", "longshort", "signal", "commission zero", "commission above zero", "slippage zero", "slippage above zero",
