@@ -19,8 +19,9 @@ Weight rules (`limits.py`) see the target weights of a rebalance:
 
 - A weight of NaN leaves a position alone, and so do they; it counts with its current weight, as does what cannot be
   traded. A FLIP counts as minus the current weight, and becomes that number times the factor where one applies.
-- In the order of the table each cap holds after those behind it as well. The exception is the turnover cap: where the
-  current weights are beyond another cap, it may need several rebalances to come back under it.
+- Those behind the volatility target only shrink weights, so that all caps hold together, as far as the movable weights
+  can bring it about. The turnover cap is the last: where the current weights are beyond another cap, it may take
+  several rebalances to come back under that.
 - Between rebalances prices move the weights, and nothing is traded for that.
 
 When equity reaches zero the run is closed with reason ``ruin`` and no overlay applies any more; settlements of delisted

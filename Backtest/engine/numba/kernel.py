@@ -33,7 +33,7 @@ from .layout import (
     UNCHECKED,
     WEIGHTS,
 )
-from .overlays import LEAVING, limit, look, name_exits
+from .overlays import LEAVING, check_exits, limit_targets, name_exits
 from .scaling import TIE, scale_to_cash
 from .weights import capped, pairwise_sum
 
@@ -69,7 +69,7 @@ def advance(market, terms, plan, state, log, curves, answer, watch):
             asked, leaves = NOTHING if ruined else place[t], False
             if watch is not None:
                 if watch.looks and counts[ANSWERED] == 0 and not ruined:
-                    look(market, state, watch, t)
+                    check_exits(market, state, watch, t)
                 leaves = watch.counts[LEAVING] > 0 and not ruined
             if asked != NOTHING and counts[ANSWERED] == 0:
                 if plan.mode == ASKED or (over and plan.mode == LEGS and hides_a_listing(market, state, t)):
@@ -78,7 +78,7 @@ def advance(market, terms, plan, state, log, curves, answer, watch):
             if asked != NOTHING or over or leaves or (ruined and counts[HELD] > 0):
                 n = set_targets(market, plan, state, t, asked, answer)
                 if watch is not None and (asked != NOTHING or leaves):
-                    n = limit(market, state, watch, t, n, asked != NOTHING)
+                    n = limit_targets(market, state, watch, t, n, asked != NOTHING)
                 aim(market, terms, state, t, n, asked != NOTHING or leaves)
                 if watch is not None and leaves:
                     name_exits(state, watch, n)

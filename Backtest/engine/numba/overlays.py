@@ -144,19 +144,22 @@ def words_of(watch: Watch | None) -> tuple[str, ...]:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def look(market, state, watch, t):
+def check_exits(market, state, watch, t):
     """Take the close of a row into account: `Watch.leaving` then has what is to be closed."""
     size, average, holder, equity = state.size, state.average, state.holder, state.money[EQUITY]
     close, tradable, proven, row = market.close, market.tradable, market.proven, market.first + t
     rules, sides, best, leaving, out_until = watch.rules, watch.side, watch.best, watch.leaving, watch.out_until
+    n = 0
     for column in range(len(size)):
         held = size[column]
         side = 1 if held > 0 else -1 if held < 0 else 0
         if side != sides[column]:
             sides[column], best[column] = side, average[column]
+            if side == 0:
+                leaving[column] = STAYS
         if side == 0:
-            leaving[column] = STAYS
             continue
+        n += leaving[column] != STAYS
         if not tradable[t, column] or row >= proven[holder[column]]:
             continue
         price, paid = close[t, column], average[column]
@@ -172,22 +175,29 @@ def look(market, state, watch, t):
             after = rules.trailing_stop_after
             if after == 0 or side * (best[column] / paid - 1.0) >= after - TIE:
                 leaving[column], out_until[column] = TRAILING_STOP, row + 1 + rules.trailing_stop_cooldown
-    counts, peak = watch.counts, watch.peak
+        n += leaving[column] != STAYS
+    watch.counts[LEAVING] = n
+    check_drawdown(watch, equity, row)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def check_drawdown(watch, equity, row):
+    """Halt or go on; while halted, everything that is held leaves."""
+    counts, peak, leaving, rules = watch.counts, watch.peak, watch.leaving, watch.rules
     if counts[HALTED] != 0 and row >= counts[HALTED_UNTIL]:
         counts[HALTED], peak[0] = 0, equity
     peak[0] = max(peak[0], equity)
     if counts[HALTED] == 0 and equity / peak[0] - 1.0 <= -rules.drawdown_stop_pct + TIE:
         counts[HALTED], counts[HALTED_UNTIL] = 1, row + 1 + rules.drawdown_stop_cooldown
-    n = 0
-    for column in range(len(size)):
-        if counts[HALTED] != 0 and sides[column] != 0 and leaving[column] == STAYS:
-            leaving[column] = DRAWDOWN_STOP
-        n += leaving[column] != STAYS
-    counts[LEAVING] = n
+    if counts[HALTED] != 0:
+        for column in range(len(leaving)):
+            if watch.side[column] != 0 and leaving[column] == STAYS:
+                leaving[column] = DRAWDOWN_STOP
+                counts[LEAVING] += 1
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def limit(market, state, watch, t, n, asked):
+def limit_targets(market, state, watch, t, n, asked):
     """Change the target weights of a row as `watch.Watch.limited` does; they are then those of all columns.
 
     n: how many columns `State.listed` names; the weight of the others is 0. `asked`: whether the row is a rebalance;
