@@ -200,7 +200,7 @@ def check_drawdown(watch, equity, row):
 def limit_targets(market, state, watch, t, n, asked):
     """Change the target weights of a row as `watch.Watch.limited` does; they are then those of all columns.
 
-    n: how many columns `State.listed` names; the weight of the others is 0. `asked`: whether the row is a rebalance;
+    n: how many columns `State.listed` names; the others are left alone. `asked`: whether the row is a rebalance;
     where it is not, no weight is wanted. Return the number of columns, all of which are listed now.
     """
     target, size, holder, equity = state.target, state.size, state.holder, state.money[EQUITY]
@@ -237,10 +237,10 @@ def limit_targets(market, state, watch, t, n, asked):
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def spread(state, watch, n):
-    """Write 0 as the target of every column that is not among the first n of `State.listed`."""
+    """Write NaN as the target of every column that is not among the first n of `State.listed`: none of them trades."""
     target, listed, wish = state.target, state.listed, watch.wish
     for column in range(len(target)):
-        wish[column] = 0.0
+        wish[column] = np.nan
     for i in range(n):
         wish[listed[i]] = target[listed[i]]
     for column in range(len(target)):
