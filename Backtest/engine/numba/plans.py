@@ -140,17 +140,27 @@ def stated_weights(weights: Floats, rows: Ints, length: int) -> Plan:
     return empty_plan(place, held.shape[1], mode=WEIGHTS, weights=held)
 
 
+def topk_depth(strategy: TopK, width: int) -> int:
+    """Return how deep `width` columns are ranked for `TopK`: one deeper than its leg."""
+    return min(strategy.k, width) + 1
+
+
+def longshort_depth(strategy: LongShort, width: int) -> int:
+    """Return how deep `width` columns are ranked for `LongShort`: one deeper than its legs."""
+    return strategy.leg_size(width) + 1
+
+
 def topk(strategy: TopK, choice: Choice, ranked: Ranked) -> Plan:
     """Return the plan of `TopK`."""
-    k = min(strategy.k, choice.width)
-    ranking = ranked(choice, False, strategy.ascending, k + 1)
-    counts = np.full(len(choice.scores), k, dtype=np.int64)
+    depth = topk_depth(strategy, choice.width)
+    ranking = ranked(choice, False, strategy.ascending, depth)
+    counts = np.full(len(choice.scores), depth - 1, dtype=np.int64)
     return poured(strategy, choice, legs_of(choice, ranking, counts, strategy.weighting), (strategy.invest, 0.0))
 
 
 def longshort(strategy: LongShort, choice: Choice, ranked: Ranked) -> Plan:
     """Return the plan of `LongShort`."""
-    ranking = ranked(choice, True, strategy.ascending, strategy.leg_size(choice.width) + 1)
+    ranking = ranked(choice, True, strategy.ascending, longshort_depth(strategy, choice.width))
     counts = np.array([strategy.leg_size(count) for count in ranking.found.tolist()], dtype=np.int64)
     half = strategy.gross_leverage / 2
     return poured(strategy, choice, legs_of(choice, ranking, counts, strategy.weighting), (half, half))
@@ -184,3 +194,6 @@ def signal(strategy: Signal, choice: Choice, ranked: Ranked) -> Plan:
 
 PLANS: dict[type[Any], Callable[[Any, Choice, Ranked], Plan]] = {TopK: topk, LongShort: longshort, Signal: signal}
 """By the very class: a subclass may have other weights."""
+
+DEPTHS: dict[type[Any], Callable[[Any, int], int]] = {TopK: topk_depth, LongShort: longshort_depth}
+"""Of those that rank: how deep."""
