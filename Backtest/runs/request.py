@@ -81,6 +81,8 @@ class RunRequest:
         them; None where it did not. Empty: Stage A's for its symbols, the setting's for the benchmark.
     engine
         One of ENGINES.
+    others
+        The other trials of a sweep: what they need is read too.
     """
 
     core: CoreSettings
@@ -96,6 +98,7 @@ class RunRequest:
     dsl_path: Path | None = None
     last_bars: Mapping[str, tuple[LastBar | None, str | None]] = field(default_factory=dict)
     engine: str = "backtrader"
+    others: tuple[StrategyChoice, ...] = ()
 
 
 @dataclass(frozen=True)
