@@ -41,9 +41,11 @@ from ..engine.numba.layout import (
     new_state,
 )
 from ..engine.numba.market import market_of, terms_of
+from ..engine.numba.overlays import Watch, forget, watch_of
 from ..engine.numba.plans import DEPTHS, Choice, Ranking, choice_of, plan_for, ranking_of
 from ..engine.orders import refuse_unfit
 from ..errors import RunError
+from ..portfolio.overlays import Overlay
 from ..strategies.base import Strategy
 from .measures import FINAL, MEASURED, Facts, facts_of, measure, new_scratch
 
@@ -81,6 +83,7 @@ class Ground:
     factors: Mapping[str, Floats]
     costs: Costs
     initial_cash: float
+    overlays: tuple[Overlay, ...]
     episodes: tuple[Episode, ...]
     market: Market
     terms: Terms
@@ -94,6 +97,7 @@ def sweep(
     *,
     costs: Costs,
     initial_cash: float,
+    overlays: tuple[Overlay, ...] = (),
     benchmark: Floats | None = None,
     equal_weight: Floats | None = None,
     risk_free: float = 0.0,
@@ -104,8 +108,8 @@ def sweep(
 
     Parameters
     ----------
-    panel, costs, initial_cash
-        As for the engines' `run`.
+    panel, costs, initial_cash, overlays
+        As for the engines' `run`; every trial has the same overlays.
     factors
         Factor name -> float64 [T - warmup, S] on the window's rows.
     strategies
@@ -125,7 +129,7 @@ def sweep(
     if not strategies:
         return Sweep(np.empty((0, len(MEASURED))), np.empty(0, dtype=np.bool_))
     ground = ground_of(
-        panel, factors, strategies, costs=costs, initial_cash=initial_cash,
+        panel, factors, strategies, costs=costs, initial_cash=initial_cash, overlays=overlays,
         curves=(benchmark, equal_weight), risk_free=risk_free,
     )  # fmt: skip
     choices = choices_of(ground, strategies)
@@ -135,7 +139,7 @@ def sweep(
 
     def batch(begin: int) -> int:
         if not hasattr(benches, "own"):
-            benches.own = Bench(ground, rankings)
+            benches.own = Bench(ground, rankings, watch_for(ground, strategies[0]))
         end = min(begin + BATCH, len(strategies))
         for number in range(begin, end):
             strategy = strategies[number]
@@ -158,6 +162,7 @@ def ground_of(
     *,
     costs: Costs,
     initial_cash: float,
+    overlays: tuple[Overlay, ...],
     curves: tuple[Floats | None, Floats | None],
     risk_free: float,
 ) -> Ground:
@@ -177,7 +182,7 @@ def ground_of(
         risk_free=risk_free,
     )
     terms = terms_of(costs, decisions.symbols, rows=len(market.close))
-    return Ground(panel, factors, costs, initial_cash, episodes, market, terms, facts)
+    return Ground(panel, factors, costs, initial_cash, overlays, episodes, market, terms, facts)
 
 
 def key_of(strategy: Strategy) -> ChoiceKey:
@@ -194,10 +199,20 @@ def choices_of(ground: Ground, strategies: Sequence[Strategy]) -> dict[ChoiceKey
     return found
 
 
-def decisions_of(ground: Ground, strategy: Strategy) -> Decisions:
+def decisions_of(ground: Ground, strategy: Strategy, overlays: tuple[Overlay, ...] = ()) -> Decisions:
     """Return the decisions of one trial."""
     scores = ground.factors[strategy.factor]
-    return Decisions(ground.panel, scores, strategy, episodes=ground.episodes, costs=ground.costs)
+    return Decisions(
+        ground.panel, scores, strategy, episodes=ground.episodes, costs=ground.costs, overlays=overlays,
+        initial_cash=ground.initial_cash,
+    )  # fmt: skip
+
+
+def watch_for(ground: Ground, strategy: Strategy) -> Watch | None:
+    """Return the overlays as a thread needs them, the same for every strategy."""
+    if not ground.overlays:
+        return None
+    return watch_of(ground.overlays, decisions_of(ground, strategy, ground.overlays), initial_cash=ground.initial_cash)
 
 
 class Rankings:
@@ -225,9 +240,9 @@ class Rankings:
 class Bench:
     """One thread's account and working space."""
 
-    def __init__(self, ground: Ground, rankings: Rankings) -> None:
+    def __init__(self, ground: Ground, rankings: Rankings, watch: Watch | None) -> None:
         rows, width = ground.market.close.shape
-        self.ground, self.rankings = ground, rankings
+        self.ground, self.rankings, self.watch = ground, rankings, watch
         self.state = new_state(width, len(ground.episodes), initial_cash=ground.initial_cash)
         self.log, self.curves = new_log(FIRST_ORDERS), new_curves(rows, width, positions=False)
         self.answer, self.scratch = np.empty(width), new_scratch(len(ground.facts.days), width)
@@ -251,7 +266,7 @@ class Bench:
     def run(self, plan: Plan, out: Floats, fresh: bool) -> int:
         """Go on with a trial, or begin one; return the kernel's status."""
         ground = self.ground
-        own = (self.state, self.log, self.curves, self.answer, self.scratch)
+        own = (self.state, self.log, self.curves, self.answer, self.watch, self.scratch)
         return int(run_trial(ground.market, ground.terms, plan, *own, ground.facts, out, fresh))
 
 
@@ -263,7 +278,7 @@ def weights_of(decisions: Decisions, account: State) -> Floats:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def run_trial(market, terms, plan, state, log, curves, answer, scratch, facts, out, fresh):  # type: ignore[no-untyped-def]
+def run_trial(market, terms, plan, state, log, curves, answer, watch, scratch, facts, out, fresh):  # type: ignore[no-untyped-def]
     """Run a trial on, from the beginning where `fresh`; once it is DONE write its measures. Return the status."""
     if fresh:
         state.money[:] = facts.initial_cash
@@ -272,7 +287,9 @@ def run_trial(market, terms, plan, state, log, curves, answer, scratch, facts, o
         state.average[:] = 0.0
         state.refused[:] = False
         state.touch[:] = 0
-    status = advance(market, terms, plan, state, log, curves, answer)
+        if watch is not None:
+            forget(watch, facts.initial_cash)
+    status = advance(market, terms, plan, state, log, curves, answer, watch)
     if status == DONE:
         measure(curves.equity, state, log, facts, scratch, out)
     return status

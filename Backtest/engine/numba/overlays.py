@@ -144,6 +144,16 @@ def words_of(watch: Watch | None) -> tuple[str, ...]:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def forget(watch, initial_cash):
+    """Take the overlays back to before row 0."""
+    for column in range(len(watch.side)):
+        watch.side[column], watch.leaving[column], watch.out_until[column], watch.best[column] = 0, STAYS, 0, 0.0
+    for place in range(len(watch.counts)):
+        watch.counts[place] = 0
+    watch.peak[0] = initial_cash
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def check_exits(market, state, watch, t):
     """Take the close of a row into account: `Watch.leaving` then has what is to be closed."""
     size, average, holder, equity = state.size, state.average, state.holder, state.money[EQUITY]

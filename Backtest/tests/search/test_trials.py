@@ -11,6 +11,7 @@ from Backtest.comparison import buy_and_hold, equal_weight
 from Backtest.engine.numba import plans, run
 from Backtest.errors import RunError
 from Backtest.metrics import METRICS, compute_metrics
+from Backtest.portfolio import parse_overlays
 from Backtest.search import measures, sweep, trials
 from Backtest.strategies import CrossSection, build_strategy
 from Backtest.tests.engine.market import costs, panel_of, random_walk
@@ -51,9 +52,9 @@ def strategies_of(every: float):
     return [*built, Momentum()]
 
 
-def expected(panel, scores, strategy, terms, curves):
+def expected(panel, scores, strategy, terms, curves, overlays=()):
     """What a run and metrics.py say."""
-    record = run(panel, scores, strategy, costs=terms, initial_cash=CASH)
+    record = run(panel, scores, strategy, costs=terms, initial_cash=CASH, overlays=overlays)
     found = compute_metrics(record, benchmark=curves[0], equal_weight=curves[1], timeframe=panel.timeframe,
                             initial_cash=CASH, risk_free=RISK_FREE)  # fmt: skip
     return found, record.ruined
@@ -82,6 +83,23 @@ def test_every_trial_is_the_run_of_the_same_strategy(seed):
                   equal_weight=curves[1], risk_free=RISK_FREE)  # fmt: skip
     for number, strategy in enumerate(strategies):
         check(found, number, *expected(panel, scores, strategy, terms, curves))
+
+
+@pytest.mark.parametrize("texts", [
+    ["stop_loss:pct=0.02,cooldown=3", "drawdown_stop:pct=0.05,cooldown=20", "max_gross:cap=0.7"],
+    ["trailing_stop:pct=0.03", "take_profit:pct=0.02", "vol_target:annual=0.3,days=2", "max_turnover:cap=0.2"],
+])  # fmt: skip
+def test_every_trial_has_the_overlays_anew(texts):
+    panel, overlays = long_market(600), parse_overlays(texts)
+    scores = np.random.default_rng(3).standard_normal(panel.shape)
+    terms = costs(commission=0.0003)
+    strategies = strategies_of(24.0)
+    found = sweep(panel, {"x": scores}, strategies, costs=terms, initial_cash=CASH, overlays=overlays,
+                  risk_free=RISK_FREE, workers=2)  # fmt: skip
+    bare = sweep(panel, {"x": scores}, strategies, costs=terms, initial_cash=CASH, risk_free=RISK_FREE)
+    for number, strategy in enumerate(strategies):
+        check(found, number, *expected(panel, scores, strategy, terms, (None, None), overlays))
+    assert (found.measures != bare.measures).any(axis=1).sum() >= len(strategies) - 2  # months are too rare here
 
 
 def long_market(rows: int = 3_000):
