@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from .engine.costs import Costs, costs_from
 from .engine.ledger import RunRecord
 from .errors import FactorError, RunError
 from .files import json_text, sha256, utc_now, write_bytes, write_json, write_text
-from .logs import LOGGER, log_path, run_log
+from .logs import LOGGER, log_path, progress, run_log
 from .metrics import compute_metrics, iso_time
 from .portfolio import Overlay
 from .report.html import report_html
@@ -83,13 +82,6 @@ def _simulate(settings: BacktestSettings, log: Path) -> dict[str, Any]:
     if outcome.record.ruined:
         summary |= {"ruined": True}
     return summary | ({"status": "symbols_refused", "refused": dict(inputs.refused)} if inputs.refused else {})
-
-
-def progress(doing: str) -> None:
-    """Note what is being done: in the log, and on a terminal for the one who waits."""
-    LOGGER.info("%s", doing)
-    if sys.stderr.isatty():
-        print(f"{doing} ...", file=sys.stderr, flush=True)
 
 
 def run_engine(request: RunRequest, inputs: RunInputs) -> RunRecord:

@@ -84,6 +84,8 @@ class RunRequest:
         One of ENGINES.
     overlays
         Those of the settings, in the order of their table.
+    others
+        The other trials of a sweep: what they need is read too.
     """
 
     core: CoreSettings
@@ -100,6 +102,7 @@ class RunRequest:
     last_bars: Mapping[str, tuple[LastBar | None, str | None]] = field(default_factory=dict)
     engine: str = "backtrader"
     overlays: tuple[Overlay, ...] = ()
+    others: tuple[StrategyChoice, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def test_every_option_of_both_stages_is_real(project_copy):
     """An option that the README names exists in some command's help."""
     python = quickstart.interpreter(str(project_copy / ".venv"))
     helps = [["quickstart.py", "demo"], ["quickstart.py", "test"], ["Backtest/run_prepare.py"]]
-    helps += [["Backtest/run_backtest.py"], ["-m", "Backtest.analyze_run"]]
+    helps += [["Backtest/run_backtest.py"], ["Backtest/run_sweep.py"], ["-m", "Backtest.analyze_run"]]
     helps += [[str(path)] for path in sorted((PROJECT_ROOT / "Factor Evaluation").glob("step*.py"))]
     told = "".join(run(project_copy, [python, *line, "-h"]).stdout for line in helps)
     named = set(re.findall(r"--[a-z][a-z-]+", CHINESE))

@@ -21,7 +21,7 @@ from ..costs import Costs
 from ..decisions import Decisions
 from ..episodes import checked_episodes
 from ..journal import closing_words
-from ..ledger import Order, RunRecord
+from ..ledger import OrderTable, RunRecord
 from ..orders import refuse_unfit
 from .kernel import advance
 from .layout import (
@@ -29,6 +29,7 @@ from .layout import (
     CASH,
     DONE,
     EQUITY,
+    FILLED,
     LOGGED,
     OUTCOMES,
     REASONS,
@@ -155,6 +156,7 @@ def record_of(
 ) -> RunRecord:
     """Return the record of a whole run; `words` is what the log must say beside ruin and rejections."""
     orders = orders_of(result, symbols)
+    refused = orders.where(orders.columns["status"] == "rejected")
     ruined = bool(result.state.counts[RUINED])
     return RunRecord(
         timestamp=timestamp,
@@ -165,31 +167,29 @@ def record_of(
         marks=result.curves.marks,
         orders=orders,
         ruined=ruined,
-        warnings=(*words, *closing_words(orders, ruined=ruined, scalable=scalable)),
+        warnings=(*words, *closing_words(refused, ruined=ruined, scalable=scalable)),
     )
 
 
-def orders_of(result: Result, symbols: tuple[str, ...]) -> tuple[Order, ...]:
+def orders_of(result: Result, symbols: tuple[str, ...]) -> OrderTable:
     """Return the log as orders."""
     n = int(result.state.counts[LOGGED])
-    columns = [values[:n].tolist() for values in result.log]
-    return tuple(
-        Order(
-            order_id=number,
-            created_bar=created,
-            filled_bar=filled,
-            symbol=symbols[column],
-            side="buy" if size > 0 else "sell",
-            size=abs(size),
-            price=price,
-            value=abs(size) * price,
-            commission=commission,
-            slippage=slippage,
-            reason=REASONS[reason],
-            status="rejected" if outcome else "filled",
-            detail=OUTCOMES[outcome],
-        )
-        for number, (created, filled, column, size, price, commission, slippage, reason, outcome) in enumerate(
-            zip(*columns, strict=True), 1
-        )
+    log = Log(*(values[:n] for values in result.log))  # type: ignore[arg-type]
+    size = np.abs(log.size)
+    return OrderTable(
+        {
+            "order_id": np.arange(1, n + 1),
+            "created_bar": log.created,
+            "filled_bar": log.filled,
+            "symbol": np.array(symbols)[log.column],
+            "side": np.where(log.size > 0, "buy", "sell"),
+            "size": size,
+            "price": log.price,
+            "value": size * log.price,
+            "commission": log.commission,
+            "slippage": log.slippage,
+            "reason": np.array(REASONS)[log.reason],
+            "status": np.where(log.outcome == FILLED, "filled", "rejected"),
+            "detail": np.array(OUTCOMES)[log.outcome],
+        }
     )
