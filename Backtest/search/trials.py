@@ -41,11 +41,11 @@ from ..engine.numba.layout import (
     new_state,
 )
 from ..engine.numba.market import market_of, terms_of
-from ..engine.numba.overlays import Watch, forget, watch_of
+from ..engine.numba.overlays import Watch, forget, own_watch, watch_of
 from ..engine.numba.plans import DEPTHS, Choice, Ranking, choice_of, plan_for, ranking_of
 from ..engine.orders import refuse_unfit
 from ..errors import RunError
-from ..portfolio.overlays import Overlay
+from ..portfolio import Overlay
 from ..strategies.base import Strategy
 from .measures import FINAL, MEASURED, Facts, facts_of, measure, new_scratch
 
@@ -83,11 +83,11 @@ class Ground:
     factors: Mapping[str, Floats]
     costs: Costs
     initial_cash: float
-    overlays: tuple[Overlay, ...]
     episodes: tuple[Episode, ...]
     market: Market
     terms: Terms
     facts: Facts
+    watch: Watch | None
 
 
 def sweep(
@@ -97,19 +97,19 @@ def sweep(
     *,
     costs: Costs,
     initial_cash: float,
-    overlays: tuple[Overlay, ...] = (),
     benchmark: Floats | None = None,
     equal_weight: Floats | None = None,
     risk_free: float = 0.0,
     workers: int = 1,
+    overlays: tuple[Overlay, ...] = (),
     done: Callable[[int], object] = lambda trials: None,
 ) -> Sweep:
     """Return the measures of every strategy run over the panel's window.
 
     Parameters
     ----------
-    panel, costs, initial_cash, overlays
-        As for the engines' `run`; every trial has the same overlays.
+    panel, costs, initial_cash
+        As for the engines' `run`.
     factors
         Factor name -> float64 [T - warmup, S] on the window's rows.
     strategies
@@ -118,6 +118,8 @@ def sweep(
         As for `compute_metrics`.
     workers
         Threads; the result does not depend on it.
+    overlays
+        Those of every trial, in the order of their table.
     done
         Called with the number of trials that were finished, as they are.
 
@@ -129,8 +131,8 @@ def sweep(
     if not strategies:
         return Sweep(np.empty((0, len(MEASURED))), np.empty(0, dtype=np.bool_))
     ground = ground_of(
-        panel, factors, strategies, costs=costs, initial_cash=initial_cash, overlays=overlays,
-        curves=(benchmark, equal_weight), risk_free=risk_free,
+        panel, factors, strategies, costs=costs, initial_cash=initial_cash,
+        curves=(benchmark, equal_weight), risk_free=risk_free, overlays=overlays,
     )  # fmt: skip
     choices = choices_of(ground, strategies)
     rankings = Rankings(choices, strategies)
@@ -139,7 +141,7 @@ def sweep(
 
     def batch(begin: int) -> int:
         if not hasattr(benches, "own"):
-            benches.own = Bench(ground, rankings, watch_for(ground, strategies[0]))
+            benches.own = Bench(ground, rankings)
         end = min(begin + BATCH, len(strategies))
         for number in range(begin, end):
             strategy = strategies[number]
@@ -162,15 +164,17 @@ def ground_of(
     *,
     costs: Costs,
     initial_cash: float,
-    overlays: tuple[Overlay, ...],
     curves: tuple[Floats | None, Floats | None],
     risk_free: float,
+    overlays: tuple[Overlay, ...],
 ) -> Ground:
     """Return what all trials share; the window and prices are checked as for a run."""
     first = strategies[0]
     scores = factors[first.factor]
     episodes = checked_episodes(panel, scores, haircut=costs.delisting_haircut, initial_cash=initial_cash)
-    decisions = Decisions(panel, scores, first, episodes=episodes, costs=costs)
+    decisions = Decisions(
+        panel, scores, first, episodes=episodes, costs=costs, initial_cash=initial_cash, overlays=overlays
+    )
     market = market_of(episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped)
     window = panel.rows(panel.warmup, len(panel.age))
     facts = facts_of(
@@ -182,7 +186,8 @@ def ground_of(
         risk_free=risk_free,
     )
     terms = terms_of(costs, decisions.symbols, rows=len(market.close))
-    return Ground(panel, factors, costs, initial_cash, overlays, episodes, market, terms, facts)
+    watch = watch_of(overlays, decisions, initial_cash=initial_cash)
+    return Ground(panel, factors, costs, initial_cash, episodes, market, terms, facts, watch)
 
 
 def key_of(strategy: Strategy) -> ChoiceKey:
@@ -199,20 +204,10 @@ def choices_of(ground: Ground, strategies: Sequence[Strategy]) -> dict[ChoiceKey
     return found
 
 
-def decisions_of(ground: Ground, strategy: Strategy, overlays: tuple[Overlay, ...] = ()) -> Decisions:
+def decisions_of(ground: Ground, strategy: Strategy) -> Decisions:
     """Return the decisions of one trial."""
     scores = ground.factors[strategy.factor]
-    return Decisions(
-        ground.panel, scores, strategy, episodes=ground.episodes, costs=ground.costs, overlays=overlays,
-        initial_cash=ground.initial_cash,
-    )  # fmt: skip
-
-
-def watch_for(ground: Ground, strategy: Strategy) -> Watch | None:
-    """Return the overlays as a thread needs them, the same for every strategy."""
-    if not ground.overlays:
-        return None
-    return watch_of(ground.overlays, decisions_of(ground, strategy, ground.overlays), initial_cash=ground.initial_cash)
+    return Decisions(ground.panel, scores, strategy, episodes=ground.episodes, costs=ground.costs)
 
 
 class Rankings:
@@ -240,12 +235,13 @@ class Rankings:
 class Bench:
     """One thread's account and working space."""
 
-    def __init__(self, ground: Ground, rankings: Rankings, watch: Watch | None) -> None:
+    def __init__(self, ground: Ground, rankings: Rankings) -> None:
         rows, width = ground.market.close.shape
-        self.ground, self.rankings, self.watch = ground, rankings, watch
+        self.ground, self.rankings = ground, rankings
         self.state = new_state(width, len(ground.episodes), initial_cash=ground.initial_cash)
         self.log, self.curves = new_log(FIRST_ORDERS), new_curves(rows, width, positions=False)
         self.answer, self.scratch = np.empty(width), new_scratch(len(ground.facts.days), width)
+        self.watch = None if ground.watch is None else own_watch(ground.watch)
 
     def trial(self, strategy: Strategy, choice: Choice, out: Floats) -> bool:
         """Write the measures of one strategy into `out`; return whether it was ruined."""
@@ -266,8 +262,8 @@ class Bench:
     def run(self, plan: Plan, out: Floats, fresh: bool) -> int:
         """Go on with a trial, or begin one; return the kernel's status."""
         ground = self.ground
-        own = (self.state, self.log, self.curves, self.answer, self.watch, self.scratch)
-        return int(run_trial(ground.market, ground.terms, plan, *own, ground.facts, out, fresh))
+        own = (self.state, self.log, self.curves, self.answer, self.scratch)
+        return int(run_trial(ground.market, ground.terms, plan, *own, ground.facts, out, fresh, self.watch))
 
 
 def weights_of(decisions: Decisions, account: State) -> Floats:
@@ -278,7 +274,9 @@ def weights_of(decisions: Decisions, account: State) -> Floats:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def run_trial(market, terms, plan, state, log, curves, answer, watch, scratch, facts, out, fresh):  # type: ignore[no-untyped-def]
+def run_trial(  # type: ignore[no-untyped-def]
+    market, terms, plan, state, log, curves, answer, scratch, facts, out, fresh, watch
+):
     """Run a trial on, from the beginning where `fresh`; once it is DONE write its measures. Return the status."""
     if fresh:
         state.money[:] = facts.initial_cash
