@@ -35,7 +35,7 @@ class Order:
     commission, slippage
         Costs in quote currency; 0 when rejected.
     reason
-        rebalance, flip, close, delisting, ruin.
+        rebalance, flip, close, delisting, ruin, or the name of the overlay that closed.
     status
         filled or rejected.
     detail

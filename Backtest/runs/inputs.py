@@ -28,6 +28,7 @@ from ..data.source import load_symbol
 from ..data.timeframe import parse_duration
 from ..data.universe import ALL, resolve_symbols
 from ..errors import DataError, RunError, SymbolRefused, did_you_mean
+from ..portfolio.limits import VolTarget
 from ..settings import CoreSettings, build, resolve
 from .request import RunRequest
 
@@ -210,9 +211,10 @@ def unmatched_instruments(request: RunRequest, root: KlineRoot) -> Iterator[str]
 
 
 def volatility_bars(request: RunRequest) -> int:
-    """Return the bars before the window that the strategy's trailing volatility needs; of a sweep, the longest."""
+    """Return the bars before the window that trailing volatilities need: overlays', and the longest of a sweep's."""
     strategies = [choice.strategy for choice in (request.choice, *request.others)]
-    days = max(0.0 if strategy is None else strategy.volatility_days for strategy in strategies)
+    targets = [overlay.days for overlay in request.overlays if isinstance(overlay, VolTarget)]
+    days = max([*targets, *(0.0 if strategy is None else strategy.volatility_days for strategy in strategies)])
     return math.ceil(days * request.timeframe.bars_per_day) + 1 if days else 0
 
 

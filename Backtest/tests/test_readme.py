@@ -164,9 +164,10 @@ def run(root: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, encoding="utf-8")
 
 
-def test_strategy_parameters_are_those_of_the_strategies():
+def test_parameters_are_those_of_the_strategies_and_of_the_overlays():
     from dataclasses import fields
 
+    from Backtest.portfolio import OVERLAYS
     from Backtest.strategies import STRATEGIES
 
     for text in (CHINESE, ENGLISH):
@@ -174,4 +175,7 @@ def test_strategy_parameters_are_those_of_the_strategies():
         assert {name: rows[name].split() for name in STRATEGIES} == {
             name: [field.name for field in fields(kind)]  # type: ignore[arg-type]
             for name, kind in STRATEGIES.items()
+        }
+        assert {name: rows[name].split() for name in OVERLAYS} == {
+            name: [field.name for field in fields(kind)] for name, kind in OVERLAYS.items()
         }

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.panel import Floats, Panel
+from ...portfolio.overlays import Overlay
 from ...strategies.base import Strategy
 from ..costs import Costs
 from ..decisions import Decisions
@@ -47,6 +48,7 @@ from .layout import (
     new_state,
 )
 from .market import market_of, terms_of
+from .overlays import Watch, watch_of, words_of
 from .plans import plan_of
 
 FIRST_ORDERS = 1024
@@ -62,15 +64,26 @@ class Result:
     curves: Curves
 
 
-def run(panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initial_cash: float) -> RunRecord:
+def run(
+    panel: Panel,
+    scores: Floats,
+    strategy: Strategy,
+    *,
+    costs: Costs,
+    initial_cash: float,
+    overlays: tuple[Overlay, ...] = (),
+) -> RunRecord:
     """Return the record of `strategy` over the panel's window; parameters and errors as for the reference engine."""
     episodes = checked_episodes(panel, scores, haircut=costs.delisting_haircut, initial_cash=initial_cash)
-    decisions = Decisions(panel, scores, strategy, episodes=episodes, costs=costs)
+    decisions = Decisions(
+        panel, scores, strategy, episodes=episodes, costs=costs, initial_cash=initial_cash, overlays=overlays
+    )
     rows, width = decisions.tradable.shape
     market = market_of(episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped)
     terms = terms_of(costs, decisions.symbols, rows=rows)
     plan, found = plan_of(decisions)
     state = new_state(width, len(episodes), initial_cash=initial_cash)
+    watch = watch_of(overlays, decisions, initial_cash=initial_cash)
     asked: set[int] = set()
 
     def ask(row: int, account: State) -> Floats:
@@ -79,10 +92,11 @@ def run(panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initi
         asked.add(row)
         return decisions.weights(row, book)
 
-    result = run_rows(market, terms, plan, state=state, log=new_log(FIRST_ORDERS), ask=ask, positions=True)
+    log = new_log(FIRST_ORDERS)
+    result = run_rows(market, terms, plan, state=state, log=log, ask=ask, positions=True, watch=watch)
     count_shortage(decisions, plan, found, asked=asked, last=last_asked(result, rows))
     window = panel.rows(panel.warmup, len(panel.age))
-    words = decisions.shortage.lines(strategy.rebalance)
+    words = (*decisions.shortage.lines(strategy.rebalance), *words_of(watch))
     scalable = costs.on_rejected == "count"
     return record_of(result, window.timestamp, decisions.symbols, words=words, scalable=scalable)
 
@@ -96,15 +110,16 @@ def run_rows(
     log: Log,
     ask: Callable[[int, State], Floats] | None = None,
     positions: bool = False,
+    watch: Watch | None = None,
 ) -> Result:
-    """Run all rows of a chunk and return what is left; `state` goes on to the next chunk.
+    """Run all rows of a chunk and return what is left; `state` and `watch` go on to the next chunk.
 
     `ask` gives the weights [S] of a row where the plan cannot; a plan that needs it without it is a TypeError.
     """
     width = len(state.size)
     curves = new_curves(len(market.close), width, positions=positions)
     answer = np.empty(width)
-    status = advance(market, terms, plan, state, log, curves, answer)
+    status = advance(market, terms, plan, state, log, curves, answer, watch)
     while status != DONE:
         if status == ASK:
             if ask is None:
@@ -114,7 +129,7 @@ def run_rows(
             answer[:] = weights
         else:
             log = grown(log, 2 * len(log.size) + 2 * width)
-        status = advance(market, terms, plan, state, log, curves, answer)
+        status = advance(market, terms, plan, state, log, curves, answer, watch)
     return Result(state, log, curves)
 
 

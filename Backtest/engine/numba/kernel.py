@@ -39,6 +39,7 @@ from .layout import (
     UNCHECKED,
     WEIGHTS,
 )
+from .overlays import LEAVING, check_exits, limit_targets, name_exits
 from .scaling import TIE, scale_to_cash
 from .weights import capped, pairwise_sum
 
@@ -53,11 +54,12 @@ ULP = 2.0**-53 * (1.0 + 2.0**-52)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def advance(market, terms, plan, state, log, curves, answer):
+def advance(market, terms, plan, state, log, curves, answer, watch):
     """Run the rows of a chunk from `State.counts[ROW]` on; return DONE, ASK or FULL.
 
     After ASK the caller writes the weights of row `State.counts[ROW]` into `answer` [S], after FULL it gives a larger
-    log; both call again with all else as it was. A chunk that is DONE is followed by the next one's arrays.
+    log; both call again with all else as it was. A chunk that is DONE is followed by the next one's arrays. `watch` is
+    None without overlays: numba then compiles nothing of what asks for it.
     """
     counts, place = state.counts, plan.place
     for row in range(counts[ROW], market.first + len(market.close)):
@@ -70,15 +72,23 @@ def advance(market, terms, plan, state, log, curves, answer):
             value_account(market, state, curves, t)
         if row + 1 < terms.rows:  # the last bar has no next open
             ruined, over = counts[RUINED] != 0, counts[OVER] != 0
-            asked = NOTHING if ruined else place[t]
+            asked, leaves = NOTHING if ruined else place[t], False
+            if watch is not None:
+                if watch.looks and counts[ANSWERED] == 0 and not ruined:
+                    check_exits(market, state, watch, t)
+                leaves = watch.counts[LEAVING] > 0 and not ruined
             if asked != NOTHING and counts[ANSWERED] == 0:
                 if plan.mode == ASKED or (over and plan.mode == LEGS and hides_a_listing(market, state, t)):
                     counts[ANSWERED] = 1
                     return ASK
-            if asked != NOTHING or over or (ruined and counts[HELD] > 0):
+            if asked != NOTHING or over or leaves or (ruined and counts[HELD] > 0):
                 n = set_targets(market, plan, state, t, asked, answer)
+                if watch is not None and (asked != NOTHING or leaves):
+                    n = limit_targets(market, state, watch, t, n, asked != NOTHING)
                 if n > 0:
-                    aim(market, terms, state, t, n, asked != NOTHING)
+                    aim(market, terms, state, t, n, asked != NOTHING or leaves)
+                    if watch is not None and leaves:
+                        name_exits(state, watch, n)
                     put_in_sequence(market, state, t, n)
                     if terms.scale:
                         scale_to_cash(terms, state)

@@ -47,7 +47,7 @@ def left_half(n):
     return half - half % 8
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=True)  # it allocates, whoever compiles it first
 def pairwise_sum(values, begin, n):
     """Return the sum of n values from `begin` on, with the roundings of numpy's sum of up to 8,192 numbers in a row.
 
