@@ -34,8 +34,6 @@ def make_parser() -> argparse.ArgumentParser:
     add("--timeframe", required=True, metavar="TF", help="bar length of the factor set, e.g. 15m, 2H, 4h, 1d")
     add("--param", action="append", default=[], metavar="KEY=V1,V2", help="values of a strategy parameter, e.g. "
         "k=5,10,20; may be repeated: every combination is a trial")  # fmt: skip
-    add("--overlay", action="append", metavar="NAME:KEY=VALUE", help="rule between strategy and orders of every trial, "
-        "e.g. stop_loss:pct=0.08; may be repeated; replaces the list in the settings, none empties it")  # fmt: skip
     add("--sort", default="sharpe_ratio", metavar="METRIC", help="measure by which summary.json names the best trials "
         "(default: %(default)s)")  # fmt: skip
     add("--format", default="csv", choices=FORMATS, help="of the table of trials (default: %(default)s)")
