@@ -2,8 +2,8 @@
 
 A chain has elementwise steps and sums over short windows.
 
-1. `write_chain` gives every step its instructions, and every operand and result a place: a number, an array of the tile,
-   a strip that goes on from tile to tile, or a scrap that is free again after its last reader (`_Places`).
+1. `write_chain` gives every step its instructions, and every operand and result a place: a number, an array of the
+   tile, a strip that goes on from tile to tile, or a scrap that is free again after its last reader (`_Places`).
 2. `Chain.run` puts in the addresses that change with the tile and calls the compiled loop.
 """
 
@@ -25,7 +25,8 @@ from .steps import Step
 Numbers = NDArray[np.int64]
 Instruction = tuple[int, ...]
 Moving = tuple[str, str | int]
-"""What lies somewhere else for every tile: ``("source", step)``, ``("out", factor)``, ``("exists", "")``, ``("age", "")``."""
+"""What lies somewhere else for every tile: ``("source", step)``, ``("out", factor)``, ``("exists", "")``,
+``("age", "")``."""
 
 
 @dataclass(slots=True)
@@ -52,9 +53,7 @@ class Chain:
     held: tuple[NDArray[Any], ...]
     counts: Numbers
 
-    def run(
-        self, address: Callable[[Moving], int], rows: int, seen: int, first_bar: int, undefined: Numbers
-    ) -> None:
+    def run(self, address: Callable[[Moving], int], rows: int, seen: int, first_bar: int, undefined: Numbers) -> None:
         """Compute a tile of `rows` rows from `first_bar` on, after `seen` others."""
         for place, what in self.moving:
             self.places[ADDRESS, place] = address(what)
@@ -74,7 +73,7 @@ class _Places:
     """Hands out places."""
 
     def __init__(self, columns: int, front: int) -> None:
-        """`front`: rows of scraps in front of a strip, for the longest window; 0: there is none, and scraps are pieces."""
+        """`front`: rows in front of a scrap, for the longest window; 0: there is none, and scraps are pieces."""
         self.rows: list[tuple[int, int, int]] = []
         self.moving: list[tuple[int, Moving]] = []
         self.held: list[NDArray[Any]] = []
@@ -155,71 +154,102 @@ def write_chain(
     names
         Step -> factors that go to their output from here.
     """
-    front = max((step.own_lookback or 0 for step, kernel in chained if isinstance(kernel, Sums)), default=0)
-    places = _Places(columns, front)
-    backs = {number: len(values) - strip_height(columns) for number, values in strips.items()}
-    found = {number: places.array(values) for number, values in arrays.items()}
-    found |= {number: places.strip(values, backs[number]) for number, values in strips.items()}
-    scraps = {step.number for step, _ in chained}.difference(found)
-    last = {used: step.number for step, _ in chained for used in (*step.inputs, step.number)}
-    code: list[Instruction] = []
-    windows: list[tuple[int, int, int]] = []
-    owners: list[int] = []
+    writer = _Writer(chained, arrays, strips, columns, gap_tolerance)
     for step, kernel in chained:
-
-        def place(operand: float) -> int:
-            if not isinstance(operand, int):
-                return places.number(operand)
-            if operand not in found:
-                found[operand] = places.elsewhere(("source", operand))
-            return found[operand]
-
-        if isinstance(kernel, Sums):
-            windows.append(kernel.needs(step.complete_literals, gap_tolerance))
-            ages = places.elsewhere(("age", ""))
-            result = places.scrap()
-            instructions = [(WINDOW, kernel.mode, place(step.operands[0]), len(windows) - 1, ages, result)]
-            if step.number in found:  # rows in front of a window's result are overwritten: not where others look back
-                instructions.append((PUBLISH, 0, result, places.always(), 0, found[step.number]))
-                places.release(result)
-            found.setdefault(step.number, result)
-        else:
-            operands = [place(one) for one in kernel.all_operands(step.operands, step.complete_literals)]
-            if step.number not in found:
-                found[step.number] = places.scrap()
-            instructions = _elementwise(kernel, operands, found[step.number], places)
-        instructions += [
-            (PUBLISH, 0, found[step.number], places.elsewhere(("exists", "")), 0, places.elsewhere(("out", name)))
-            for name in names.get(step.number, ())
-        ]
-        code += instructions
-        owners += [step.number] * len(instructions)
-        for used in {*step.inputs, step.number}:
-            if used in scraps and last[used] == step.number:
-                places.release(found[used])
+        writer.write(step, kernel, names.get(step.number, ()))
+    places, carried = writer.places, [(writer.found[number], back) for number, back in writer.backs.items()]
     return Chain(
-        np.array(code, dtype=np.int64),
+        np.array(writer.code, dtype=np.int64),
         np.array(places.rows, dtype=np.int64).T.copy(),
-        np.array(windows, dtype=np.int64).reshape(-1, 3),
-        np.array([(found[number], back) for number, back in backs.items()], dtype=np.int64).reshape(-1, 2),
+        np.array(writer.windows, dtype=np.int64).reshape(-1, 3),
+        np.array(carried, dtype=np.int64).reshape(-1, 2),
         columns,
-        np.array(owners, dtype=np.int64),
+        np.array(writer.owners, dtype=np.int64),
         tuple(places.moving),
         tuple(places.held),
-        np.zeros(len(code), dtype=np.int64),
+        np.zeros(len(writer.code), dtype=np.int64),
     )
 
 
-def _elementwise(loop: Loop, operands: Sequence[int], result: int, places: _Places) -> list[Instruction]:
-    """Return the instructions of a step: one, or one less than its operands where it goes over all of them."""
-    kind = ONE + loop.operands - 1
-    first, rest = list(operands[: loop.operands]), operands[loop.operands :]
-    if not rest:
-        return [(kind, loop.code, *first, *[0] * (3 - len(first)), result)]
-    scraps = [places.scrap() for _ in rest]
-    targets = [*scraps, result]
-    code: list[Instruction] = [(kind, loop.code, *first, 0, targets[0])]
-    code += [(kind, loop.code, targets[k], other, 0, targets[k + 1]) for k, other in enumerate(rest)]
-    for scrap in scraps:
-        places.release(scrap)
-    return code
+class _Writer:
+    """Writes the instructions of a chain.
+
+    Attributes
+    ----------
+    found
+        Step -> place of its values.
+    backs
+        Step -> rows in front of its strip.
+    owners
+        Step of each instruction.
+    """
+
+    def __init__(
+        self,
+        chained: Sequence[tuple[Step, Loop | Sums]],
+        arrays: Mapping[int, Floats],
+        strips: Mapping[int, Floats],
+        columns: int,
+        gap_tolerance: float,
+    ) -> None:
+        front = max((step.own_lookback or 0 for step, kernel in chained if isinstance(kernel, Sums)), default=0)
+        self.places = _Places(columns, front)
+        self.backs = {number: len(values) - strip_height(columns) for number, values in strips.items()}
+        self.found = {number: self.places.array(values) for number, values in arrays.items()}
+        self.found |= {number: self.places.strip(values, self.backs[number]) for number, values in strips.items()}
+        self.code: list[Instruction] = []
+        self.owners: list[int] = []
+        self.windows: list[tuple[int, int, int]] = []
+        self._gap_tolerance = gap_tolerance
+        self._scraps = {step.number for step, _ in chained}.difference(self.found)
+        self._last = {used: step.number for step, _ in chained for used in (*step.inputs, step.number)}
+
+    def write(self, step: Step, kernel: Loop | Sums, names: Sequence[str]) -> None:
+        """Write a step, and the way of its values to the outputs of the factors `names`."""
+        before = len(self.code)
+        if isinstance(kernel, Sums):
+            self._sum(step, kernel)
+        else:
+            self._elementwise(step, kernel)
+        for name in names:
+            self._publish(self.found[step.number], ("exists", ""), self.places.elsewhere(("out", name)))
+        self.owners += [step.number] * (len(self.code) - before)
+        for used in {*step.inputs, step.number}:
+            if used in self._scraps and self._last[used] == step.number:
+                self.places.release(self.found[used])
+
+    def _place(self, operand: float) -> int:
+        if not isinstance(operand, int):
+            return self.places.number(operand)
+        if operand not in self.found:
+            self.found[operand] = self.places.elsewhere(("source", operand))
+        return self.found[operand]
+
+    def _publish(self, values: int, there: Moving | None, out: int) -> None:
+        flags = self.places.always() if there is None else self.places.elsewhere(there)
+        self.code.append((PUBLISH, 0, values, flags, 0, out))
+
+    def _sum(self, step: Step, kernel: Sums) -> None:
+        result, ages = self.places.scrap(), self.places.elsewhere(("age", ""))
+        self.code.append((WINDOW, kernel.mode, self._place(step.operands[0]), len(self.windows), ages, result))
+        self.windows.append(kernel.needs(step.complete_literals, self._gap_tolerance))
+        if step.number in self.found:
+            # The rows in front of a window's result are overwritten, which must not be where others look back to.
+            self._publish(result, None, self.found[step.number])
+            self.places.release(result)
+        self.found.setdefault(step.number, result)
+
+    def _elementwise(self, step: Step, loop: Loop) -> None:
+        """One instruction, or one less than the operands where the loop goes over all of them."""
+        operands = [self._place(one) for one in loop.all_operands(step.operands, step.complete_literals)]
+        if step.number not in self.found:
+            self.found[step.number] = self.places.scrap()
+        first, rest = operands[: loop.operands], operands[loop.operands :]
+        scraps = [self.places.scrap() for _ in rest]
+        targets = [*scraps, self.found[step.number]]
+        kind = ONE + loop.operands - 1
+        self.code.append((kind, loop.code, *first, *[0] * (3 - len(first)), targets[0]))
+        for k, other in enumerate(rest):
+            self.code.append((kind, loop.code, targets[k], other, 0, targets[k + 1]))
+        for scrap in scraps:
+            self.places.release(scrap)

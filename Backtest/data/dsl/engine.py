@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.context import Floats
+from ..kernels.rows import WIDTH
 from ..panel import Panel
 from .blocks import LOOKBACK_SHARE, Blocks, deepest, full_places, segments, spans
 from .chains import Moving
@@ -133,7 +134,8 @@ class Stream:
         wide, local = Arrays(size), Arrays(size)
         full = {n: wide.take(place, (depth + blocks.rows, self.symbols)) for n, place in where.items()}
         setup = Setup(self.plan, self.symbols, depth, blocks.rows, gap_tolerance, full)
-        width = min(blocks.symbols, -(-self.symbols // self._threads)) if self.symbols else 1
+        # Chains call their kernels themselves, which takes no more columns than these have scratch for.
+        width = min(blocks.symbols, WIDTH, -(-self.symbols // self._threads)) if self.symbols else 1
         edges = [0, *(np.flatnonzero(np.diff(self._counted)) + 1).tolist(), self.symbols]
         columns = [slice(first, last) for begin, end in pairwise(edges) for first, last in spans(begin, end, width)]
         narrow = [Arrays((depth + blocks.rows) * width) for _ in range(self._threads)]

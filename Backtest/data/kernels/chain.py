@@ -1,10 +1,13 @@
 """Steps on top of each other, strip by strip: what one leaves in a core's cache the next finds there.
 
-A chain is a table of numbers, made when a plan is prepared: nothing is compiled for a recipe. Its instructions go over a
-strip of rows, all of them, then over the next strip: the loops of `scalar_loops` piece by piece, and the sums of
+A chain is a table of numbers, made when a plan is prepared: nothing is compiled for a recipe. Its instructions go over
+a strip of rows, all of them, then over the next strip: the loops of `scalar_loops` piece by piece, and the sums of
 `rolling`, which go through the rows that they look back to anew. Each operand and result is a place: an address and how
 far it moves per value inside a strip and from strip to strip (8 and 8 bytes along an array; 8 and 0 for what only the
 chain itself reads, a strip that is written again and again; 0 and 0 for a number, a piece filled with it).
+
+Addresses, because Numba makes another function for every other number of arrays, and what it offers as a list of arrays
+compiles its own code in every process. `Backtest.benchmarks.kernels` sets a chain beside its steps one by one.
 """
 
 # Numba infers the types of compiled functions from their arguments.
@@ -25,7 +28,8 @@ FLOAT, AGE = 8, 4
 """Bytes of a value and of an age."""
 
 PIECE = 2048
-"""Values of a piece: 16 kB, so that operands and result of an instruction stay in a core's caches; with 4 kB calls cost."""
+"""Values of a piece: 16 kB, so that operands and result of an instruction stay in a core's caches; for less, calls
+begin to cost."""
 
 STRIP = 8192
 """Values of a strip at most: 64 kB, so that a dozen of them stay in a core's second cache."""
@@ -105,9 +109,9 @@ def run(code, places, windows, carried, height, rows, columns, seen, first_bar, 
 
     code: int64 [n, 6], kind, function, places of three operands, place of the result; of a `WINDOW` the second operand
     is a row of `windows` and the third the place of the ages. places: int64 [3, p], the first byte, bytes per value
-    inside a strip and from strip to strip; whoever calls keeps the arrays alive and large enough. windows: int64 [w, 3],
-    bars, valid values and age needed. carried: int64 [c, 2], strips whose last rows the next one looks back to, and how
-    many. height: rows of a strip. seen: rows before these that lie in front of all arrays that windows look at.
+    inside a strip and from strip to strip; whoever calls keeps the arrays alive and large enough. windows: int64
+    [w, 3], bars, valid values and age needed. carried: int64 [c, 2], strips whose last rows the next one looks back to,
+    and how many. height: rows of a strip. seen: rows before these that lie in front of all that windows look at.
     """
     total = 0
     for top in range(0, rows, height):

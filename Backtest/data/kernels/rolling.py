@@ -47,8 +47,8 @@ SUM, MEAN, COUNT = range(3)
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, no_gap):
-    """Plain block: p becomes the running sum of x - shift, `out` the statistic of its merge with the suffixes s. A sum's
-    shift is 0."""
+    """Plain block: p becomes the running sum of x - shift (0 for a sum), `out` the statistic of its merge with the
+    suffixes s."""
     for t in range(first, last):
         na, share = d - float(t - first + 1), 1.0 / d
         v, q, r, e = x[t], s[max(t - d + 1, 0) - (first - have)], out[t], gap if na > 0.0 else no_gap
@@ -163,9 +163,7 @@ class Sums:
         # The count of valid values is always known: without ``min_periods`` any number will do.
         return bars, 0 if self.mode == COUNT and literals["min_periods"] is None else min_valid, min_age
 
-    def __call__(
-        self, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats
-    ) -> int:
+    def __call__(self, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
         """See `context.Kernel`."""
         bars, min_valid, min_age = self.needs(literals, context.gap_tolerance)
         over_columns(sums, operands, context, out, bars, min_valid, min_age, context.first_bar % bars, self.mode)

@@ -155,3 +155,15 @@ def test_strips_change_nothing(values: int, seed: int, rows: int, symbols: int) 
     same(out, wanted, plan)
     used = list(plan.needed)
     np.testing.assert_array_equal(found[used], counts[used])
+
+
+def test_blocks_of_any_number_of_symbols() -> None:
+    """Kernels have scratch for some columns only, whoever calls them."""
+    table = StepTable()
+    step = table.operator(OPERATORS["ts_mean"], (table.field("close"),), (("d", 5),))
+    plan = Plan(tuple(table.steps), (PlannedFactor("mean", step, "series", None, (), ()),))
+    panel = small_panel(ROWS, 150)
+    wanted, _ = whole_columns(plan, panel)
+    out = {"mean": np.empty((ROWS, 150))}
+    evaluate(plan, panel, library={}, out=out, blocks=Blocks(17, 150), gap_tolerance=GAP_TOLERANCE)
+    same(out, wanted, plan)

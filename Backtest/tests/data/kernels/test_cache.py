@@ -9,7 +9,6 @@ import numpy as np
 
 from Backtest.data.dsl.operators import OPERATORS, Context, apply
 
-
 LOOPS = ("", ", _nrt=False", ", _nrt=False, forceinline=True")
 """What loops that allocate nothing add (`kernels.rows`)."""
 
