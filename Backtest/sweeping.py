@@ -160,6 +160,7 @@ def trials_table(settings: SweepSettings, inputs: RunInputs) -> Columns:
             equal_weight=equal_weight(window, cash),
             risk_free=request.core.risk_free,
             workers=settings.workers,
+            overlays=request.overlays,
             done=done,
         )
     columns: Columns = {"trial": list(range(1, len(settings.choices) + 1))}

@@ -41,9 +41,11 @@ from ..engine.numba.layout import (
     new_state,
 )
 from ..engine.numba.market import market_of, terms_of
+from ..engine.numba.overlays import Watch, forget, own_watch, watch_of
 from ..engine.numba.plans import DEPTHS, Choice, Ranking, choice_of, plan_for, ranking_of
 from ..engine.orders import refuse_unfit
 from ..errors import RunError
+from ..portfolio import Overlay
 from ..strategies.base import Strategy
 from .measures import FINAL, MEASURED, Facts, facts_of, measure, new_scratch
 
@@ -85,6 +87,7 @@ class Ground:
     market: Market
     terms: Terms
     facts: Facts
+    watch: Watch | None
 
 
 def sweep(
@@ -98,6 +101,7 @@ def sweep(
     equal_weight: Floats | None = None,
     risk_free: float = 0.0,
     workers: int = 1,
+    overlays: tuple[Overlay, ...] = (),
     done: Callable[[int], object] = lambda trials: None,
 ) -> Sweep:
     """Return the measures of every strategy run over the panel's window.
@@ -114,6 +118,8 @@ def sweep(
         As for `compute_metrics`.
     workers
         Threads; the result does not depend on it.
+    overlays
+        Those of every trial, in the order of their table.
     done
         Called with the number of trials that were finished, as they are.
 
@@ -126,7 +132,7 @@ def sweep(
         return Sweep(np.empty((0, len(MEASURED))), np.empty(0, dtype=np.bool_))
     ground = ground_of(
         panel, factors, strategies, costs=costs, initial_cash=initial_cash,
-        curves=(benchmark, equal_weight), risk_free=risk_free,
+        curves=(benchmark, equal_weight), risk_free=risk_free, overlays=overlays,
     )  # fmt: skip
     choices = choices_of(ground, strategies)
     rankings = Rankings(choices, strategies)
@@ -160,12 +166,15 @@ def ground_of(
     initial_cash: float,
     curves: tuple[Floats | None, Floats | None],
     risk_free: float,
+    overlays: tuple[Overlay, ...],
 ) -> Ground:
     """Return what all trials share; the window and prices are checked as for a run."""
     first = strategies[0]
     scores = factors[first.factor]
     episodes = checked_episodes(panel, scores, haircut=costs.delisting_haircut, initial_cash=initial_cash)
-    decisions = Decisions(panel, scores, first, episodes=episodes, costs=costs)
+    decisions = Decisions(
+        panel, scores, first, episodes=episodes, costs=costs, initial_cash=initial_cash, overlays=overlays
+    )
     market = market_of(episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped)
     window = panel.rows(panel.warmup, len(panel.age))
     facts = facts_of(
@@ -177,7 +186,8 @@ def ground_of(
         risk_free=risk_free,
     )
     terms = terms_of(costs, decisions.symbols, rows=len(market.close))
-    return Ground(panel, factors, costs, initial_cash, episodes, market, terms, facts)
+    watch = watch_of(overlays, decisions, initial_cash=initial_cash)
+    return Ground(panel, factors, costs, initial_cash, episodes, market, terms, facts, watch)
 
 
 def key_of(strategy: Strategy) -> ChoiceKey:
@@ -231,6 +241,7 @@ class Bench:
         self.state = new_state(width, len(ground.episodes), initial_cash=ground.initial_cash)
         self.log, self.curves = new_log(FIRST_ORDERS), new_curves(rows, width, positions=False)
         self.answer, self.scratch = np.empty(width), new_scratch(len(ground.facts.days), width)
+        self.watch = None if ground.watch is None else own_watch(ground.watch)
 
     def trial(self, strategy: Strategy, choice: Choice, out: Floats) -> bool:
         """Write the measures of one strategy into `out`; return whether it was ruined."""
@@ -252,7 +263,7 @@ class Bench:
         """Go on with a trial, or begin one; return the kernel's status."""
         ground = self.ground
         own = (self.state, self.log, self.curves, self.answer, self.scratch)
-        return int(run_trial(ground.market, ground.terms, plan, *own, ground.facts, out, fresh))
+        return int(run_trial(ground.market, ground.terms, plan, *own, ground.facts, out, fresh, self.watch))
 
 
 def weights_of(decisions: Decisions, account: State) -> Floats:
@@ -263,7 +274,9 @@ def weights_of(decisions: Decisions, account: State) -> Floats:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def run_trial(market, terms, plan, state, log, curves, answer, scratch, facts, out, fresh):  # type: ignore[no-untyped-def]
+def run_trial(  # type: ignore[no-untyped-def]
+    market, terms, plan, state, log, curves, answer, scratch, facts, out, fresh, watch
+):
     """Run a trial on, from the beginning where `fresh`; once it is DONE write its measures. Return the status."""
     if fresh:
         state.money[:] = facts.initial_cash
@@ -272,7 +285,9 @@ def run_trial(market, terms, plan, state, log, curves, answer, scratch, facts, o
         state.average[:] = 0.0
         state.refused[:] = False
         state.touch[:] = 0
-    status = advance(market, terms, plan, state, log, curves, answer)
+        if watch is not None:
+            forget(watch, facts.initial_cash)
+    status = advance(market, terms, plan, state, log, curves, answer, watch)
     if status == DONE:
         measure(curves.equity, state, log, facts, scratch, out)
     return status

@@ -171,14 +171,14 @@ def record_of(
     )
 
 
-def orders_of(result: Result, symbols: tuple[str, ...]) -> OrderTable:
-    """Return the log as orders."""
+def orders_of(result: Result, symbols: tuple[str, ...], first: int = 1) -> OrderTable:
+    """Return the log as orders, numbered from `first` on."""
     n = int(result.state.counts[LOGGED])
-    log = Log(*(values[:n] for values in result.log))  # type: ignore[arg-type]
+    log = Log(*(values[:n].copy() for values in result.log))  # type: ignore[arg-type]
     size = np.abs(log.size)
     return OrderTable(
         {
-            "order_id": np.arange(1, n + 1),
+            "order_id": np.arange(first, first + n),
             "created_bar": log.created,
             "filled_bar": log.filled,
             "symbol": np.array(symbols)[log.column],

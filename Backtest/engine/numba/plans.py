@@ -10,7 +10,7 @@ A strategy of another class is asked at each of its rebalances, with what is hel
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,15 +84,26 @@ def plan_of(decisions: Decisions) -> tuple[Plan, Ints]:
 def choice_of(decisions: Decisions) -> Choice:
     """Return what the rebalance rows of `decisions` can choose from."""
     rows = np.flatnonzero(decisions.due[:-1])
-    place = np.full(len(decisions.due), -1, dtype=np.int32)
+    volatility = [decisions.volatility(row) for row in rows.tolist()] if decisions.volatility_window else None
+    return choice_at(rows, len(decisions.due), decisions.scores, decisions.tradable, volatility)
+
+
+def choice_at(
+    rows: Ints, length: int, scores: Floats, tradable: Bools, volatility: Sequence[Floats | None] | None
+) -> Choice:
+    """Return what these rows of a clock of `length` can choose from.
+
+    scores, tradable: [length, S]. volatility: [S] of each of the rows; None where it is not asked for.
+    """
+    place = np.full(length, -1, dtype=np.int32)
     place[rows] = np.arange(len(rows))
-    scores = np.ascontiguousarray(decisions.scores[rows])
-    choosable = decisions.tradable[rows] & np.isfinite(scores)
-    if not decisions.volatility_window:
-        return Choice(place, scores, choosable, np.empty((0, choosable.shape[1])))
-    volatility = np.array([decisions.volatility(row) for row in rows.tolist()]).reshape(choosable.shape)
+    seen = np.ascontiguousarray(scores[rows])
+    choosable = tradable[rows] & np.isfinite(seen)
+    if volatility is None:
+        return Choice(place, seen, choosable, np.empty((0, choosable.shape[1])))
+    risk = np.array(volatility, dtype=np.float64).reshape(choosable.shape)
     with np.errstate(invalid="ignore"):
-        return Choice(place, scores, choosable & (volatility > 0), volatility)
+        return Choice(place, seen, choosable & (risk > 0), risk)
 
 
 def ranking_of(choice: Choice, both: bool, ascending: bool, depth: int) -> Ranking:

@@ -11,10 +11,11 @@ from Backtest.comparison import buy_and_hold, equal_weight
 from Backtest.engine.numba import plans, run
 from Backtest.errors import RunError
 from Backtest.metrics import METRICS, compute_metrics
+from Backtest.portfolio import parse_overlays
 from Backtest.search import measures, sweep, trials
 from Backtest.strategies import CrossSection, build_strategy
 from Backtest.tests.engine.market import costs, panel_of, random_walk
-from Backtest.tests.engine.test_replay import CASH, case
+from Backtest.tests.engine.test_replay import CASH, case, overlays_of
 
 RISK_FREE = 0.03
 GRID = [
@@ -51,9 +52,9 @@ def strategies_of(every: float):
     return [*built, Momentum()]
 
 
-def expected(panel, scores, strategy, terms, curves):
+def expected(panel, scores, strategy, terms, curves, overlays=()):
     """What a run and metrics.py say."""
-    record = run(panel, scores, strategy, costs=terms, initial_cash=CASH)
+    record = run(panel, scores, strategy, costs=terms, initial_cash=CASH, overlays=overlays)
     found = compute_metrics(record, benchmark=curves[0], equal_weight=curves[1], timeframe=panel.timeframe,
                             initial_cash=CASH, risk_free=RISK_FREE)  # fmt: skip
     return found, record.ruined
@@ -82,6 +83,22 @@ def test_every_trial_is_the_run_of_the_same_strategy(seed):
                   equal_weight=curves[1], risk_free=RISK_FREE)  # fmt: skip
     for number, strategy in enumerate(strategies):
         check(found, number, *expected(panel, scores, strategy, terms, curves))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_trial_with_overlays_is_the_run_of_the_same_strategy(seed):
+    """The trials of a thread follow each other: what the overlays remember begins anew for each."""
+    panel, scores, _, _, terms = case(seed)
+    terms, overlays = costs(**terms), parse_overlays(overlays_of(seed, panel.timeframe.bars_per_day, share=0.6))
+    strategies = strategies_of(panel.timeframe.bars_per_day)
+    found = [
+        sweep(panel, {"x": scores}, strategies, costs=terms, initial_cash=CASH, risk_free=RISK_FREE, workers=workers,
+              overlays=overlays)
+        for workers in (1, 3)
+    ]  # fmt: skip
+    assert found[0].measures.tobytes() == found[1].measures.tobytes()
+    for number, strategy in enumerate(strategies):
+        check(found[0], number, *expected(panel, scores, strategy, terms, (None, None), overlays))
 
 
 def long_market(rows: int = 3_000):
