@@ -3,6 +3,7 @@
     python -m Backtest.benchmarks.kernels                        every operator, windows 5 14 60 96 672
     python -m Backtest.benchmarks.kernels --only ts_r cs_rank    operators whose name begins so
     python -m Backtest.benchmarks.kernels --symbols 200 --gaps 0.02
+    python -m Backtest.benchmarks.kernels --chain                mfi14 in the engine, and its steps one by one
 
 One call of a kernel on a block of 1024 rows that stays in the cache: gap-free, or with a share of the values missing
 (`--gaps`), which takes every loop off its plain form. The least CPU time of several calls. The first line says how long
@@ -14,11 +15,15 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from Backtest.benchmarks import factors
+from Backtest.benchmarks.factor_sets import ours
 from Backtest.data.dsl.operators import OPERATORS, Context, Operator, apply
+from Backtest.data.dsl.plan import Plan
+from Backtest.data.panel import Panel
 
 WINDOWS = (5, 14, 60, 96, 672)
 ROWS = 1024
@@ -83,6 +88,33 @@ def cost(operator: Operator, d: int, symbols: int, gaps: float) -> float | None:
     return least(lambda: apply(operator, operands, literals, context, out=out), out.size)
 
 
+def one_by_one(plan: Plan, panel: Panel, rows: int) -> Callable[[], None]:
+    """Return a call that applies a plan's steps one after the other, tile by tile: what a chain saves."""
+    depth, symbols = plan.lookback or 0, panel.shape[1]
+    arrays = {number: np.zeros((depth + rows, symbols)) for number in plan.order}
+
+    def call() -> None:
+        for begin in range(depth, panel.shape[0] - rows + 1, rows):
+            tile = slice(begin - depth, begin + rows)
+            context = Context(age=panel.age[tile], first_bar=panel.first_bar + tile.start, own_row=depth)
+            values = {n: panel.fields[str(s.source)][tile] for n, s in enumerate(plan.steps) if s.is_field} | arrays
+            for number in plan.order:
+                step = plan.steps[number]
+                operands = [values[one] if isinstance(one, int) else one for one in step.operands]
+                apply(cast(Operator, step.source), operands, dict(step.literals), context, out=arrays[number])
+
+    return call
+
+
+def print_chain(symbols: int) -> None:
+    """Print what a value of mfi14 takes in the engine, and where its steps are applied one by one."""
+    panel, plan = factors.market(17_520, symbols), factors.plan_of(factors.MFI)
+    size = panel.shape[0] * panel.shape[1]
+    for rows in (170, 682, 2728):
+        print(f"mfi14, one by one, tiles of {rows:5} rows {least(one_by_one(plan, panel, rows), size):9.2f}")
+    print(f"mfi14, engine {least(ours(plan, panel), size):31.2f}")
+
+
 def first_calls(operators: Sequence[Operator]) -> float:
     """Return the CPU seconds of one call of every operator: compiling, or reading compiled code."""
     begin = time.process_time()
@@ -100,7 +132,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="*", default=[""], help="beginnings of operator names")
     parser.add_argument("--symbols", type=int, default=48)
     parser.add_argument("--gaps", type=float, default=0.0, help="share of the values that are missing")
+    parser.add_argument("--chain", action="store_true", help="only mfi14 in the engine and step by step")
     options = parser.parse_args(arguments)
+    if options.chain:
+        print_chain(options.symbols)
+        return
     operators = [operator for operator in OPERATORS.values() if operator.name.startswith(tuple(options.only))]
     print(f"first calls {first_calls(operators):.1f} s; ns per value, {options.symbols} symbols, gaps {options.gaps}")
     print(f"{'':18}" + "".join(f"{d:>9}" for d in WINDOWS))

@@ -94,11 +94,13 @@ def needed_values(bars: int, gap_tolerance: float) -> int:
     return max(1, math.ceil((1.0 - gap_tolerance) * bars - CEIL_SLACK))
 
 
+def needs_of(literals: Mapping[str, Any], gap_tolerance: float) -> tuple[int, int, int]:
+    """Return bars, valid values and age that a window needs; ``min_periods`` replaces the rules for both."""
+    bars, chosen = int(literals["d"]), literals.get("min_periods")
+    return (bars, needed_values(bars, gap_tolerance), bars) if chosen is None else (bars, int(chosen), 1)
+
+
 def window_of(literals: Mapping[str, Any], context: Context) -> Window:
-    """Return the window of a call; ``min_periods`` replaces both the age rule and the gap rule."""
-    bars = int(literals["d"])
-    chosen = literals.get("min_periods")
-    phase = context.first_bar % bars
-    if chosen is None:
-        return Window(bars, needed_values(bars, context.gap_tolerance), bars, phase)
-    return Window(bars, int(chosen), 1, phase)
+    """Return the window of a call."""
+    bars, min_valid, min_age = needs_of(literals, context.gap_tolerance)
+    return Window(bars, min_valid, min_age, context.first_bar % bars)

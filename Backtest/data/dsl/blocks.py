@@ -24,6 +24,9 @@ BLOCK_SYMBOLS, LEAST_SYMBOLS = 64, 32
 BLOCK_VALUES = 1 << 15
 """Values of a tile: 0.26 MB an array, so that those of a step stay in a core's L2 cache. Below, calls begin to cost."""
 
+CHAIN_VALUES = 1 << 18
+"""Values of a tile where all steps are one chain, which goes through in strips that stay in a core's L2 cache."""
+
 NARROW = 4
 """Blocks of symbols become narrow only where a long look-back makes a tile this many times larger: whole rows need no
 copies between segments, which saves a fifth of the 101 alphas' time on 64 symbols."""
@@ -31,6 +34,11 @@ copies between segments, which saves a fifth of the 101 alphas' time on 64 symbo
 LOOKBACK_SHARE = 4
 """A tile has at least this many times the rows of the longest look-back of one step, which that step goes through
 anew."""
+
+SUMS = frozenset(("rolling:ts_sum", "rolling:ts_mean", "rolling:ts_count"))
+SHORT = 32
+"""Sums over windows of fewer bars than these go into chains: for each strip of some 170 rows they go through what they
+look back to anew."""
 
 LEAST_ROWS = 64
 PANEL_CELL = 8
@@ -144,8 +152,18 @@ def reaches(plan: Plan) -> dict[int, int]:
 
 def runs(plan: Plan, segment: Segment) -> Iterator[tuple[bool, tuple[int, ...]]]:
     """Yield the segment's steps in order, those together that are one chain (True) or the others between (False)."""
-    for chained, numbers in groupby(segment.steps, lambda number: _operator(plan, number).chains):
+    for chained, numbers in groupby(segment.steps, lambda number: _chains(plan, number)):
         yield chained, tuple(numbers)
+
+
+def is_chain(plan: Plan) -> bool:
+    """True where all steps are one chain."""
+    return [chained for segment in segments(plan) for chained, _ in runs(plan, segment)] == [True]
+
+
+def _chains(plan: Plan, number: int) -> bool:
+    operator = _operator(plan, number)
+    return operator.chains or (operator.kernel in SUMS and 0 < (plan.steps[number].own_lookback or 0) < SHORT)
 
 
 def _operator(plan: Plan, number: int) -> Operator:
@@ -191,12 +209,12 @@ def held_steps(plan: Plan) -> frozenset[int]:
     return frozenset(number for segment in segments(plan) for number in segment.exports)
 
 
-def full_places(plan: Plan) -> tuple[dict[int, int], int]:
+def full_places(parts: Sequence[Segment]) -> tuple[dict[int, int], int]:
     """Return the array of each step that is held for all symbols, and how many arrays there are."""
     found: dict[int, int] = {}
     free: list[int] = []
     count = 0
-    for segment in segments(plan):
+    for segment in parts:
         for number in sorted(segment.exports):
             if not free:
                 free.append(count)
@@ -211,7 +229,7 @@ def live_arrays(plan: Plan) -> tuple[int, int]:
     parts = segments(plan)
     in_block = max((places(plan, part)[1] for part in parts if part.number % 2 == 0), default=0)
     across = max((places(plan, part)[1] for part in parts if part.number % 2), default=0)
-    return in_block, across + full_places(plan)[1]
+    return in_block, across + full_places(parts)[1]
 
 
 def deepest(plan: Plan) -> int:
@@ -231,7 +249,7 @@ def choose_blocks(plan: Plan, rows: int, symbols: int, *, budget: float | None =
     least = LOOKBACK_SHARE * deepest(plan)
     if least * columns > NARROW * BLOCK_VALUES:
         columns = min(LEAST_SYMBOLS, columns)
-    longest = min(rows, max(BLOCK_VALUES // columns, least))
+    longest = min(rows, max((CHAIN_VALUES if is_chain(plan) else BLOCK_VALUES) // columns, least))
     blocks = Blocks(max(1, longest), columns)
     while budget is not None and working_bytes(plan, blocks, rows, symbols, threads=threads) > budget:
         if blocks.rows > LEAST_ROWS:

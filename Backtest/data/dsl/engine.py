@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.context import Floats
+from ..kernels.rows import WIDTH
 from ..panel import Panel
 from .blocks import LOOKBACK_SHARE, Blocks, deepest, full_places, segments, spans
 from .chains import Moving
 from .plan import Plan
-from .program import Arrays, Program, Setup, Tile, publish
+from .program import Arrays, Program, Setup, Tile, given, lendable, publish
 
 Bools = NDArray[np.bool_]
 Undefined = NDArray[np.int64]
@@ -128,11 +129,13 @@ class Stream:
         """Return for each segment and thread the programs."""
         depth = self.overlap
         size = (depth + blocks.rows) * self.symbols
-        where, _ = full_places(self.plan)
+        parts = segments(self.plan)
+        where, _ = full_places(parts)
         wide, local = Arrays(size), Arrays(size)
         full = {n: wide.take(place, (depth + blocks.rows, self.symbols)) for n, place in where.items()}
         setup = Setup(self.plan, self.symbols, depth, blocks.rows, gap_tolerance, full)
-        width = min(blocks.symbols, -(-self.symbols // self._threads)) if self.symbols else 1
+        # Chains call their kernels themselves, which takes no more columns than these have scratch for.
+        width = min(blocks.symbols, WIDTH, -(-self.symbols // self._threads)) if self.symbols else 1
         edges = [0, *(np.flatnonzero(np.diff(self._counted)) + 1).tolist(), self.symbols]
         columns = [slice(first, last) for begin, end in pairwise(edges) for first, last in spans(begin, end, width)]
         narrow = [Arrays((depth + blocks.rows) * width) for _ in range(self._threads)]
@@ -143,7 +146,7 @@ class Stream:
                 tuple(Program(setup, segment, one, arrays) for one in columns[k :: self._threads])
                 for k, arrays in enumerate(narrow)
             )
-            for segment in segments(self.plan)
+            for segment in parts
         )
 
     def feed(
@@ -162,9 +165,10 @@ class Stream:
         if not self.symbols:
             return undefined
         population = panel.member & panel.tradable
+        lent, is_flat = lendable(self.plan, panel, library), all(values.flags.c_contiguous for values in out.values())
         bases: dict[Moving, int] = {}
         tiles = [
-            Tile(panel, first, last, self._seen + first - begin, library, population, out, bases)
+            Tile(panel, first, last, self._seen + first - begin, library, population, out, lent, is_flat, bases)
             for first, last in _tiles(begin, panel.warmup, len(panel.age), self._rows)
         ]
         self._seen += len(panel.age) - begin
@@ -198,9 +202,8 @@ class Stream:
         if not tile.is_output:
             return
         for number, names in self.plan.names.items():
-            what = self.plan.steps[number].source
             if not self.plan.steps[number].is_computed:
-                whole = tile.panel.fields[what] if isinstance(what, str) else tile.library[number]
+                whole = given(self.plan, tile.panel, tile.library, number)
                 rows = slice(tile.begin, tile.end)
                 values = np.require(whole[rows], dtype=np.float64, requirements=["C", "W"])
                 publish(values, names, tile, 0, np.require(tile.panel.exists[rows], requirements=["C", "W"]))

@@ -12,7 +12,7 @@ Windows are cut at absolute bar indices, so that no value depends on the tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from ..kernels.context import Context, Floats, Kernel, Memory, Operand
 from ..kernels.elementwise import Loop
+from ..kernels.rolling import Sums
 from ..panel import Panel
-from .blocks import Segment, places, reaches, read_outside, runs
-from .chains import FLOAT, Chain, Moving, write_chain
+from .blocks import FLOAT, Segment, places, reaches, read_outside, runs
+from .chains import Chain, Moving, strip_height, write_chain
 from .operators import Operator
 from .plan import Plan
 from .signature import kernel_of
@@ -46,6 +47,10 @@ class Tile:
         Who takes part in cross-sections, bool of the panel's shape.
     out
         Factor -> array to be filled, whose row 0 is the panel's row `panel.warmup`.
+    lendable
+        The panel's fields and the library values that kernels can be given as they are.
+    is_flat
+        True where rows of every output lie next to each other.
     bases
         Addresses of the panel's arrays and the outputs, found once for all tiles.
     """
@@ -57,6 +62,8 @@ class Tile:
     library: Mapping[int, Floats]
     population: Bools
     out: Mapping[str, Floats]
+    lendable: frozenset[int]
+    is_flat: bool
     bases: dict[Moving, int]
 
     @property
@@ -141,31 +148,18 @@ class _Call:
 
 @dataclass(slots=True)
 class _Chain:
-    """Apply elementwise operators that follow each other."""
+    """Apply operators that follow each other strip by strip."""
 
     chain: Chain
 
     def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
-        self.chain.run(lambda what: program.address(tile, what), undefined)
+        first_bar, rows = tile.panel.first_bar + tile.begin, tile.end - tile.begin
+        self.chain.run(lambda what: program.address(tile, what), rows, tile.seen, first_bar, undefined)
 
 
 @dataclass(slots=True)
-class _Keep:
-    """Put back the rows in front of a tile, and keep its last rows for the next one."""
-
-    kept: Floats
-    front: Floats
-    next_kept: Floats
-    last: Floats
-
-    def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
-        self.front[...] = self.kept
-        self.next_kept[...] = self.last
-
-
-@dataclass(slots=True)
-class _Export:
-    """Copy a value to where later segments find it."""
+class _Copy:
+    """Copy rows: those in front of a tile back, its last ones for the next tile, all for later segments."""
 
     values: Floats
     target: Floats
@@ -207,6 +201,7 @@ class Program:
     contexts: dict[int, Context]
     exists: Bools
     _exists_address: int
+    _age_address: int
 
     def __init__(self, setup: Setup, segment: Segment, columns: slice, arrays: Arrays) -> None:
         self.setup, self.segment, self.columns = setup, segment, columns
@@ -218,6 +213,8 @@ class Program:
         self._all = self.width == setup.symbols
         steps = segment.steps
         self._history = {n: np.empty((self._reaches[n], self.width)) for n in steps if self._reaches[n]}
+        self._strips: dict[int, Floats] = {}
+        self._chains: dict[object, Chain] = {}
         self._memory = {n: Memory() for n in steps if setup.plan.steps[n].own_lookback is None}
         self._prepared: tuple[object, ...] = ()
         self._actions: list[_Action] = []
@@ -226,7 +223,8 @@ class Program:
 
     def run(self, tile: Tile, undefined: NDArray[np.int64]) -> None:
         """Compute the tile's rows and add to `undefined` how many values each step left undefined."""
-        shape = (tile.end - tile.begin, min(tile.seen, self.setup.depth), tile.is_output, *self._lendable(tile))
+        rows, seen = tile.end - tile.begin, min(tile.seen, self.setup.depth)
+        shape = (rows, seen, tile.is_output, tile.lendable, tile.is_flat)
         if shape != self._prepared:
             self._prepare(tile)
             self._prepared = shape
@@ -245,10 +243,12 @@ class Program:
         return self._whole(tile, number)[tile.begin - lookback : tile.end]
 
     def address(self, tile: Tile, what: Moving) -> int:
-        """Return where the tile's own rows of a source or an output begin."""
+        """Return where the tile's own rows of a source, an output or the ages begin."""
         kind, name = what
         if kind == "exists":
             return self._exists_address
+        if kind == "age":
+            return self._age_address
         if what not in tile.bases:
             array = tile.out[str(name)] if kind == "out" else self._whole(tile, int(name))
             tile.bases[what] = int(array.ctypes.data)
@@ -257,14 +257,12 @@ class Program:
 
     def _whole(self, tile: Tile, number: int) -> Floats:
         """Return a field or a library value."""
-        what = self.setup.plan.steps[number].source
-        return tile.panel.fields[what] if isinstance(what, str) else tile.library[number]
+        return given(self.setup.plan, tile.panel, tile.library, number)
 
-    def _lendable(self, tile: Tile) -> tuple[int, ...]:
-        """Return the sources that kernels can be given as they are: to numba another layout is another type."""
-        if not self._all:
-            return ()
-        return tuple(n for n in self.segment.sources if _is_plain(self.source(tile, n, 0)))
+    def _lent(self, tile: Tile) -> set[int]:
+        """Return the sources that kernels are given as they are."""
+        steps = self.setup.plan.steps
+        return {n for n in self.segment.sources if self._all and (steps[n].is_computed or n in tile.lendable)}
 
     def _look(self, tile: Tile) -> None:
         """Cut out what is not a step: ages, who takes part, which bars are there."""
@@ -275,6 +273,7 @@ class Program:
         self._exists_address = self.exists.ctypes.data
         deepest = max(self._lookbacks, default=0)
         ages = _plain(tile.panel.age[tile.begin - deepest : tile.end, self.columns])
+        self._age_address = ages.ctypes.data + ages.strides[0] * deepest
         population = _plain(tile.population[tile.begin - deepest : tile.end, self.columns]) if across else None
         self.contexts = {
             lookback: Context(
@@ -290,7 +289,7 @@ class Program:
 
     def _prepare(self, tile: Tile) -> None:
         """Make the calls for tiles of this shape."""
-        lent = set(self._lendable(tile))
+        lent = self._lent(tile)
         self._actions, self._direct = [], []
         self._lookbacks = {self._lookback(tile, number) for number in self.segment.steps}
         steps = self.setup.plan.steps
@@ -305,7 +304,7 @@ class Program:
                         self._actions.append(_Load(used, deepest, self._view(tile, used, deepest)))
                 if not chained:
                     self._actions.append(self._call(tile, number, kernels[number], lent))
-                    self._actions += self._afterwards(tile, number)
+                    self._actions += [*self._before(tile, number), *self._afterwards(tile, number)]
             if chained:
                 self._actions += self._chain(tile, numbers, kernels, lent)
 
@@ -331,20 +330,55 @@ class Program:
         self, tile: Tile, numbers: tuple[int, ...], kernels: Mapping[int, Kernel], lent: set[int]
     ) -> list[_Action]:
         """Return the chain of some steps, and what comes after those whose values others read."""
-        steps, plan = self.setup.plan.steps, self.setup.plan
+        plan = self.setup.plan
         names = {number: plan.names[number] for number in numbers if self._publishes(tile, number)}
-        inside = names if self._is_whole(tile) else {}
+        inside = names if self._all and tile.is_flat else {}
         read = read_outside(plan, numbers)
-        stored = [n for n in numbers if n in read or (n in names and n not in inside)]
-        outside = {used for number in numbers for used in steps[number].inputs}.difference(numbers)
-        lying = {used for used in outside if used in lent and not steps[used].is_computed}
-        arrays = {number: self._view(tile, number, 0) for number in (*stored, *sorted(outside - lying))}
-        chained = [(steps[number], cast(Loop, kernels[number])) for number in numbers]
-        size = (tile.end - tile.begin) * self.width
-        actions: list[_Action] = [_Chain(write_chain(chained, arrays=arrays, names=inside, size=size))]
+        # What windows look back to lies in one place for all tiles: factors are not published from look-back rows.
+        stored = [n for n in numbers if n in read or (n in plan.names and (self._reaches[n] or n not in inside))]
+        key = (numbers, tile.is_output, tile.is_flat, tile.lendable)
+        if key not in self._chains:
+            self._chains[key] = self._write(tile, {n: kernels[n] for n in numbers}, stored, inside, lent)
+        actions: list[_Action] = [action for number in stored for action in self._before(tile, number)]
+        actions.append(_Chain(self._chains[key]))
         for number in stored:
             actions += self._afterwards(tile, number, published=number in inside)
         return actions
+
+    def _write(
+        self,
+        tile: Tile,
+        kernels: Mapping[int, Kernel],
+        stored: Sequence[int],
+        names: Mapping[int, tuple[str, ...]],
+        lent: set[int],
+    ) -> Chain:
+        """Return the chain of some steps: the same whatever the rows of a tile."""
+        steps = self.setup.plan.steps
+        outside = {used for number in kernels for used in steps[number].inputs}.difference(kernels)
+        lying = {used for used in outside if used in lent and not steps[used].is_computed}
+        inside = [number for number in kernels if number not in stored]
+        return write_chain(
+            [(steps[number], cast(Loop | Sums, kernel)) for number, kernel in kernels.items()],
+            arrays={number: self._view(tile, number, 0) for number in (*stored, *sorted(outside - lying))},
+            strips={number: self._strip(number) for number in inside if self._reaches[number]},
+            names=names,
+            columns=self.width,
+            gap_tolerance=self.setup.gap_tolerance,
+        )
+
+    def _strip(self, number: int) -> Floats:
+        """Return what windows in the same chain read of a step: it goes on from tile to tile."""
+        if number not in self._strips:
+            self._strips[number] = np.zeros((self._reaches[number] + strip_height(self.width), self.width))
+        return self._strips[number]
+
+    def _before(self, tile: Tile, number: int) -> list[_Action]:
+        """Return what puts back the rows in front of a step's own."""
+        kept, have = self._history.get(number), min(tile.seen, self._reaches[number])
+        if kept is None or not have:
+            return []
+        return [_Copy(kept[len(kept) - have :], self._view(tile, number, have)[:have])]
 
     def _afterwards(self, tile: Tile, number: int, *, published: bool = False) -> list[_Action]:
         """Return what happens to a step's values: rows kept for the next tile, copies to where others find them."""
@@ -353,22 +387,17 @@ class Program:
         have = min(tile.seen, self._reaches[number])
         if kept is not None:
             keep = min(tile.seen + tile.end - tile.begin, len(kept))
-            whole = self._view(tile, number, have)
-            actions.append(_Keep(kept[len(kept) - have :], whole[:have], kept[len(kept) - keep :], whole[-keep:]))
+            actions.append(_Copy(self._view(tile, number, have)[-keep:], kept[len(kept) - keep :]))
         if number in self.segment.exports and not self._all:
             depth = self.setup.depth
             target = self.setup.full[number][depth - have : depth + tile.end - tile.begin, self.columns]
-            actions.append(_Export(self._view(tile, number, have), target))
+            actions.append(_Copy(self._view(tile, number, have), target))
         if self._publishes(tile, number) and not published:
             actions.append(_Publish(self._view(tile, number, 0), self.setup.plan.names[number]))
         return actions
 
     def _publishes(self, tile: Tile, number: int) -> bool:
         return tile.is_output and number in self.setup.plan.names
-
-    def _is_whole(self, tile: Tile) -> bool:
-        """True where rows of the outputs lie next to each other, as those of the tile do."""
-        return self._all and all(values.flags.c_contiguous for values in tile.out.values())
 
     def _view(self, tile: Tile, number: int, lookback: int) -> Floats:
         """Return `lookback` rows and the tile's own of a step's array."""
@@ -377,6 +406,21 @@ class Program:
             return setup.full[number][setup.depth - lookback : end]
         array = self._arrays.take(self._places[number], (setup.depth + setup.rows, self.width))
         return array[setup.depth - lookback : end]
+
+
+def given(plan: Plan, panel: Panel, library: Mapping[int, Floats], number: int) -> Floats:
+    """Return a field or a library value."""
+    what = plan.steps[number].source
+    return panel.fields[what] if isinstance(what, str) else library[number]
+
+
+def lendable(plan: Plan, panel: Panel, library: Mapping[int, Floats]) -> frozenset[int]:
+    """Return the fields and library values that lie as kernels want them: to numba another layout is another type."""
+    return frozenset(
+        number
+        for number in plan.needed
+        if not plan.steps[number].is_computed and _is_plain(given(plan, panel, library, number))
+    )
 
 
 def _operator(step: Step) -> Operator:

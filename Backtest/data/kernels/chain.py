@@ -1,9 +1,13 @@
-"""Elementwise operators on top of each other, piece by piece: what one leaves in the first cache the next finds there.
+"""Steps on top of each other, strip by strip: what one leaves in a core's cache the next finds there.
 
-A chain is a table of numbers, made when a plan is prepared: nothing is compiled for a recipe. Its instructions run the
-loops of `scalar_loops` on a piece of some hundred values, all of them, then on the next piece. Each operand and result
-is a place: an address and how far it moves per value (8 bytes along an array; 0 for a number, a piece filled with it,
-and for what only the chain itself reads, a piece that is written again and again).
+A chain is a table of numbers, made when a plan is prepared: nothing is compiled for a recipe. Its instructions go over
+a strip of rows, all of them, then over the next strip: the loops of `scalar_loops` piece by piece, and the sums of
+`rolling`, which go through the rows that they look back to anew. Each operand and result is a place: an address and how
+far it moves per value inside a strip and from strip to strip (8 and 8 bytes along an array; 8 and 0 for what only the
+chain itself reads, a strip that is written again and again; 0 and 0 for a number, a piece filled with it).
+
+Addresses, because Numba makes another function for every other number of arrays, and what it offers as a list of arrays
+compiles its own code in every process. `Backtest.benchmarks.kernels` sets a chain beside its steps one by one.
 """
 
 # Numba infers the types of compiled functions from their arguments.
@@ -13,21 +17,29 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import scalar_loops as loops
+from .finish import blank
+from .rolling import COUNT, sums
 
-PIECE = 512
-"""Values of a piece: 4 kB, so that the operands and the result of an instruction stay in a core's first cache."""
+FLOAT, AGE = 8, 4
+"""Bytes of a value and of an age."""
 
-FLOAT, LINE = 8, 64
-"""Bytes of a value, and of what a cache fetches at once."""
+PIECE = 2048
+"""Values of a piece: 16 kB, so that operands and result of an instruction stay in a core's caches; for less, calls
+begin to cost."""
 
-ONE, TWO, THREE, PUBLISH = range(4)
-"""Kinds of instruction: a function of so many operands; or a factor's way to its output, given which bars are there."""
+STRIP = 8192
+"""Values of a strip at most: 64 kB, so that a dozen of them stay in a core's second cache."""
+
+ONE, TWO, THREE, PUBLISH, WINDOW = range(5)
+"""Kinds of instruction: a function of so many operands; a factor's way to its output, given which bars are there; the
+sum of a window, given the ages."""
+
+ADDRESS, INSIDE, BETWEEN = range(3)
+"""Rows of the table of places."""
 
 
 @intrinsic
@@ -40,35 +52,12 @@ def _pointer(typing_context, address, like):
     return types.CPointer(like)(address, like), generate
 
 
-@intrinsic
-def _prefetch(typing_context, address):
-    """Ask for the cache line at an address, for the second cache; addresses where nothing is are allowed."""
-
-    def generate(context, builder, signature, arguments):
-        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(ask, [builder.inttoptr(arguments[0], pointer), number(0), number(2), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(address), generate
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _ask(address, step):
-    """Fetch a piece ahead of its turn: every instruction goes on where another left off in another array, and the
-    processor, which follows an array that one instruction reads on and on, starts anew for each piece."""
-    if step == FLOAT:
-        for line in range(0, FLOAT * PIECE, LINE):
-            _prefetch(address + line)
-
-
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _floats(address, size):
     return numba.carray(_pointer(address, 0.0), (size,))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def _publish(x, there, out):
     """Finite where there is a bar, else the one NaN."""
     for i in range(x.size):
@@ -76,36 +65,75 @@ def _publish(x, there, out):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def run(code, addresses, steps, size, counts):
-    """Run a chain over `size` values; return how many results are undefined, by instruction in `counts`.
-
-    code: int64 [n, 6], kind, function, places of three operands, place of the result. addresses, steps: int64 by place,
-    the first byte and the bytes per value; whoever calls keeps the arrays alive and of at least `size` values.
-    """
-    total = 0
+def _pieces(code, addresses, steps, size, counts):
+    """Run elementwise instructions over a strip of `size` values whose places begin at `addresses`."""
     for begin in range(0, size, PIECE):
         m = min(PIECE, size - begin)
         for k in range(code.shape[0]):
             kind, function, a, b, c, r = code[k, 0], code[k, 1], code[k, 2], code[k, 3], code[k, 4], code[k, 5]
             x, out = _floats(addresses[a] + steps[a] * begin, m), _floats(addresses[r] + steps[r] * begin, m)
-            found = 0
-            ahead = begin + PIECE
-            if ahead < size:
-                _ask(addresses[a] + steps[a] * ahead, steps[a])
-                _ask(addresses[r] + steps[r] * ahead, steps[r])
-                if kind == TWO or kind == THREE:
-                    _ask(addresses[b] + steps[b] * ahead, steps[b])
-                if kind == THREE:
-                    _ask(addresses[c] + steps[c] * ahead, steps[c])
             if kind == ONE:
-                found = loops.one_piece(function, x, out, 0)
+                counts[k] += loops.one_piece(function, x, out, 0)
             elif kind == TWO:
-                found = loops.two_piece(function, x, _floats(addresses[b] + steps[b] * begin, m), out, 0)
+                counts[k] += loops.two_piece(function, x, _floats(addresses[b] + steps[b] * begin, m), out, 0)
             elif kind == THREE:
                 y, z = _floats(addresses[b] + steps[b] * begin, m), _floats(addresses[c] + steps[c] * begin, m)
-                found = loops.three_piece(function, x, y, z, out, 0)
+                counts[k] += loops.three_piece(function, x, y, z, out, 0)
             else:
-                _publish(x, numba.carray(_pointer(addresses[b] + begin, np.uint8(0)), (m,)), out)
-            counts[k] += found
-            total += found
+                _publish(x, numba.carray(_pointer(addresses[b] + steps[b] * begin, np.uint8(0)), (m,)), out)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _window(mode, window, x, age, out, back, rows, columns, first_bar):
+    """Sums of the windows that end in a strip of `rows` rows, `first_bar` its first, of which `back` lie in front."""
+    bars, min_valid, min_age = window
+    shape, cells = (back + rows, columns), back * columns
+    values = numba.carray(_pointer(x - FLOAT * cells, 0.0), shape)
+    ages = numba.carray(_pointer(age - AGE * cells, np.int32(0)), shape)
+    result = numba.carray(_pointer(out - FLOAT * cells, 0.0), shape)
+    sums(values, ages, result, bars, min_valid, min_age, (first_bar - back) % bars, mode)
+    return 0 if mode == COUNT else blank(result.reshape(-1), cells)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _carry(strip, cells, size):
+    """Put the last `cells` values of a strip of `size` in front of it, for the windows of the next."""
+    front, last = _floats(strip - FLOAT * cells, cells), _floats(strip + FLOAT * (size - cells), cells)
+    for i in range(cells):
+        front[i] = last[i]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def run(code, places, windows, carried, height, rows, columns, seen, first_bar, counts):
+    """Run a chain over rows of a tile; return how many results are undefined, by instruction in `counts`.
+
+    code: int64 [n, 6], kind, function, places of three operands, place of the result; of a `WINDOW` the second operand
+    is a row of `windows` and the third the place of the ages. places: int64 [3, p], the first byte, bytes per value
+    inside a strip and from strip to strip; whoever calls keeps the arrays alive and large enough. windows: int64
+    [w, 3], bars, valid values and age needed. carried: int64 [c, 2], strips whose last rows the next one looks back to,
+    and how many. height: rows of a strip. seen: rows before these that lie in front of all that windows look at.
+    """
+    total = 0
+    for top in range(0, rows, height):
+        m = min(height, rows - top)
+        addresses = places[ADDRESS] + places[BETWEEN] * (top * columns)
+        k = 0
+        while k < code.shape[0]:
+            end = k
+            while end < code.shape[0] and code[end, 0] != WINDOW:
+                end += 1
+            if end > k:
+                _pieces(code[k:end], addresses, places[INSIDE], m * columns, counts[k:end])
+            if end < code.shape[0]:
+                function, x, w, age, r = code[end, 1], code[end, 2], code[end, 3], code[end, 4], code[end, 5]
+                back = min(seen + top, windows[w, 0] - 1)
+                window = (windows[w, 0], windows[w, 1], windows[w, 2])
+                counts[end] += _window(
+                    function, window, addresses[x], addresses[age], addresses[r], back, m, columns, first_bar + top
+                )
+            k = end + 1
+        for i in range(carried.shape[0]):
+            _carry(addresses[carried[i, 0]], carried[i, 1] * columns, m * columns)
+    for k in range(counts.size):
+        total += counts[k]
     return total

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ..context import Context, Floats, Kernel, Memory, Operand, Window, needed_values, window_of
+from ..context import Context, Floats, Kernel, Memory, Operand, Window, needed_values, needs_of, window_of
 
-__all__ = ["Context", "Floats", "Kernel", "Memory", "Operand", "Window", "needed_values", "window_of"]
+__all__ = ["Context", "Floats", "Kernel", "Memory", "Operand", "Window", "needed_values", "needs_of", "window_of"]

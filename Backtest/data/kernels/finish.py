@@ -11,7 +11,7 @@ from .context import Context, Floats
 PIECE = 1024
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def _blank_piece(out: Floats, own: int) -> int:
     """Make one piece finite or the one NaN; most have nothing to do, and finding that out takes one vector loop."""
     strange = 0
@@ -28,15 +28,16 @@ def _blank_piece(out: Floats, own: int) -> int:
     return overflowed
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _blank(out: Floats, own: int) -> int:
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def blank(out: Floats, own: int) -> int:
+    """Make infinite values of a flat array missing; return how many there were from `own` on."""
     overflowed = 0
     for begin in range(0, out.size, PIECE):
         overflowed += _blank_piece(out[begin : begin + PIECE], own - begin)
     return overflowed
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def publish(values: Floats, exists: NDArray[np.bool_], out: Floats, row: int, column: int) -> None:
     """Copy [R, B] values into `out` from (row, column) on: NaN where there is no bar and for anything not finite.
 
@@ -50,4 +51,4 @@ def publish(values: Floats, exists: NDArray[np.bool_], out: Floats, row: int, co
 
 def blank_infinite(out: Floats, context: Context) -> int:
     """Make infinite values missing in place; return how many there were from ``context.own_row`` on."""
-    return int(_blank(out.reshape(-1), context.own_row * context.age.shape[1]))
+    return int(blank(out.reshape(-1), context.own_row * context.age.shape[1]))

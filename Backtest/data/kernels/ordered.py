@@ -17,7 +17,7 @@ COUNTED = 32
 second step."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def below(held, n, v):
     """Return how many of the first n values are < v: by halves down to a few cache lines, which are counted."""
     low = 0
@@ -32,7 +32,7 @@ def below(held, n, v):
     return low + count
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def insert(held, n, v):
     """Put v into the first n sorted values; return n + 1."""
     at = below(held, n, v)
@@ -42,7 +42,7 @@ def insert(held, n, v):
     return n + 1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def remove(held, n, v):
     """Take one v out of the first n sorted values; return n - 1."""
     for i in range(below(held, n, v), n - 1):
@@ -50,7 +50,7 @@ def remove(held, n, v):
     return n - 1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def replace(held, n, old, new):
     """Put `new` in the place of one `old` among the first n sorted values: only what lies between them moves."""
     at, to = below(held, n, old), below(held, n, new)

@@ -19,7 +19,7 @@ from .rows import NO_LIMIT
 SHARE, BELOW_HIGH, ABOVE_LOW, FALL = range(4)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def _suffixes(x, age, first, last, s, alive):
     """Leave in s[:, i] the number, low, high and deepest fall of rows first+i..last-1."""
     rows, columns = last - first, x.shape[1]
@@ -38,7 +38,7 @@ def _suffixes(x, age, first, last, s, alive):
             alive[b] = alive[b] if a > 1 else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def _value(mode, v, low, high, fall):
     if mode == SHARE:
         return place(v, low, high)

@@ -24,7 +24,7 @@ SHORT = 128
 """Longest window that is counted row by row."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def valid_counts(x, age, out, d):
     """Leave in `out` the number of valid values of each window: a running count, exact."""
     for t in range(x.shape[0]):
@@ -36,12 +36,12 @@ def valid_counts(x, age, out, d):
             r[b] = n - (1.0 if (t >= d) & (a[b] > d) & (gone[b] == gone[b]) else 0.0)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def _half(v, w):
     return (0.5 if w < v else 0.0) + (0.5 if w <= v else 0.0)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def _count_whole(x, t, reach, r):
     """Add to r half the number of the `reach` last values below x[t] plus half of those up to it."""
     v = x[t]
@@ -105,7 +105,7 @@ def _places_by_column(x, age, place, d):
             place[t, b] = below + 0.5 * equal
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def _scale(x, age, count, out, first, last, d, min_valid, min_age, mode):
     """Turn the places of rows first..last-1 into ranks."""
     less = 1.0 if mode == RANK_UNIT else 0.0

@@ -21,12 +21,13 @@ prefix's (0 where one is empty), base the shift that the result is counted from.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
 
-from .context import Context, Floats, Operand, window_of
+from .context import Context, Floats, Operand, needs_of
 from .finish import blank_infinite
 from .lagged import LOGRET, lags
 from .rows import (
@@ -44,40 +45,31 @@ from .rows import (
 SUM, MEAN, COUNT = range(3)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _running(x, out, first, last, shift):
-    """Plain block: `out` becomes the running sum of x - shift. A row stands on the one above it: fewer arrays in a loop
-    than with a sum of its own, and two thirds of the time."""
-    v, r = x[first], out[first]
-    for b in range(v.size):
-        r[b] = 0.0 + (v[b] - shift[b])
-    for t in range(first + 1, last):
-        v, q, r = x[t], out[t - 1], out[t]
-        for b in range(v.size):
-            r[b] = q[b] + (v[b] - shift[b])
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _merge(out, first, last, have, d, mode, s, shift, gap, no_gap):
-    """Plain block: `out` goes from running sums to their merge with the suffixes s."""
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, no_gap):
+    """Plain block: p becomes the running sum of x - shift (0 for a sum), `out` the statistic of its merge with the
+    suffixes s."""
     for t in range(first, last):
-        na = d - float(t - first + 1)
-        share = 1.0 / d
-        q, r, e = s[max(t - d + 1, 0) - (first - have)], out[t], gap if na > 0.0 else no_gap
+        na, share = d - float(t - first + 1), 1.0 / d
+        v, q, r, e = x[t], s[max(t - d + 1, 0) - (first - have)], out[t], gap if na > 0.0 else no_gap
         if mode == MEAN:
-            for b in range(r.size):
-                r[b] = shift[b] + (r[b] + (q[b] + na * e[b])) * share
+            for b in range(v.size):
+                total = p[b] + (v[b] - shift[b])
+                p[b] = total
+                r[b] = shift[b] + (total + (q[b] + na * e[b])) * share
         elif mode == SUM:
-            for b in range(r.size):
-                r[b] += q[b]
+            for b in range(v.size):
+                total = p[b] + v[b]
+                p[b] = total
+                r[b] = total + q[b]
         else:
             r[:] = d
         if t < d - 1:
             r[:] = np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _sum_prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, far, min_valid, min_age):
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def _prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, far, min_valid, min_age):
     """The same for any block; `shift` and `far` are the shifts of prefix and suffix."""
     for t in range(first, last):
         v, a, q, r = x[t], age[t], s[max(t - d + 1, 0) - (first - have)], out[t]
@@ -99,8 +91,8 @@ def _sum_prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, fa
             r[b] = value if (a[b] >= min_age) & (a[b] <= oldest) & (n >= min_valid) else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _sum_suffixes(x, s, down, shift):
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def _suffixes(x, s, down, shift):
     """Plain block: leave in s[i] the sum of x - shift over rows i.. of the block; the row past the end is 0."""
     for k in range(x.shape[0]):
         i = down[k]
@@ -109,8 +101,8 @@ def _sum_suffixes(x, s, down, shift):
             r[b] = q[b] + (v[b] - shift[b])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _sum_suffixes_mixed(x, age, s, down, mode, shift, alive):
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def _suffixes_mixed(x, age, s, down, mode, shift, alive):
     """The same for any block, with the counts; sets `shift` to the last valid value."""
     alive[:] = 1.0
     for k in range(x.shape[0]):
@@ -138,55 +130,53 @@ def sums(x, age, out, d, min_valid, min_age, phase, mode):
         first, last = max(begin, 0), min(begin + d, rows)
         if last > known:
             now, known = next_state(x, age, first, last, d, gaps, idle)
+        p[:] = 0.0
         if is_plain(now, before, first, have, d):
             if mode == MEAN:
                 shift[:] = x[first]
                 gap[:] = far - shift
-            _running(x, out, first, last, shift)
-            _merge(out, first, last, have, d, mode, s, shift, gap, none)
+            _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, none)
             blank_idle(out[first:last], idle)
         else:
             if before != MIXED:
                 full_counts(s, have, columns, 1)
-            p[:] = 0.0
-            _sum_prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, far, min_valid, min_age)
+            _prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, far, min_valid, min_age)
         have, before = last - first, now
         s[have] = 0.0
         if now == MIXED:
-            _sum_suffixes_mixed(x[first:last], age[first:last], s, down[-have:], mode, far, idle)
+            _suffixes_mixed(x[first:last], age[first:last], s, down[-have:], mode, far, idle)
         else:
             if mode == MEAN:
                 far[:] = x[last - 1]
-            _sum_suffixes(x[first:last], s, down[-have:], far)
+            _suffixes(x[first:last], s, down[-have:], far)
 
 
-def _sums(mode: int, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    w = window_of(literals, context)
-    # The count of valid values is always known: without ``min_periods`` any number will do.
-    min_valid = 0 if mode == COUNT and literals["min_periods"] is None else w.min_valid
-    over_columns(sums, operands, context, out, w.bars, min_valid, w.min_age, w.phase, mode)
-    return 0 if mode == COUNT else blank_infinite(out, context)
+@dataclass(frozen=True)
+class Sums:
+    """A kernel that is `sums`; `chain` runs it between elementwise ones."""
+
+    mode: int
+
+    def needs(self, literals: Mapping[str, Any], gap_tolerance: float) -> tuple[int, int, int]:
+        """Return bars, valid values and age that the window needs."""
+        bars, min_valid, min_age = needs_of(literals, gap_tolerance)
+        # The count of valid values is always known: without ``min_periods`` any number will do.
+        return bars, 0 if self.mode == COUNT and literals["min_periods"] is None else min_valid, min_age
+
+    def __call__(self, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
+        """See `context.Kernel`."""
+        bars, min_valid, min_age = self.needs(literals, context.gap_tolerance)
+        over_columns(sums, operands, context, out, bars, min_valid, min_age, context.first_bar % bars, self.mode)
+        return 0 if self.mode == COUNT else blank_infinite(out, context)
 
 
-def ts_sum(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Sum of the valid values."""
-    return _sums(SUM, operands, literals, context, out)
-
-
-def ts_mean(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Mean of the valid values."""
-    return _sums(MEAN, operands, literals, context, out)
-
-
-def ts_count(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """Number of valid values."""
-    return _sums(COUNT, operands, literals, context, out)
+ts_sum, ts_mean, ts_count = Sums(SUM), Sums(MEAN), Sums(COUNT)
 
 
 def _norm(x: Floats, literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     with np.errstate(over="ignore"):  # an infinite square makes its sums infinite, which are counted
         squares = x * x
-    undefined = _sums(SUM, [squares], literals, context, out)
+    undefined = ts_sum([squares], literals, context, out)
     np.sqrt(out, out=out)
     return undefined
 

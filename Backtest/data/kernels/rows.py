@@ -1,7 +1,7 @@
 """What the block kernels share: the layout of their scratch rows and the test for a block without surprises.
 
 Arrays are [rows, symbols], C-ordered. Every kernel is a loop over rows around a loop over the symbols of one row, on
-row views (``v = x[t]``): only then does LLVM see unit steps from 0 and use vector instructions. Four measured rules,
+row views (``v = x[t]``): only then does LLVM see unit steps from 0 and use vector instructions. Five measured rules,
 for whoever writes the next kernel:
 
 * The inner loop has no branch; what depends on the values is chosen (``a if c else b``), which becomes a mask.
@@ -11,6 +11,10 @@ for whoever writes the next kernel:
   than eight pairs of arrays would have to be checked for overlap.
 * Rows are walked backwards through a table (`descending`). Under a counter that falls LLVM tests for overlap once for
   all rows, takes the negative step for an overlap, and runs the scalar loop: half the speed.
+
+* A function that allocates nothing is compiled without reference counts (``_nrt=False``): otherwise Numba counts the
+  array behind every row view up and down, with atomic instructions, some 30 ns a row. One that does allocate, or that
+  copies an array into another, does not compile so; none of these may return an array.
 
 A block without missing values and without a listing episode that begins in it has known counts: its loops are a few
 additions (see `is_plain`). The general loops give the same bits, operation by operation; they only find the counts too.
@@ -61,7 +65,17 @@ def descending(n):
     return np.arange(n - 1, -1, -1)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def _missing(x):
+    """Return how many of flat x are missing: almost always none, and this way that costs a third of counting them by
+    symbol."""
+    missing = 0
+    for i in range(x.size):
+        missing += 0 if x[i] == x[i] else 1
+    return missing
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def block_state(x, age, gaps, idle):
     """Return MIXED, FULL or JOINED for the rows of one block.
 
@@ -70,10 +84,11 @@ def block_state(x, age, gaps, idle):
     """
     rows = x.shape[0]
     gaps[:] = 0.0
-    for t in range(rows):
-        v = x[t]
-        for b in range(v.size):
-            gaps[b] += 0.0 if v[b] == v[b] else 1.0
+    if _missing(x.reshape(-1)) > 0:
+        for t in range(rows):
+            v = x[t]
+            for b in range(v.size):
+                gaps[b] += 0.0 if v[b] == v[b] else 1.0
     state = JOINED
     for b in range(x.shape[1]):
         a = age[rows - 1, b]
@@ -84,7 +99,7 @@ def block_state(x, age, gaps, idle):
     return state
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def _never_alive(age, b):
     for t in range(age.shape[0]):
         if age[t, b] > 0:
@@ -92,7 +107,7 @@ def _never_alive(age, b):
     return True
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def next_state(x, age, first, last, d, gaps, idle):
     """Return the state of the block of rows first..last-1, and the row before which the next blocks share it.
 
@@ -104,7 +119,7 @@ def next_state(x, age, first, last, d, gaps, idle):
     return block_state(x[first:last], age[first:last], gaps, idle), last
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def is_plain(now, before, first, have, d):
     """Return whether every window that ends in this block holds d valid values or begins before row 0.
 
@@ -115,7 +130,7 @@ def is_plain(now, before, first, have, d):
     return now == JOINED and (before == JOINED or (before == FULL and have == d))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def is_whole(x, age, begin, end, d, gaps, idle):
     """Return whether every window that ends in rows begin..end-1, and the row before it, holds valid values only or
     begins before row 0: `is_plain` for kernels without blocks."""
@@ -124,7 +139,7 @@ def is_whole(x, age, begin, end, d, gaps, idle):
     return state == JOINED or (state == FULL and first > 0)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def blank_idle(out, idle):
     """Make the symbols of `idle` missing."""
     for b in range(out.shape[1]):
@@ -132,7 +147,7 @@ def blank_idle(out, idle):
             out[:, b] = np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def full_counts(s, have, columns, plane):
     """Fill in the counts that the suffixes of a full block go without: row i holds have - i values."""
     for i in range(have + 1):

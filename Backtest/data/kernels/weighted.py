@@ -19,7 +19,7 @@ from .rows import FLAT, NO_LIMIT
 N, W, SIZE, WU = range(4)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def _add(p, shift, b, v, w):
     """Add v with weight w; the first value that weighs anything is the shift, so that it lies inside the window."""
     if p[SIZE, b] == 0.0 and w != 0.0:
@@ -46,7 +46,7 @@ def _suffixes(x, weight, age, first, last, s, shift, alive):
                 alive[b] = 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def _mean(wa, size_a, ta, ca, wb, size_b, tb, cb):
     """Return the mean of a suffix (a) and a prefix (b) with sums of weights w and weighted distances t from c.
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from Backtest.data.dsl import chains
 from Backtest.data.dsl.blocks import Blocks
 from Backtest.data.dsl.engine import Stream, counted, evaluate
 from Backtest.data.dsl.operators import OPERATORS, Context, Operator, apply
@@ -34,15 +37,15 @@ def cases(name: str) -> tuple[tuple[tuple[str, object], ...], ...]:
     return tuple(tuple(case.items()) for case in literal_cases(OPERATORS[name]))
 
 
-def random_plan(seed: int, first: int, count: int) -> Plan:
-    """Return a plan of `count` operators of the table from number `first` on, on random earlier steps; all factors."""
+def random_plan(seed: int, first: int, count: int, usable: Sequence[Operator] = USABLE) -> Plan:
+    """Return a plan of `count` of the operators from number `first` on, on random earlier steps; all factors."""
     draw = np.random.default_rng(seed)
     table = StepTable()
     series, masks = [table.field(name) for name in FIELDS], []
     masks.append(table.operator(OPERATORS["gt"], (series[3], series[0]), ()))
     found: list[int] = [masks[0]]
     for k in range(count):
-        operator = USABLE[(first + k) % len(USABLE)]
+        operator = usable[(first + k) % len(usable)]
         literals = cases(operator.name)[draw.integers(len(cases(operator.name)))]
         operands = tuple(operand(argument.kind, draw, series, masks) for argument in operator.array_arguments)
         number = table.operator(operator, operands, literals)
@@ -129,3 +132,38 @@ def test_a_panel_may_come_in_parts(first: int) -> None:
 @pytest.mark.parametrize("name", [name for name, operator in OPERATORS.items() if operator.chains])
 def test_what_the_engine_chains_is_a_loop(name: str) -> None:
     assert isinstance(kernel_of(OPERATORS[name]), Loop)
+
+
+SHORT_SUMS = ("ts_sum", "ts_mean", "ts_count", "add", "div", "where", "gt", "abs", "max2", "shift", "ema")
+
+
+@pytest.mark.parametrize("values", [1, 30, 70, 8192])
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, ROWS), symbols=st.sampled_from([3, SYMBOLS]))
+def test_strips_change_nothing(values: int, seed: int, rows: int, symbols: int) -> None:
+    """A strip may be shorter than a window, and than what the next one looks back to."""
+    usable = [OPERATORS[name] for name in SHORT_SUMS]
+    plan, panel = random_plan(seed, 0, 24, usable), replace(market(seed % 1000), warmup=seed % 50)
+    named = plan.factors[seed % 3 :: 3]  # what no factor names never leaves its chain
+    plan = replace(plan, factors=named)
+    wanted, counts = whole_columns(plan, panel)
+    out = empty(plan, panel)
+    with mock.patch.object(chains, "STRIP", values):
+        found = evaluate(
+            plan, panel, library={}, out=out, blocks=Blocks(rows, symbols), gap_tolerance=GAP_TOLERANCE, threads=1
+        )
+    same(out, wanted, plan)
+    used = list(plan.needed)
+    np.testing.assert_array_equal(found[used], counts[used])
+
+
+def test_blocks_of_any_number_of_symbols() -> None:
+    """Kernels have scratch for some columns only, whoever calls them."""
+    table = StepTable()
+    step = table.operator(OPERATORS["ts_mean"], (table.field("close"),), (("d", 5),))
+    plan = Plan(tuple(table.steps), (PlannedFactor("mean", step, "series", None, (), ()),))
+    panel = small_panel(ROWS, 150)
+    wanted, _ = whole_columns(plan, panel)
+    out = {"mean": np.empty((ROWS, 150))}
+    evaluate(plan, panel, library={}, out=out, blocks=Blocks(17, 150), gap_tolerance=GAP_TOLERANCE)
+    same(out, wanted, plan)
