@@ -46,6 +46,9 @@ def make_parser() -> argparse.ArgumentParser:
     add("--datahub-root", type=Path, metavar="DIR", help="where the factor set lies")
     add("--results-root", type=Path, metavar="DIR", help="where the folder sweeps goes")
     add("--config", type=Path, metavar="FILE", help="settings instead of config/core.yaml")
+    add("--overlay", action="append", metavar="NAME:KEY=VALUE", help="rule between strategy and orders, e.g. "
+        "stop_loss:pct=0.08 or vol_target:annual=0.4,days=20; may be repeated; replaces the list in the settings, none "
+        "empties it")  # fmt: skip
     add("--log-level", type=str.upper, choices=LEVELS, help="how much the log file says")
     add("--allow-module", action="append", metavar="MODULE", help="module whose strategy class may be run")
     add("--overwrite", action="store_true", help="remove earlier sweeps of the very same experiment afterwards")

@@ -41,9 +41,11 @@ from ..engine.numba.layout import (
     new_state,
 )
 from ..engine.numba.market import market_of, terms_of
+from ..engine.numba.overlays import Watch, watch_of
 from ..engine.numba.plans import DEPTHS, Choice, Ranking, choice_of, plan_for, ranking_of
 from ..engine.orders import refuse_unfit
 from ..errors import RunError
+from ..portfolio import Overlay
 from ..strategies.base import Strategy
 from .measures import FINAL, MEASURED, Facts, facts_of, measure, new_scratch
 
@@ -82,6 +84,8 @@ class Ground:
     costs: Costs
     initial_cash: float
     episodes: tuple[Episode, ...]
+    decisions: Decisions
+    overlays: tuple[Overlay, ...]
     market: Market
     terms: Terms
     facts: Facts
@@ -94,6 +98,7 @@ def sweep(
     *,
     costs: Costs,
     initial_cash: float,
+    overlays: tuple[Overlay, ...] = (),
     benchmark: Floats | None = None,
     equal_weight: Floats | None = None,
     risk_free: float = 0.0,
@@ -104,7 +109,7 @@ def sweep(
 
     Parameters
     ----------
-    panel, costs, initial_cash
+    panel, costs, initial_cash, overlays
         As for the engines' `run`.
     factors
         Factor name -> float64 [T - warmup, S] on the window's rows.
@@ -125,7 +130,7 @@ def sweep(
     if not strategies:
         return Sweep(np.empty((0, len(MEASURED))), np.empty(0, dtype=np.bool_))
     ground = ground_of(
-        panel, factors, strategies, costs=costs, initial_cash=initial_cash,
+        panel, factors, strategies, costs=costs, initial_cash=initial_cash, overlays=overlays,
         curves=(benchmark, equal_weight), risk_free=risk_free,
     )  # fmt: skip
     choices = choices_of(ground, strategies)
@@ -158,6 +163,7 @@ def ground_of(
     *,
     costs: Costs,
     initial_cash: float,
+    overlays: tuple[Overlay, ...],
     curves: tuple[Floats | None, Floats | None],
     risk_free: float,
 ) -> Ground:
@@ -165,7 +171,9 @@ def ground_of(
     first = strategies[0]
     scores = factors[first.factor]
     episodes = checked_episodes(panel, scores, haircut=costs.delisting_haircut, initial_cash=initial_cash)
-    decisions = Decisions(panel, scores, first, episodes=episodes, costs=costs)
+    decisions = Decisions(
+        panel, scores, first, episodes=episodes, costs=costs, initial_cash=initial_cash, overlays=overlays
+    )
     market = market_of(episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped)
     window = panel.rows(panel.warmup, len(panel.age))
     facts = facts_of(
@@ -177,7 +185,7 @@ def ground_of(
         risk_free=risk_free,
     )
     terms = terms_of(costs, decisions.symbols, rows=len(market.close))
-    return Ground(panel, factors, costs, initial_cash, episodes, market, terms, facts)
+    return Ground(panel, factors, costs, initial_cash, episodes, decisions, overlays, market, terms, facts)
 
 
 def key_of(strategy: Strategy) -> ChoiceKey:
@@ -234,25 +242,26 @@ class Bench:
 
     def trial(self, strategy: Strategy, choice: Choice, out: Floats) -> bool:
         """Write the measures of one strategy into `out`; return whether it was ruined."""
-        plan = plan_for(strategy, choice, self.rankings)
+        ground, plan = self.ground, plan_for(strategy, choice, self.rankings)
+        watch = watch_of(ground.overlays, ground.decisions, initial_cash=ground.initial_cash)
         asked: Decisions | None = None
-        status = self.run(plan, out, True)
+        status = self.run(plan, watch, out, True)
         while status != DONE:
             if status == ASK:
-                asked = asked or decisions_of(self.ground, strategy)
+                asked = asked or decisions_of(ground, strategy)
                 weights = weights_of(asked, self.state)
                 refuse_unfit(weights, choice.width)
                 self.answer[:] = weights
             elif status == FULL:
                 self.log = grown(self.log, 2 * len(self.log.size) + 2 * choice.width)
-            status = self.run(plan, out, False)
+            status = self.run(plan, watch, out, False)
         return bool(self.state.counts[RUINED])
 
-    def run(self, plan: Plan, out: Floats, fresh: bool) -> int:
+    def run(self, plan: Plan, watch: Watch | None, out: Floats, fresh: bool) -> int:
         """Go on with a trial, or begin one; return the kernel's status."""
         ground = self.ground
         own = (self.state, self.log, self.curves, self.answer, self.scratch)
-        return int(run_trial(ground.market, ground.terms, plan, *own, ground.facts, out, fresh))
+        return int(run_trial(ground.market, ground.terms, plan, *own, ground.facts, watch, out, fresh))
 
 
 def weights_of(decisions: Decisions, account: State) -> Floats:
@@ -263,7 +272,9 @@ def weights_of(decisions: Decisions, account: State) -> Floats:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def run_trial(market, terms, plan, state, log, curves, answer, scratch, facts, out, fresh):  # type: ignore[no-untyped-def]
+def run_trial(  # type: ignore[no-untyped-def]
+    market, terms, plan, state, log, curves, answer, scratch, facts, watch, out, fresh
+):
     """Run a trial on, from the beginning where `fresh`; once it is DONE write its measures. Return the status."""
     if fresh:
         state.money[:] = facts.initial_cash
@@ -272,7 +283,7 @@ def run_trial(market, terms, plan, state, log, curves, answer, scratch, facts, o
         state.average[:] = 0.0
         state.refused[:] = False
         state.touch[:] = 0
-    status = advance(market, terms, plan, state, log, curves, answer)
+    status = advance(market, terms, plan, state, log, curves, answer, watch)
     if status == DONE:
         measure(curves.equity, state, log, facts, scratch, out)
     return status

@@ -21,16 +21,18 @@ import numpy as np
 
 from ...data.panel import Bools, Floats, Panel
 from ...errors import RunError
+from ...portfolio.overlays import Overlay
 from ...strategies.base import CrossSection, Strategy
 from ..costs import Costs
 from ..decisions import answered
 from ..episodes import refuse_unsound
 from ..ledger import OrderTable
 from ..schedule import rebalance_rows
-from ..volatility import close_returns, trailing_volatility
+from ..volatility import close_returns, trailing_volatility, window_of
 from .engine import FIRST_ORDERS, orders_of, run_rows
 from .layout import EQUITY, LOGGED, RUINED, Ints, Market, Plan, State, new_log, new_state
 from .market import terms_of
+from .overlays import Watch, new_watch, volatility_window
 from .plans import Choice, choice_at, plan_for
 
 LISTINGS = int(np.iinfo(np.int8).max)
@@ -91,6 +93,7 @@ def run_chunks(
     chunk_rows: int,
     costs: Costs,
     initial_cash: float,
+    overlays: tuple[Overlay, ...] = (),
     positions: bool = False,
     warmup: int = 0,
 ) -> Iterator[Piece]:
@@ -109,7 +112,7 @@ def run_chunks(
         back = 0 if book is None else book.lookback
         if book is None:
             probe, _ = load(warmup, warmup + 1)
-            book = _Book(probe, strategy, rows=rows, costs=costs, initial_cash=initial_cash)
+            book = _Book(probe, strategy, rows=rows, costs=costs, initial_cash=initial_cash, overlays=overlays)
             back = book.lookback
         start = max(0, begin + warmup - back)
         panel, scores = load(start, end + warmup)
@@ -119,14 +122,26 @@ def run_chunks(
 class _Book:
     """The account and the listings between two pieces."""
 
-    def __init__(self, probe: Panel, strategy: Strategy, *, rows: int, costs: Costs, initial_cash: float) -> None:
+    def __init__(
+        self,
+        probe: Panel,
+        strategy: Strategy,
+        *,
+        rows: int,
+        costs: Costs,
+        initial_cash: float,
+        overlays: tuple[Overlay, ...],
+    ) -> None:
         width, timeframe = len(probe.symbols), probe.timeframe
         self.symbols, self.strategy, self.costs, self.rows = probe.symbols, strategy, costs, rows
         self.due = rebalance_rows(strategy.rebalance, timeframe, first_bar=probe.first_bar, rows=rows)
-        self.window = (
-            max(2, round(strategy.volatility_days * timeframe.bars_per_day)) if strategy.volatility_days else 0
-        )
-        self.lookback = self.window + 1 if self.window else 0
+        days = strategy.volatility_days
+        self.window = window_of(days, timeframe.bars_per_day) if days else 0
+        self.watch: Watch | None = None
+        if overlays:
+            self.watch = new_watch(overlays, timeframe, columns=width, initial_cash=initial_cash)
+        longest = max(self.window, volatility_window(overlays, timeframe))
+        self.lookback = longest + 1 if longest else 0
         self.terms = terms_of(costs, probe.symbols, rows=rows)
         places = width * LISTINGS
         self.state = new_state(width, places, initial_cash=initial_cash)
@@ -143,7 +158,8 @@ class _Book:
 
     def piece(self, panel: Panel, scores: Floats, first: int, skipped: int, positions: bool) -> Piece:
         """Run the rows of a panel, of which the first `skipped` were run before and are there for volatility."""
-        returns = close_returns(panel) if self.window else np.empty((0, 0))
+        returns = close_returns(panel) if self.lookback else np.empty((0, len(self.symbols)))
+        watch = self.watch if self.watch is None else self.watch._replace(lead=skipped, returns=returns)
         rows = panel.rows(skipped, len(panel.age))
         scores = np.where(rows.member & np.isfinite(scores[skipped:]), scores[skipped:], np.nan)
         market = self.market(rows, first)
@@ -155,7 +171,9 @@ class _Book:
             return answered(self.strategy, self.section(market, account, scores[row - first], volatility(row - first)))
 
         plan = self.plan(scores, market.tradable, first, volatility)
-        result = run_rows(market, self.terms, plan, state=self.state, log=self.log, ask=ask, positions=positions)
+        result = run_rows(
+            market, self.terms, plan, state=self.state, log=self.log, ask=ask, positions=positions, watch=watch
+        )
         orders = orders_of(result, self.symbols, first=self.logged + 1)
         self.log, self.logged = result.log, self.logged + len(orders)
         self.state.counts[LOGGED] = 0

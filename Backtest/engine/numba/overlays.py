@@ -12,7 +12,8 @@ import numba
 import numpy as np
 
 from ...data.panel import Bools, Floats
-from ...portfolio.exits import TIE
+from ...data.timeframe import Timeframe
+from ...portfolio.exits import TIE, AccountRule, PositionRule
 from ...portfolio.limits import VolTarget
 from ...portfolio.overlays import Overlay, name_of
 from ..decisions import Decisions
@@ -113,16 +114,27 @@ def watch_of(overlays: tuple[Overlay, ...], decisions: Decisions, *, initial_cas
     """Return the overlays of a whole run before row 0; None where there are none."""
     if not overlays:
         return None
+    window, columns = volatility_window(overlays, decisions.timeframe), len(decisions.symbols)
+    watch = new_watch(overlays, decisions.timeframe, columns=columns, initial_cash=initial_cash)
+    return watch._replace(lead=decisions.warmup, returns=decisions.returns) if window else watch
+
+
+def volatility_window(overlays: tuple[Overlay, ...], timeframe: Timeframe) -> int:
+    """Return the rows of returns behind the volatility target, 0 without one."""
     days = next((overlay.days for overlay in overlays if isinstance(overlay, VolTarget)), 0.0)
-    window = window_of(days, decisions.timeframe.bars_per_day) if days else 0
-    columns = len(decisions.symbols)
+    return window_of(days, timeframe.bars_per_day) if days else 0
+
+
+def new_watch(overlays: tuple[Overlay, ...], timeframe: Timeframe, *, columns: int, initial_cash: float) -> Watch:
+    """Return overlays before row 0, without returns."""
+    window = volatility_window(overlays, timeframe)
     return Watch(
         rules=rules_of(overlays),
-        looks=decisions.watch is not None and decisions.watch.looks,
+        looks=any(isinstance(overlay, PositionRule | AccountRule) for overlay in overlays),
         window=window,
-        root=float(np.sqrt(decisions.timeframe.bars_per_year)),
-        lead=decisions.warmup,
-        returns=decisions.returns if window else np.empty((0, columns)),
+        root=float(np.sqrt(timeframe.bars_per_year)),
+        lead=0,
+        returns=np.empty((0, columns)),
         side=np.zeros(columns, dtype=np.int8),
         best=np.zeros(columns),
         out_until=np.zeros(columns, dtype=np.int64),

@@ -10,11 +10,12 @@ import pytest
 from Backtest.comparison import buy_and_hold, equal_weight
 from Backtest.engine.numba import plans, run
 from Backtest.errors import RunError
-from Backtest.metrics import METRICS, compute_metrics
+from Backtest.metrics import compute_metrics
+from Backtest.portfolio import parse_overlays
 from Backtest.search import measures, sweep, trials
 from Backtest.strategies import CrossSection, build_strategy
 from Backtest.tests.engine.market import costs, panel_of, random_walk
-from Backtest.tests.engine.test_replay import CASH, case
+from Backtest.tests.engine.test_replay import CASH, case, overlays_of
 
 RISK_FREE = 0.03
 GRID = [
@@ -51,9 +52,9 @@ def strategies_of(every: float):
     return [*built, Momentum()]
 
 
-def expected(panel, scores, strategy, terms, curves):
+def expected(panel, scores, strategy, terms, curves, overlays=()):
     """What a run and metrics.py say."""
-    record = run(panel, scores, strategy, costs=terms, initial_cash=CASH)
+    record = run(panel, scores, strategy, costs=terms, initial_cash=CASH, overlays=overlays)
     found = compute_metrics(record, benchmark=curves[0], equal_weight=curves[1], timeframe=panel.timeframe,
                             initial_cash=CASH, risk_free=RISK_FREE)  # fmt: skip
     return found, record.ruined
@@ -61,7 +62,7 @@ def expected(panel, scores, strategy, terms, curves):
 
 def check(found, number, wanted, ruined):
     """Every row of METRICS but the times, to 1e-12."""
-    assert set(measures.MEASURED) == set(METRICS) - {"start", "end"}
+    assert set(measures.MEASURED) == set(wanted) - {"start", "end"}
     for place, name in enumerate(measures.MEASURED):
         value, right = found.measures[number, place], wanted[name]
         if right is None:
@@ -78,10 +79,11 @@ def test_every_trial_is_the_run_of_the_same_strategy(seed):
     strategies = strategies_of(panel.timeframe.bars_per_day)
     window = panel.rows(panel.warmup, len(panel.age))
     curves = (buy_and_hold(window, panel.symbols[0], CASH), equal_weight(window, CASH))
+    overlays = parse_overlays(overlays_of(seed, panel.timeframe.bars_per_day))
     found = sweep(panel, {"x": scores}, strategies, costs=terms, initial_cash=CASH, benchmark=curves[0],
-                  equal_weight=curves[1], risk_free=RISK_FREE)  # fmt: skip
+                  equal_weight=curves[1], risk_free=RISK_FREE, overlays=overlays)  # fmt: skip
     for number, strategy in enumerate(strategies):
-        check(found, number, *expected(panel, scores, strategy, terms, curves))
+        check(found, number, *expected(panel, scores, strategy, terms, curves, overlays))
 
 
 def long_market(rows: int = 3_000):
