@@ -38,6 +38,8 @@ def make_parser() -> argparse.ArgumentParser:
         "(default: %(default)s)")  # fmt: skip
     add("--format", default="csv", choices=FORMATS, help="of the table of trials (default: %(default)s)")
     add("--workers", type=int, metavar="N", help="threads; 0: one per core. The result does not depend on it")
+    add("--overlay", action="append", metavar="NAME:KEY=VALUE", help="rule between strategy and orders in every trial, "
+        "as of run_backtest.py; may be repeated; replaces the list in the settings, none empties it")  # fmt: skip
     add("--start", metavar="TIME", help="first bar, UTC, e.g. 2021-01-01 (default: the factor set's)")
     add("--end", metavar="TIME", help="bars that open before this time (default: the factor set's)")
     add("--symbols", nargs="+", metavar="SYMBOL", help='BTCUSDT,ETHUSDT or "@file"; all or left out: the factor set\'s')
@@ -46,9 +48,6 @@ def make_parser() -> argparse.ArgumentParser:
     add("--datahub-root", type=Path, metavar="DIR", help="where the factor set lies")
     add("--results-root", type=Path, metavar="DIR", help="where the folder sweeps goes")
     add("--config", type=Path, metavar="FILE", help="settings instead of config/core.yaml")
-    add("--overlay", action="append", metavar="NAME:KEY=VALUE", help="rule between strategy and orders, e.g. "
-        "stop_loss:pct=0.08 or vol_target:annual=0.4,days=20; may be repeated; replaces the list in the settings, none "
-        "empties it")  # fmt: skip
     add("--log-level", type=str.upper, choices=LEVELS, help="how much the log file says")
     add("--allow-module", action="append", metavar="MODULE", help="module whose strategy class may be run")
     add("--overwrite", action="store_true", help="remove earlier sweeps of the very same experiment afterwards")

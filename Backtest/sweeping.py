@@ -156,11 +156,11 @@ def trials_table(settings: SweepSettings, inputs: RunInputs) -> Columns:
             [dataclass_of(choice) for choice in settings.choices],
             costs=costs_from(request.core, request.instruments),
             initial_cash=cash,
-            overlays=request.overlays,
             benchmark=None if inputs.benchmark is None else buy_and_hold(window, inputs.benchmark, cash),
             equal_weight=equal_weight(window, cash),
             risk_free=request.core.risk_free,
             workers=settings.workers,
+            overlays=request.overlays,
             done=done,
         )
     columns: Columns = {"trial": list(range(1, len(settings.choices) + 1))}

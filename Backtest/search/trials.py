@@ -41,7 +41,7 @@ from ..engine.numba.layout import (
     new_state,
 )
 from ..engine.numba.market import market_of, terms_of
-from ..engine.numba.overlays import Watch, watch_of
+from ..engine.numba.overlays import Watch, forget, own_watch, watch_of
 from ..engine.numba.plans import DEPTHS, Choice, Ranking, choice_of, plan_for, ranking_of
 from ..engine.orders import refuse_unfit
 from ..errors import RunError
@@ -84,11 +84,10 @@ class Ground:
     costs: Costs
     initial_cash: float
     episodes: tuple[Episode, ...]
-    decisions: Decisions
-    overlays: tuple[Overlay, ...]
     market: Market
     terms: Terms
     facts: Facts
+    watch: Watch | None
 
 
 def sweep(
@@ -98,18 +97,18 @@ def sweep(
     *,
     costs: Costs,
     initial_cash: float,
-    overlays: tuple[Overlay, ...] = (),
     benchmark: Floats | None = None,
     equal_weight: Floats | None = None,
     risk_free: float = 0.0,
     workers: int = 1,
+    overlays: tuple[Overlay, ...] = (),
     done: Callable[[int], object] = lambda trials: None,
 ) -> Sweep:
     """Return the measures of every strategy run over the panel's window.
 
     Parameters
     ----------
-    panel, costs, initial_cash, overlays
+    panel, costs, initial_cash
         As for the engines' `run`.
     factors
         Factor name -> float64 [T - warmup, S] on the window's rows.
@@ -119,6 +118,8 @@ def sweep(
         As for `compute_metrics`.
     workers
         Threads; the result does not depend on it.
+    overlays
+        Those of every trial, in the order of their table.
     done
         Called with the number of trials that were finished, as they are.
 
@@ -130,8 +131,8 @@ def sweep(
     if not strategies:
         return Sweep(np.empty((0, len(MEASURED))), np.empty(0, dtype=np.bool_))
     ground = ground_of(
-        panel, factors, strategies, costs=costs, initial_cash=initial_cash, overlays=overlays,
-        curves=(benchmark, equal_weight), risk_free=risk_free,
+        panel, factors, strategies, costs=costs, initial_cash=initial_cash,
+        curves=(benchmark, equal_weight), risk_free=risk_free, overlays=overlays,
     )  # fmt: skip
     choices = choices_of(ground, strategies)
     rankings = Rankings(choices, strategies)
@@ -163,9 +164,9 @@ def ground_of(
     *,
     costs: Costs,
     initial_cash: float,
-    overlays: tuple[Overlay, ...],
     curves: tuple[Floats | None, Floats | None],
     risk_free: float,
+    overlays: tuple[Overlay, ...],
 ) -> Ground:
     """Return what all trials share; the window and prices are checked as for a run."""
     first = strategies[0]
@@ -185,7 +186,8 @@ def ground_of(
         risk_free=risk_free,
     )
     terms = terms_of(costs, decisions.symbols, rows=len(market.close))
-    return Ground(panel, factors, costs, initial_cash, episodes, decisions, overlays, market, terms, facts)
+    watch = watch_of(overlays, decisions, initial_cash=initial_cash)
+    return Ground(panel, factors, costs, initial_cash, episodes, market, terms, facts, watch)
 
 
 def key_of(strategy: Strategy) -> ChoiceKey:
@@ -239,29 +241,29 @@ class Bench:
         self.state = new_state(width, len(ground.episodes), initial_cash=ground.initial_cash)
         self.log, self.curves = new_log(FIRST_ORDERS), new_curves(rows, width, positions=False)
         self.answer, self.scratch = np.empty(width), new_scratch(len(ground.facts.days), width)
+        self.watch = None if ground.watch is None else own_watch(ground.watch)
 
     def trial(self, strategy: Strategy, choice: Choice, out: Floats) -> bool:
         """Write the measures of one strategy into `out`; return whether it was ruined."""
-        ground, plan = self.ground, plan_for(strategy, choice, self.rankings)
-        watch = watch_of(ground.overlays, ground.decisions, initial_cash=ground.initial_cash)
+        plan = plan_for(strategy, choice, self.rankings)
         asked: Decisions | None = None
-        status = self.run(plan, watch, out, True)
+        status = self.run(plan, out, True)
         while status != DONE:
             if status == ASK:
-                asked = asked or decisions_of(ground, strategy)
+                asked = asked or decisions_of(self.ground, strategy)
                 weights = weights_of(asked, self.state)
                 refuse_unfit(weights, choice.width)
                 self.answer[:] = weights
             elif status == FULL:
                 self.log = grown(self.log, 2 * len(self.log.size) + 2 * choice.width)
-            status = self.run(plan, watch, out, False)
+            status = self.run(plan, out, False)
         return bool(self.state.counts[RUINED])
 
-    def run(self, plan: Plan, watch: Watch | None, out: Floats, fresh: bool) -> int:
+    def run(self, plan: Plan, out: Floats, fresh: bool) -> int:
         """Go on with a trial, or begin one; return the kernel's status."""
         ground = self.ground
         own = (self.state, self.log, self.curves, self.answer, self.scratch)
-        return int(run_trial(ground.market, ground.terms, plan, *own, ground.facts, watch, out, fresh))
+        return int(run_trial(ground.market, ground.terms, plan, *own, ground.facts, out, fresh, self.watch))
 
 
 def weights_of(decisions: Decisions, account: State) -> Floats:
@@ -273,7 +275,7 @@ def weights_of(decisions: Decisions, account: State) -> Floats:
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def run_trial(  # type: ignore[no-untyped-def]
-    market, terms, plan, state, log, curves, answer, scratch, facts, watch, out, fresh
+    market, terms, plan, state, log, curves, answer, scratch, facts, out, fresh, watch
 ):
     """Run a trial on, from the beginning where `fresh`; once it is DONE write its measures. Return the status."""
     if fresh:
@@ -283,6 +285,8 @@ def run_trial(  # type: ignore[no-untyped-def]
         state.average[:] = 0.0
         state.refused[:] = False
         state.touch[:] = 0
+        if watch is not None:
+            forget(watch, facts.initial_cash)
     status = advance(market, terms, plan, state, log, curves, answer, watch)
     if status == DONE:
         measure(curves.equity, state, log, facts, scratch, out)

@@ -17,6 +17,7 @@ from Backtest.tests.fake_market import Market, make_market
 
 GRID = ("--param", "k=1,2,5", "--param", "rebalance=6,1d", "--param", "weighting=equal,inverse_vol",
         "--param", "vol_window=5")  # fmt: skip
+OVERLAYS = ("--overlay", "trailing_stop:pct=0.02", "--overlay", "vol_target:annual=0.3,days=5")
 OWN = "Backtest.tests.sample_strategy"
 
 
@@ -50,13 +51,14 @@ def rows_of(folder: Path) -> list[dict]:
         ("longshort", ("--param", "k=1,2", "--param", "gross_leverage=0.5,1.5"), ("k", "gross_leverage")),
         ("signal", ("--param", "upper=0.01,0.03", "--param", "lower=-inf,-0.01"), ("upper", "lower")),
         (f"{OWN}:RisingShare", ("--allow-module", OWN, "--param", "weight=0.05,0.15"), ("weight",)),
+        ("topk", ("--param", "k=1,3", *OVERLAYS), ("k",)),
     ],
 )
 def test_a_trial_has_the_metrics_of_the_run_with_its_parameters(market, capsys, strategy, grid, names):
     folder, told = swept(market, capsys, *grid, strategy=strategy)
     rows = rows_of(folder)
     assert told["trials"] == len(rows) >= 2
-    allow = ["--allow-module", OWN] if ":" in strategy else []
+    allow = ["--allow-module", OWN] if ":" in strategy else list(OVERLAYS) if "--overlay" in grid else []
     for row in (rows[0], rows[len(rows) // 2], rows[-1]):
         params = [f"{name}={row[name]}" for name in names]
         words = [word for param in params for word in ("--param", param)]

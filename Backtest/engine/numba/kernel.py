@@ -54,7 +54,7 @@ ULP = 2.0**-53 * (1.0 + 2.0**-52)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def advance(market, terms, plan, state, log, curves, answer, watch):
+def advance(market, terms, plan, state, log, curves, answer, watch=None):
     """Run the rows of a chunk from `State.counts[ROW]` on; return DONE, ASK or FULL.
 
     After ASK the caller writes the weights of row `State.counts[ROW]` into `answer` [S], after FULL it gives a larger

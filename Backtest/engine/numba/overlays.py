@@ -150,9 +150,25 @@ def new_watch(overlays: tuple[Overlay, ...], timeframe: Timeframe, *, columns: i
     )
 
 
+def own_watch(watch: Watch) -> Watch:
+    """Return the same overlays with arrays of their own, but for the returns."""
+    own: dict[str, Any] = {name: part.copy() for name, part in watch._asdict().items() if isinstance(part, np.ndarray)}
+    return watch._replace(**{**own, "returns": watch.returns})
+
+
 def words_of(watch: Watch | None) -> tuple[str, ...]:
     """Return what the log must say of the overlays at the end of the run."""
     return () if watch is None else unknown_words(int(watch.counts[UNKNOWN]), int(watch.counts[MEASURED]))
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def forget(watch, initial_cash):
+    """Take the overlays back to before row 0."""
+    for column in range(len(watch.side)):
+        watch.side[column], watch.best[column], watch.out_until[column], watch.leaving[column] = 0, 0.0, 0, STAYS
+    for place in range(len(watch.counts)):
+        watch.counts[place] = 0
+    watch.peak[0] = initial_cash
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)

@@ -10,7 +10,7 @@ import pytest
 from Backtest.comparison import buy_and_hold, equal_weight
 from Backtest.engine.numba import plans, run
 from Backtest.errors import RunError
-from Backtest.metrics import compute_metrics
+from Backtest.metrics import METRICS, compute_metrics
 from Backtest.portfolio import parse_overlays
 from Backtest.search import measures, sweep, trials
 from Backtest.strategies import CrossSection, build_strategy
@@ -62,7 +62,7 @@ def expected(panel, scores, strategy, terms, curves, overlays=()):
 
 def check(found, number, wanted, ruined):
     """Every row of METRICS but the times, to 1e-12."""
-    assert set(measures.MEASURED) == set(wanted) - {"start", "end"}
+    assert set(measures.MEASURED) == set(METRICS) - {"start", "end"}
     for place, name in enumerate(measures.MEASURED):
         value, right = found.measures[number, place], wanted[name]
         if right is None:
@@ -79,11 +79,26 @@ def test_every_trial_is_the_run_of_the_same_strategy(seed):
     strategies = strategies_of(panel.timeframe.bars_per_day)
     window = panel.rows(panel.warmup, len(panel.age))
     curves = (buy_and_hold(window, panel.symbols[0], CASH), equal_weight(window, CASH))
-    overlays = parse_overlays(overlays_of(seed, panel.timeframe.bars_per_day))
     found = sweep(panel, {"x": scores}, strategies, costs=terms, initial_cash=CASH, benchmark=curves[0],
-                  equal_weight=curves[1], risk_free=RISK_FREE, overlays=overlays)  # fmt: skip
+                  equal_weight=curves[1], risk_free=RISK_FREE)  # fmt: skip
     for number, strategy in enumerate(strategies):
-        check(found, number, *expected(panel, scores, strategy, terms, curves, overlays))
+        check(found, number, *expected(panel, scores, strategy, terms, curves))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_trial_with_overlays_is_the_run_of_the_same_strategy(seed):
+    """The trials of a thread follow each other: what the overlays remember begins anew for each."""
+    panel, scores, _, _, terms = case(seed)
+    terms, overlays = costs(**terms), parse_overlays(overlays_of(seed, panel.timeframe.bars_per_day, share=0.6))
+    strategies = strategies_of(panel.timeframe.bars_per_day)
+    found = [
+        sweep(panel, {"x": scores}, strategies, costs=terms, initial_cash=CASH, risk_free=RISK_FREE, workers=workers,
+              overlays=overlays)
+        for workers in (1, 3)
+    ]  # fmt: skip
+    assert found[0].measures.tobytes() == found[1].measures.tobytes()
+    for number, strategy in enumerate(strategies):
+        check(found[0], number, *expected(panel, scores, strategy, terms, (None, None), overlays))
 
 
 def long_market(rows: int = 3_000):
