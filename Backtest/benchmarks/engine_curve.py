@@ -49,7 +49,8 @@ class Made:
         shape = (PIECE, self.symbols)
         closes = 100.0 * np.exp(np.cumsum(0.003 * draw.standard_normal(shape), axis=0))
         opens = np.vstack([np.full((1, self.symbols), 100.0), closes[:-1]])
-        return opens, closes, closes * (1.0 + 0.0003 * draw.standard_normal(shape))
+        scores = draw.standard_normal(self.symbols) + 0.02 * draw.standard_normal(shape)
+        return opens, closes, scores
 
     def load(self, begin: int, end: int) -> tuple[Panel, Floats]:
         """Return rows begin..end-1, as `run_chunks` asks for them."""
