@@ -21,18 +21,18 @@ import numpy as np
 
 from ...data.panel import Bools, Floats, Panel
 from ...errors import RunError
-from ...portfolio.overlays import Overlay
+from ...portfolio import Overlay
 from ...strategies.base import CrossSection, Strategy
 from ..costs import Costs
 from ..decisions import answered
 from ..episodes import refuse_unsound
 from ..ledger import OrderTable
 from ..schedule import rebalance_rows
-from ..volatility import close_returns, trailing_volatility, window_of
+from ..volatility import close_returns, trailing_volatility
 from .engine import FIRST_ORDERS, orders_of, run_rows
 from .layout import EQUITY, LOGGED, RUINED, Ints, Market, Plan, State, new_log, new_state
 from .market import terms_of
-from .overlays import Watch, new_watch, volatility_window
+from .overlays import new_watch
 from .plans import Choice, choice_at, plan_for
 
 LISTINGS = int(np.iinfo(np.int8).max)
@@ -93,14 +93,14 @@ def run_chunks(
     chunk_rows: int,
     costs: Costs,
     initial_cash: float,
-    overlays: tuple[Overlay, ...] = (),
     positions: bool = False,
     warmup: int = 0,
+    overlays: tuple[Overlay, ...] = (),
 ) -> Iterator[Piece]:
     """Run `strategy` over `rows` rows of a clock, at most `chunk_rows` at a time.
 
-    `warmup` rows before the first feed trailing volatility only; `load` counts from the first of them. Errors as for
-    `engine.run`.
+    `warmup` rows before the first feed trailing volatility only; `load` counts from the first of them. Overlays and
+    errors as for `engine.run`.
     """
     if chunk_rows < 1:
         raise RunError(f"chunk_rows is {chunk_rows}; 1 or more is allowed")
@@ -135,12 +135,11 @@ class _Book:
         width, timeframe = len(probe.symbols), probe.timeframe
         self.symbols, self.strategy, self.costs, self.rows = probe.symbols, strategy, costs, rows
         self.due = rebalance_rows(strategy.rebalance, timeframe, first_bar=probe.first_bar, rows=rows)
-        days = strategy.volatility_days
-        self.window = window_of(days, timeframe.bars_per_day) if days else 0
-        self.watch: Watch | None = None
-        if overlays:
-            self.watch = new_watch(overlays, timeframe, columns=width, initial_cash=initial_cash)
-        longest = max(self.window, volatility_window(overlays, timeframe))
+        self.window = (
+            max(2, round(strategy.volatility_days * timeframe.bars_per_day)) if strategy.volatility_days else 0
+        )
+        self.watch = new_watch(overlays, timeframe, columns=width, initial_cash=initial_cash)
+        longest = max(self.window, 0 if self.watch is None else self.watch.window)
         self.lookback = longest + 1 if longest else 0
         self.terms = terms_of(costs, probe.symbols, rows=rows)
         places = width * LISTINGS
@@ -158,8 +157,10 @@ class _Book:
 
     def piece(self, panel: Panel, scores: Floats, first: int, skipped: int, positions: bool) -> Piece:
         """Run the rows of a panel, of which the first `skipped` were run before and are there for volatility."""
-        returns = close_returns(panel) if self.lookback else np.empty((0, len(self.symbols)))
-        watch = self.watch if self.watch is None else self.watch._replace(lead=skipped, returns=returns)
+        returns = close_returns(panel) if self.lookback else np.empty((0, 0))
+        watch = self.watch
+        if watch is not None and watch.window:
+            watch = watch._replace(returns=returns, lead=skipped)
         rows = panel.rows(skipped, len(panel.age))
         scores = np.where(rows.member & np.isfinite(scores[skipped:]), scores[skipped:], np.nan)
         market = self.market(rows, first)

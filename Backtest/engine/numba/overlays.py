@@ -112,22 +112,21 @@ def rules_of(overlays: tuple[Overlay, ...]) -> Rules:
 
 def watch_of(overlays: tuple[Overlay, ...], decisions: Decisions, *, initial_cash: float) -> Watch | None:
     """Return the overlays of a whole run before row 0; None where there are none."""
+    columns, timeframe = len(decisions.symbols), decisions.timeframe
+    watch = new_watch(overlays, timeframe, columns=columns, initial_cash=initial_cash)
+    if watch is None or not watch.window:
+        return watch
+    return watch._replace(lead=decisions.warmup, returns=decisions.returns)
+
+
+def new_watch(
+    overlays: tuple[Overlay, ...], timeframe: Timeframe, *, columns: int, initial_cash: float
+) -> Watch | None:
+    """Return overlays before row 0 that still lack the returns; None where there are no overlays."""
     if not overlays:
         return None
-    window, columns = volatility_window(overlays, decisions.timeframe), len(decisions.symbols)
-    watch = new_watch(overlays, decisions.timeframe, columns=columns, initial_cash=initial_cash)
-    return watch._replace(lead=decisions.warmup, returns=decisions.returns) if window else watch
-
-
-def volatility_window(overlays: tuple[Overlay, ...], timeframe: Timeframe) -> int:
-    """Return the rows of returns behind the volatility target, 0 without one."""
     days = next((overlay.days for overlay in overlays if isinstance(overlay, VolTarget)), 0.0)
-    return window_of(days, timeframe.bars_per_day) if days else 0
-
-
-def new_watch(overlays: tuple[Overlay, ...], timeframe: Timeframe, *, columns: int, initial_cash: float) -> Watch:
-    """Return overlays before row 0, without returns."""
-    window = volatility_window(overlays, timeframe)
+    window = window_of(days, timeframe.bars_per_day) if days else 0
     return Watch(
         rules=rules_of(overlays),
         looks=any(isinstance(overlay, PositionRule | AccountRule) for overlay in overlays),

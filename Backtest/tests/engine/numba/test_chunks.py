@@ -53,8 +53,17 @@ def same(panel, scores, strategy, terms, chunk_rows, overlays=()):
 @given(st.integers(0, 2**32 - 1), st.integers(1, 90))
 def test_pieces_of_any_length_are_the_run_in_one_piece(seed, chunk_rows):
     panel, scores, kind, values, terms = case(seed)
-    overlays = parse_overlays(overlays_of(seed, panel.timeframe.bars_per_day))
-    same(panel, scores, build_strategy(kind, {}, values), costs(**terms), chunk_rows, overlays)
+    same(panel, scores, build_strategy(kind, {}, values), costs(**terms), chunk_rows)
+
+
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 90))
+def test_overlays_remember_from_piece_to_piece(seed, chunk_rows):
+    panel, scores, kind, values, terms = case(seed)
+    overlays = parse_overlays(overlays_of(seed, panel.timeframe.bars_per_day, share=0.6))
+    begin = seed % 20
+    late = dataclasses.replace(panel, warmup=begin)
+    same(late, scores[begin:], build_strategy(kind, {}, values), costs(**terms), chunk_rows, overlays)
 
 
 def test_a_strategy_that_is_asked_sees_the_same_in_pieces():
