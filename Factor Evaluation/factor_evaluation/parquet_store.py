@@ -132,6 +132,10 @@ class ParquetStore:
             values[part.first_bar - first : part.first_bar - first + len(part.tradable), column] = part.factors[name]
         return FactorColumns(name, self.layout.timeframe, tuple(parts), first, values, metadata)
 
+    def notes(self, factor: str, horizons: Mapping[str, int]) -> tuple[str, ...]:
+        """Return nothing: every value is as it was computed."""
+        return ()
+
     def verify(self) -> list[Difference]:
         """Check every file of the inputs and of the factors against its index."""
         index = self._index()

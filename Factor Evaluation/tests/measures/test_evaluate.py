@@ -210,7 +210,9 @@ def test_the_contract_counts_what_it_drops():
 def test_a_large_loss_is_refused_with_its_reasons():
     factor, close = planted(8, 100)
     factor[:60] = np.nan
-    with pytest.raises(DataError, match=r"x: 61\.0% of 800 .*factor missing 480, no forward return 8.*at most 50%"):
+    with pytest.raises(
+        DataError, match=r"x: 61\.0% of 800 .*factor missing 480, no forward return 8.*max_loss allows 0\.5"
+    ):
         align(factor, {"1": returns_of(close, 1)}, quantiles=5, name="x")
     assert align(factor, {"1": returns_of(close, 1)}, quantiles=5, max_loss=0.7).pairs == {"1": 312}
     with pytest.raises(DataError, match="no symbol has"):
