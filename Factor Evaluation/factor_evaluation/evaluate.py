@@ -26,22 +26,20 @@ from Backtest.files import json_text
 from Backtest.logs import LOGGER
 from Backtest.settings import CoreSettings, resolve
 
-from .klines import progress
 from .labels import parse_horizons
-from .layout import STEPS
+from .layout import ALL, STEPS
 from .manifest import Manifest, read_manifest
 from .measures import Evaluation, evaluate_factor
 from .measures.family import compare_factors
 from .measures.ledger import Corrected, record_trials, trial_key
 from .measures.time_series import MIN_SYMBOLS
+from .progress import counted
 from .report.comparison import Compared, write_comparison
 from .report.write import Report, Source, report_of, write_report
 from .store import FactorColumns, Inputs, Store
 from .subject import Subject, label_of, subject_of
 
 TimeSplit = Literal["month", "quarter", "year", "regime"]
-ALL = "all"
-
 GROUP_COLUMN = "sector"
 """Text column of the symbols table by which symbols are grouped."""
 
@@ -102,20 +100,18 @@ def evaluate(request: EvaluateRequest, store: Store, *, attach: Attach | None = 
     layout, inputs = store.layout, store.read_inputs()
     reports: dict[str, Report] = {}
     refused: dict[str, str] = {}
-    with progress(len(job.names), "factor") as advance:
-        for name in job.names:
-            try:
-                reports[name] = _report(job, inputs, store.read_factor(name), attach)
-            except DataError as error:
-                if len(job.names) == 1:
-                    raise
-                refused[name] = str(error)
-                LOGGER.warning("factor %s is left out: %s", name, error)
-            advance(1)
+    for name in counted(job.names, "factor"):
+        try:
+            reports[name] = _report(job, inputs, store.read_factor(name), attach)
+        except DataError as error:
+            if len(job.names) == 1:
+                raise
+            refused[name] = str(error)
+            LOGGER.warning("factor %s is left out: %s", name, error)
     if not reports:
         raise DataError(f"no factor can be evaluated: {next(iter(refused.values()))}")
     trials = _recorded(reports, layout.output_root)
-    for name, report in reports.items():
+    for name, report in counted(reports.items(), "report"):
         write_report(report, layout.report_folder(name, store.name), trials=trials[name], html=request.html)
         LOGGER.info("%s: %s", name, report.verdict.headline)
     page = None
@@ -160,7 +156,9 @@ def chosen_factors(words: Sequence[str], store: Store) -> tuple[str, ...]:
     there = store.factor_names()
     if not there:
         raise RunError(f"there is no factor in {store.layout.folder('factors')}; run {STEPS['factor']} first")
-    if ALL in words and ALL not in there:
+    if not words:
+        raise SettingsError(f"no factor is named; write --factor-name {there[0]}, or --factor-name {ALL} for every one")
+    if ALL in words:
         return there
     for name in words:
         if name not in there:

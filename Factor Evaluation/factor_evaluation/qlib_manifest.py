@@ -148,8 +148,10 @@ def _load(path: Path) -> dict[str, Any]:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
-    if not isinstance(raw, dict) or raw.get("version") != VERSION:
-        raise _damaged(path, f"not version {VERSION} of a Qlib store")
+    if not isinstance(raw, dict):
+        raise _damaged(path, "no mapping")
+    if raw.get("version") != VERSION:
+        raise RunError(f"{path} is of version {raw.get('version')!r}, not {VERSION}; run {STEPS['qlib']} again")
     return raw
 
 

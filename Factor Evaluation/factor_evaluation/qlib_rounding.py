@@ -44,8 +44,8 @@ def rounding_notes(factor_tied: int, label_tied: Mapping[str, int], horizons: Ma
     """
     columns = {key: label_name("open", bars) for key, bars in horizons.items()}
     written = {key: label_tied[column] for key, column in columns.items() if column in label_tied}
-    places = [f"{factor_tied:,} bars of the factor"] if factor_tied else []
-    places += [f"{count:,} bars of the returns over {key}" for key, count in written.items() if count]
+    counts = {"the factor": factor_tied, **{f"the returns over {key}": count for key, count in written.items()}}
+    places = [f"{count:,} bar{'s' * (count > 1)} of {what}" for what, count in counts.items() if count]
     told = "no two names became equal by that: ranks and quantiles are those of the plain store"
     if places:
         told = f"names became equal in {', '.join(places)}, where ranks and quantiles differ from the plain store's"

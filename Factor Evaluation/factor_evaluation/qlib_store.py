@@ -25,6 +25,7 @@ from Backtest.names import check_case
 
 from .layout import STEPS, RunLayout, StoreName, require
 from .parquet_store import ParquetStore
+from .progress import counted
 from .qlib_bins import (
     bin_path,
     bins_of,
@@ -36,7 +37,7 @@ from .qlib_bins import (
     stamp_words,
     tell_lost,
 )
-from .qlib_check import check_factor, check_inputs, clock_of, differences_of_qlib
+from .qlib_check import check_factor, check_inputs, check_texts, clock_of, differences_of_qlib
 from .qlib_manifest import (
     BinFacts,
     FactorManifest,
@@ -80,6 +81,10 @@ class QlibStore:
     def require_current(self) -> None:
         """Raise RunError where the store is missing, damaged in its manifest, or made from other inputs."""
         self._manifest()
+
+    def require_writable(self) -> None:
+        """Raise RunError where a factor could not be added: besides, where calendar or instruments are damaged."""
+        _refuse(check_texts(self.folder, self._manifest()))
 
     def write_inputs(self, inputs: Inputs) -> None:
         """Replace the whole store by these inputs, and by the factors that the plain store has."""
@@ -149,7 +154,7 @@ class QlibStore:
         names = (*manifest.fields, *manifest.flags, *manifest.labels)
         arrays: dict[str, Floats] = {name: np.full((manifest.rows, len(chosen)), np.nan) for name in names}
         provider = open_provider(self.folder, manifest.frequency)
-        for column, symbol in enumerate(chosen):
+        for column, symbol in enumerate(counted(chosen)):
             rows, values = self._columns(provider, manifest, symbol, names)
             for place, name in enumerate(names):
                 arrays[name][rows, column] = values[:, place]

@@ -125,7 +125,7 @@ def rounds(place: Place, scenario: Scenario, long: bool) -> int:
     moments = random.Random(4)
     total = len(seen)
     numbers = list(range(1, total + 1)) if long else [moments.randrange(total // 3, total + 1)]
-    kills = [{"at": number} for number in numbers]
+    kills: list[dict[str, Any]] = [{"at": number} for number in numbers]
     kills += [{"after": seconds * moments.uniform(0.1, 1.0)} for _ in range(20 if long else 1)]
     killed = 0
     for kill in kills:

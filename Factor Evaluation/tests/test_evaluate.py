@@ -12,7 +12,7 @@ from factor_evaluation.evaluate import EvaluateRequest, evaluate, open_evaluate
 from factor_evaluation.parquet_store import ParquetStore
 
 from Backtest.data.demo_market import MARKER
-from Backtest.errors import RunError, SettingsError
+from Backtest.errors import DataError, RunError, SettingsError
 
 from .market import computed, core_for, digests, prepared, step
 
@@ -126,6 +126,7 @@ def test_a_simulated_market_is_named_even_when_its_folder_is_gone(tmp_path, mark
         ({"quantiles": 1}, "--group is 1; allowed are 2 to 100 quantiles"),
         ({"cost": 10.0}, "--cost is 10; it is a fraction of the traded value"),
         ({"cost": float("nan")}, "--cost is nan; it is a fraction"),
+        ({"factors": ()}, "no factor is named; write --factor-name mom, or --factor-name all for every one"),
     ],
 )
 def test_what_is_wrong_with_the_command_line_is_one_line(run, changes, message):
@@ -140,6 +141,24 @@ def test_regimes_need_the_benchmark_in_the_run(run):
     core = replace(run[0], benchmark="AAAUSDT")
     evaluate(replace(request(run, splits=("regime",), html=False), core=core), ParquetStore(run[1]))
     assert set(document(run[1], "mom")["splits"]) == {"volatility", "trend"}
+
+
+def test_a_factor_that_loses_too_much_is_left_out_of_several(tmp_path, market):
+    """1,500 bars of six symbols, a window of 1,400: a small part of the cells has a value; alone it is an error."""
+    core = core_for(market, tmp_path)
+    layout = prepared(core, "1h", horizons=("1",))
+    computed(core, layout, MOMENTUM, "late = ts_mean(close, 1400)")
+    asked, store = EvaluateRequest(core, ("late", "mom"), html=False), ParquetStore(layout)
+    summary = evaluate(asked, store)
+    assert (summary["status"], list(summary["factors"]), list(summary["refused"])) == ("incomplete", ["mom"], ["late"])
+    assert "cells are lost (factor missing" in summary["refused"]["late"]
+    assert summary["refused"]["late"].endswith("max_loss allows 0.5")
+    assert not layout.report_folder("late").exists()
+    for names in (("late",), ("late", "late")):
+        with pytest.raises(DataError, match=r"max_loss allows 0\.5"):
+            evaluate(replace(asked, factors=names), store)
+    assert evaluate(replace(asked, core=replace(core, max_loss=0.95)), store)["status"] == "ok"
+    assert document(layout, "late")["dropped"]["factor missing"] > 5_000
 
 
 def test_missing_outputs_name_the_step(market, tmp_path):
