@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -189,26 +190,47 @@ def _report(job: _Job, inputs: Inputs, factor: FactorColumns, attach: Attach | N
         market=subject.market,
         max_loss=request.core.max_loss,
     )
-    told = job.store.notes(factor.name, job.horizons)
+    told = (*other_klines(factor, job.manifest), *job.store.notes(factor.name, job.horizons))
     evaluation = replace(evaluation, notes=(*evaluation.notes, *told))
     source = Source(
         layout.run_id,
         job.store.name,
         synthetic=job.manifest.synthetic,
-        expression=_identity(factor),
+        expression=str(factor.facts.get("expression") or factor.facts.get("source") or ""),
+        identity=_identity(factor),
     )
     return report_of(evaluation, attach(evaluation, subject, source) if attach else source)
 
 
 def _identity(factor: FactorColumns) -> str:
-    """Return what a factor computes, as far as the store knows."""
-    return str(factor.facts.get("expression") or factor.facts.get("source") or "")
+    """Return a hash of what a factor computes and from which klines, as far as the store knows."""
+    computed = [factor.facts.get(key) for key in ("expression", "source", "params", "dialect")]
+    return hashlib.sha256(json_text([*computed, sorted(_klines(factor).items())]).encode("utf-8")).hexdigest()
+
+
+def _klines(factor: FactorColumns) -> dict[str, str]:
+    """Return symbol -> SHA-256 of the klines that a factor was computed from."""
+    return {symbol: source["sha256"] for symbol, source in factor.facts.get("sources", {}).items()}
+
+
+def other_klines(factor: FactorColumns, manifest: Manifest) -> tuple[str, ...]:
+    """Return the caution that a factor was not computed from the klines that its forward returns are made of."""
+    mine, theirs = _klines(factor), {symbol: source["sha256"] for symbol, source in manifest.sources.items()}
+    other = sorted(symbol for symbol in mine.keys() & theirs if mine[symbol] != theirs[symbol])
+    if not other:
+        return ()
+    names = ", ".join(other[:5]) + (f" and {len(other) - 5} more" if len(other) > 5 else "")
+    return (
+        f"the klines of {names} have changed between factor and forward returns; {STEPS['factor']} --overwrite "
+        "computes the factor anew",
+    )
 
 
 def _recorded(reports: Mapping[str, Report], root: Path) -> dict[str, dict[str, Corrected]]:
     """Enter every p-value into the ledger and return factor -> horizon -> what it is among all of them.
 
-    The same trial from another store or run counts once: it is named by what it computes and on which bars and symbols.
+    The same trial from another store or run counts once: it is named by what it computes and on which bars of which
+    klines.
     """
     keys = {
         (name, horizon): trial_key(
@@ -216,7 +238,7 @@ def _recorded(reports: Mapping[str, Report], root: Path) -> dict[str, dict[str, 
             str(report.document["horizons"][horizon]["bars"]),
             bar_freq=report.bar_freq,
             identity=json_text(
-                [report.source.expression, *(report.document[key] for key in ("start", "end", "symbols"))]
+                [report.source.expression, report.source.identity, *(report.document[key] for key in SAME_TRIAL)]
             ),
         )
         for name, report in reports.items()

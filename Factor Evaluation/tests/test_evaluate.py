@@ -104,6 +104,32 @@ def test_the_same_call_leaves_the_same_bytes(run):
     assert digests(run[1].reports()) == first
 
 
+def test_other_klines_are_another_trial_and_a_mixture_is_told(tmp_path):
+    """Same name, expression, bars and symbols: only the klines of one symbol differ in one close."""
+    from Backtest.tests.stage_a.market import write_market
+
+    core = core_for(write_market(tmp_path / "root", ("AAAUSDT", "BBBUSDT"), 200), tmp_path)
+    layout = prepared(core, "1h", horizons=("1",))
+    store, asked = ParquetStore(layout), EvaluateRequest(core, ("mom",), html=False)
+
+    def trials():
+        evaluate(asked, store)
+        return document(layout, "mom")["trials"]["1"]["trials"], document(layout, "mom")["notes"]
+
+    computed(core, layout, "mom = close / shift(close, 3) - 1")
+    assert trials()[0] == trials()[0] == 1
+    path = tmp_path / "root" / "6.Binance Data Resampled" / "1h" / "BBBUSDT.csv"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join([*lines[:50], *lines[51:]]), encoding="utf-8")
+    prepared(core, "1h", horizons=("1",), overwrite=True)
+    count, notes = trials()
+    assert count == 1  # the factor is still the old one
+    assert notes[-1].startswith("the klines of BBBUSDT have changed between factor and forward returns; step3_")
+    computed(core, layout, "mom = close / shift(close, 3) - 1", overwrite=True)
+    count, notes = trials()
+    assert (count, len(notes)) == (2, 1)
+
+
 def test_a_simulated_market_is_named_even_when_its_folder_is_gone(tmp_path, market):
     (market / MARKER).write_text("simulated\n", encoding="utf-8")
     core = core_for(market, tmp_path)

@@ -46,6 +46,8 @@ class Source:
         Whether the prices come from a simulator.
     expression
         What the factor computes; empty when it is not known.
+    identity
+        Hash of all that makes it the same trial again.
     label
         The forward return in words.
     links
@@ -58,6 +60,7 @@ class Source:
     store: str = "parquet"
     synthetic: bool = False
     expression: str = ""
+    identity: str = ""
     label: str = "open[t+1+h] / open[t+1] − 1"
     links: tuple[tuple[str, str], ...] = ()
     files: Mapping[str, str | None] = field(default_factory=dict)
