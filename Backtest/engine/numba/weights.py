@@ -112,6 +112,22 @@ def capped(shares, begin, n, budget, max_weight, poured, free, space):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def pour(starts, shares, budgets, max_weight, poured):
+    """Write the signed weights of all legs into `poured` [N], as they are while no position is locked."""
+    widest = 0
+    for r in range(len(starts)):
+        widest = max(widest, starts[r, 1] - starts[r, 0], starts[r, 2] - starts[r, 1])
+    leg, free, space = np.empty(widest), np.empty(widest, np.bool_), np.empty(widest)
+    for r in range(len(starts)):
+        for side in range(2):
+            begin, n = starts[r, side], starts[r, side + 1] - starts[r, side]
+            if n > 0:
+                capped(shares, begin, n, budgets[side], max_weight, leg, free, space)
+                for i in range(n):
+                    poured[begin + i] = (1 - 2 * side) * leg[i]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def shares_of(values, volatility, following, known, weighting, out):
     """Write shares of sum 1 for `values`, best first. `following`: the next value, where `known`."""
     n = len(values)
@@ -174,8 +190,8 @@ def ranked_legs(scores, choosable, volatility, counts, both, ascending, weightin
     room = 0
     for r in range(rows):
         room += counts[r] * (2 if both else 1)
-    columns, shares = np.empty(room, np.int32), np.empty(room)
-    found, key = np.empty(width, np.int32), np.empty(width)
+    columns, shares = np.empty(room, np.uint32), np.empty(room)
+    found, key = np.empty(width, np.uint32), np.empty(width)
     order, ranked = np.empty(width + 1, np.int64), np.empty(width + 1)
     values, risks, part = np.empty(width), np.empty(width), np.empty(width)
     used = 0
