@@ -79,6 +79,8 @@ class CoreSettings:
         ``count`` leaves an order that the cash does not cover to the broker; ``scale`` shrinks the opening buys.
     delisting_haircut
         Fraction of the last close that is lost when a delisted holding is settled.
+    overlays
+        Rules between a strategy and its orders, ``name:key=value,key=value`` each (portfolio/overlays.py).
     risk_free
         Yearly rate that Sharpe and Sortino subtract.
     evaluation_root
@@ -139,6 +141,7 @@ class CoreSettings:
     no_trade_band: float = 0.0
     on_rejected: Literal["count", "scale"] = "count"
     delisting_haircut: float = 0.0
+    overlays: tuple[str, ...] = ()
     risk_free: float = 0.0
     evaluation_root: str = "AI_Agent_Output_fix"
     horizons: tuple[str, ...] = ("1", "5", "15", "30", "60")

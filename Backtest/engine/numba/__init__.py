@@ -2,7 +2,7 @@
 
 What runs here and not on Backtrader's broker (tested against the plain-Python replay, or not at all comparable):
 
-- a run in time chunks whose account is carried over (`layout.State`);
+- a run in time chunks whose account is carried over (`run_chunks`);
 - a plan of weights made beforehand for many parameter sets (`layout.Plan`).
 
 What runs on Backtrader only: the user's own `backtrader.Strategy` classes, with their limit, stop and bracket orders.
@@ -15,6 +15,8 @@ from ...machine_code import remove_outdated
 
 remove_outdated(Path(__file__).parent)
 
-from .engine import run  # noqa: E402  (what it decorates asks for the folder of the machine code)
+# What they decorate asks for the folder of the machine code.
+from .chunks import run_chunks  # noqa: E402
+from .engine import run  # noqa: E402
 
-__all__ = ["run"]
+__all__ = ["run", "run_chunks"]

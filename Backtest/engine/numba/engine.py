@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.panel import Floats, Panel
+from ...portfolio.overlays import Overlay
 from ...strategies.base import Strategy
 from ..costs import Costs
 from ..decisions import Decisions
 from ..episodes import checked_episodes
 from ..journal import closing_words
-from ..ledger import Order, RunRecord
+from ..ledger import OrderTable, RunRecord
 from ..orders import refuse_unfit
 from .kernel import advance
 from .layout import (
@@ -28,6 +29,7 @@ from .layout import (
     CASH,
     DONE,
     EQUITY,
+    FILLED,
     LOGGED,
     OUTCOMES,
     REASONS,
@@ -46,6 +48,7 @@ from .layout import (
     new_state,
 )
 from .market import market_of, terms_of
+from .overlays import Watch, watch_of, words_of
 from .plans import plan_of
 
 FIRST_ORDERS = 1024
@@ -61,15 +64,26 @@ class Result:
     curves: Curves
 
 
-def run(panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initial_cash: float) -> RunRecord:
+def run(
+    panel: Panel,
+    scores: Floats,
+    strategy: Strategy,
+    *,
+    costs: Costs,
+    initial_cash: float,
+    overlays: tuple[Overlay, ...] = (),
+) -> RunRecord:
     """Return the record of `strategy` over the panel's window; parameters and errors as for the reference engine."""
     episodes = checked_episodes(panel, scores, haircut=costs.delisting_haircut, initial_cash=initial_cash)
-    decisions = Decisions(panel, scores, strategy, episodes=episodes, costs=costs)
+    decisions = Decisions(
+        panel, scores, strategy, episodes=episodes, costs=costs, initial_cash=initial_cash, overlays=overlays
+    )
     rows, width = decisions.tradable.shape
     market = market_of(episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped)
     terms = terms_of(costs, decisions.symbols, rows=rows)
     plan, found = plan_of(decisions)
     state = new_state(width, len(episodes), initial_cash=initial_cash)
+    watch = watch_of(overlays, decisions, initial_cash=initial_cash)
     asked: set[int] = set()
 
     def ask(row: int, account: State) -> Floats:
@@ -78,10 +92,11 @@ def run(panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initi
         asked.add(row)
         return decisions.weights(row, book)
 
-    result = run_rows(market, terms, plan, state=state, log=new_log(FIRST_ORDERS), ask=ask, positions=True)
+    log = new_log(FIRST_ORDERS)
+    result = run_rows(market, terms, plan, state=state, log=log, ask=ask, positions=True, watch=watch)
     count_shortage(decisions, plan, found, asked=asked, last=last_asked(result, rows))
     window = panel.rows(panel.warmup, len(panel.age))
-    words = decisions.shortage.lines(strategy.rebalance)
+    words = (*decisions.shortage.lines(strategy.rebalance), *words_of(watch))
     scalable = costs.on_rejected == "count"
     return record_of(result, window.timestamp, decisions.symbols, words=words, scalable=scalable)
 
@@ -95,15 +110,16 @@ def run_rows(
     log: Log,
     ask: Callable[[int, State], Floats] | None = None,
     positions: bool = False,
+    watch: Watch | None = None,
 ) -> Result:
-    """Run all rows of a chunk and return what is left; `state` goes on to the next chunk.
+    """Run all rows of a chunk and return what is left; `state` and `watch` go on to the next chunk.
 
     `ask` gives the weights [S] of a row where the plan cannot; a plan that needs it without it is a TypeError.
     """
     width = len(state.size)
     curves = new_curves(len(market.close), width, positions=positions)
     answer = np.empty(width)
-    status = advance(market, terms, plan, state, log, curves, answer)
+    status = advance(market, terms, plan, state, log, curves, answer, watch)
     while status != DONE:
         if status == ASK:
             if ask is None:
@@ -113,7 +129,7 @@ def run_rows(
             answer[:] = weights
         else:
             log = grown(log, 2 * len(log.size) + 2 * width)
-        status = advance(market, terms, plan, state, log, curves, answer)
+        status = advance(market, terms, plan, state, log, curves, answer, watch)
     return Result(state, log, curves)
 
 
@@ -140,6 +156,7 @@ def record_of(
 ) -> RunRecord:
     """Return the record of a whole run; `words` is what the log must say beside ruin and rejections."""
     orders = orders_of(result, symbols)
+    refused = orders.where(orders.columns["status"] == "rejected")
     ruined = bool(result.state.counts[RUINED])
     return RunRecord(
         timestamp=timestamp,
@@ -150,31 +167,29 @@ def record_of(
         marks=result.curves.marks,
         orders=orders,
         ruined=ruined,
-        warnings=(*words, *closing_words(orders, ruined=ruined, scalable=scalable)),
+        warnings=(*words, *closing_words(refused, ruined=ruined, scalable=scalable)),
     )
 
 
-def orders_of(result: Result, symbols: tuple[str, ...]) -> tuple[Order, ...]:
-    """Return the log as orders."""
+def orders_of(result: Result, symbols: tuple[str, ...], first: int = 1) -> OrderTable:
+    """Return the log as orders, numbered from `first` on."""
     n = int(result.state.counts[LOGGED])
-    columns = [values[:n].tolist() for values in result.log]
-    return tuple(
-        Order(
-            order_id=number,
-            created_bar=created,
-            filled_bar=filled,
-            symbol=symbols[column],
-            side="buy" if size > 0 else "sell",
-            size=abs(size),
-            price=price,
-            value=abs(size) * price,
-            commission=commission,
-            slippage=slippage,
-            reason=REASONS[reason],
-            status="rejected" if outcome else "filled",
-            detail=OUTCOMES[outcome],
-        )
-        for number, (created, filled, column, size, price, commission, slippage, reason, outcome) in enumerate(
-            zip(*columns, strict=True), 1
-        )
+    log = Log(*(values[:n].copy() for values in result.log))  # type: ignore[arg-type]
+    size = np.abs(log.size)
+    return OrderTable(
+        {
+            "order_id": np.arange(first, first + n),
+            "created_bar": log.created,
+            "filled_bar": log.filled,
+            "symbol": np.array(symbols)[log.column],
+            "side": np.where(log.size > 0, "buy", "sell"),
+            "size": size,
+            "price": log.price,
+            "value": size * log.price,
+            "commission": log.commission,
+            "slippage": log.slippage,
+            "reason": np.array(REASONS)[log.reason],
+            "status": np.where(log.outcome == FILLED, "filled", "rejected"),
+            "detail": np.array(OUTCOMES)[log.outcome],
+        }
     )

@@ -29,7 +29,9 @@ DONE, ASK, FULL = range(3)
 """What `kernel.advance` returns: the chunk is done; weights of this row are wanted; the log must grow."""
 ASKED, WEIGHTS, LEGS, SIGNAL = range(4)
 """How a `Plan` states target weights."""
-REASONS = ("rebalance", "flip", "close", "delisting", "ruin")
+REASONS = (
+    "rebalance", "flip", "close", "delisting", "ruin", "stop_loss", "take_profit", "trailing_stop", "drawdown_stop",
+)  # fmt: skip
 REBALANCE, FLIPPED, CLOSE, DELISTING, RUIN = range(5)
 OUTCOMES = ("", "margin", "untradable")
 FILLED, MARGIN, UNTRADABLE = range(3)
