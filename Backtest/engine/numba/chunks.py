@@ -21,6 +21,7 @@ import numpy as np
 
 from ...data.panel import Bools, Floats, Panel
 from ...errors import RunError
+from ...portfolio import Overlay
 from ...strategies.base import CrossSection, Strategy
 from ..costs import Costs
 from ..decisions import answered
@@ -31,6 +32,7 @@ from ..volatility import close_returns, trailing_volatility
 from .engine import FIRST_ORDERS, orders_of, run_rows
 from .layout import EQUITY, LOGGED, RUINED, Ints, Market, Plan, State, new_log, new_state
 from .market import terms_of
+from .overlays import new_watch
 from .plans import Choice, choice_at, plan_for
 
 LISTINGS = int(np.iinfo(np.int8).max)
@@ -93,11 +95,12 @@ def run_chunks(
     initial_cash: float,
     positions: bool = False,
     warmup: int = 0,
+    overlays: tuple[Overlay, ...] = (),
 ) -> Iterator[Piece]:
     """Run `strategy` over `rows` rows of a clock, at most `chunk_rows` at a time.
 
-    `warmup` rows before the first feed trailing volatility only; `load` counts from the first of them. Errors as for
-    `engine.run`.
+    `warmup` rows before the first feed trailing volatility only; `load` counts from the first of them. Overlays and
+    errors as for `engine.run`.
     """
     if chunk_rows < 1:
         raise RunError(f"chunk_rows is {chunk_rows}; 1 or more is allowed")
@@ -109,7 +112,7 @@ def run_chunks(
         back = 0 if book is None else book.lookback
         if book is None:
             probe, _ = load(warmup, warmup + 1)
-            book = _Book(probe, strategy, rows=rows, costs=costs, initial_cash=initial_cash)
+            book = _Book(probe, strategy, rows=rows, costs=costs, initial_cash=initial_cash, overlays=overlays)
             back = book.lookback
         start = max(0, begin + warmup - back)
         panel, scores = load(start, end + warmup)
@@ -119,14 +122,25 @@ def run_chunks(
 class _Book:
     """The account and the listings between two pieces."""
 
-    def __init__(self, probe: Panel, strategy: Strategy, *, rows: int, costs: Costs, initial_cash: float) -> None:
+    def __init__(
+        self,
+        probe: Panel,
+        strategy: Strategy,
+        *,
+        rows: int,
+        costs: Costs,
+        initial_cash: float,
+        overlays: tuple[Overlay, ...],
+    ) -> None:
         width, timeframe = len(probe.symbols), probe.timeframe
         self.symbols, self.strategy, self.costs, self.rows = probe.symbols, strategy, costs, rows
         self.due = rebalance_rows(strategy.rebalance, timeframe, first_bar=probe.first_bar, rows=rows)
         self.window = (
             max(2, round(strategy.volatility_days * timeframe.bars_per_day)) if strategy.volatility_days else 0
         )
-        self.lookback = self.window + 1 if self.window else 0
+        self.watch = new_watch(overlays, timeframe, columns=width, initial_cash=initial_cash)
+        longest = max(self.window, 0 if self.watch is None else self.watch.window)
+        self.lookback = longest + 1 if longest else 0
         self.terms = terms_of(costs, probe.symbols, rows=rows)
         places = width * LISTINGS
         self.state = new_state(width, places, initial_cash=initial_cash)
@@ -143,7 +157,10 @@ class _Book:
 
     def piece(self, panel: Panel, scores: Floats, first: int, skipped: int, positions: bool) -> Piece:
         """Run the rows of a panel, of which the first `skipped` were run before and are there for volatility."""
-        returns = close_returns(panel) if self.window else np.empty((0, 0))
+        returns = close_returns(panel) if self.lookback else np.empty((0, 0))
+        watch = self.watch
+        if watch is not None and watch.window:
+            watch = watch._replace(returns=returns, lead=skipped)
         rows = panel.rows(skipped, len(panel.age))
         scores = np.where(rows.member & np.isfinite(scores[skipped:]), scores[skipped:], np.nan)
         market = self.market(rows, first)
@@ -155,7 +172,9 @@ class _Book:
             return answered(self.strategy, self.section(market, account, scores[row - first], volatility(row - first)))
 
         plan = self.plan(scores, market.tradable, first, volatility)
-        result = run_rows(market, self.terms, plan, state=self.state, log=self.log, ask=ask, positions=positions)
+        result = run_rows(
+            market, self.terms, plan, state=self.state, log=self.log, ask=ask, positions=positions, watch=watch
+        )
         orders = orders_of(result, self.symbols, first=self.logged + 1)
         self.log, self.logged = result.log, self.logged + len(orders)
         self.state.counts[LOGGED] = 0

@@ -12,7 +12,8 @@ import numba
 import numpy as np
 
 from ...data.panel import Bools, Floats
-from ...portfolio.exits import TIE
+from ...data.timeframe import Timeframe
+from ...portfolio.exits import TIE, AccountRule, PositionRule
 from ...portfolio.limits import VolTarget
 from ...portfolio.overlays import Overlay, name_of
 from ..decisions import Decisions
@@ -111,18 +112,28 @@ def rules_of(overlays: tuple[Overlay, ...]) -> Rules:
 
 def watch_of(overlays: tuple[Overlay, ...], decisions: Decisions, *, initial_cash: float) -> Watch | None:
     """Return the overlays of a whole run before row 0; None where there are none."""
+    columns, timeframe = len(decisions.symbols), decisions.timeframe
+    watch = new_watch(overlays, timeframe, columns=columns, initial_cash=initial_cash)
+    if watch is None or not watch.window:
+        return watch
+    return watch._replace(lead=decisions.warmup, returns=decisions.returns)
+
+
+def new_watch(
+    overlays: tuple[Overlay, ...], timeframe: Timeframe, *, columns: int, initial_cash: float
+) -> Watch | None:
+    """Return overlays before row 0 that still lack the returns; None where there are no overlays."""
     if not overlays:
         return None
     days = next((overlay.days for overlay in overlays if isinstance(overlay, VolTarget)), 0.0)
-    window = window_of(days, decisions.timeframe.bars_per_day) if days else 0
-    columns = len(decisions.symbols)
+    window = window_of(days, timeframe.bars_per_day) if days else 0
     return Watch(
         rules=rules_of(overlays),
-        looks=decisions.watch is not None and decisions.watch.looks,
+        looks=any(isinstance(overlay, PositionRule | AccountRule) for overlay in overlays),
         window=window,
-        root=float(np.sqrt(decisions.timeframe.bars_per_year)),
-        lead=decisions.warmup,
-        returns=decisions.returns if window else np.empty((0, columns)),
+        root=float(np.sqrt(timeframe.bars_per_year)),
+        lead=0,
+        returns=np.empty((0, columns)),
         side=np.zeros(columns, dtype=np.int8),
         best=np.zeros(columns),
         out_until=np.zeros(columns, dtype=np.int64),

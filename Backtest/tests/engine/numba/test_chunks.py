@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from Backtest.engine.numba import chunks, run, run_chunks
 from Backtest.errors import RunError
+from Backtest.portfolio import parse_overlays
 from Backtest.strategies import build_strategy
 from Backtest.tests.engine.market import costs, panel_of, random_walk
-from Backtest.tests.engine.test_replay import CASH, case
+from Backtest.tests.engine.test_replay import CASH, case, overlays_of
 from Backtest.tests.sample_strategy import RisingShare
 
 
@@ -30,13 +31,13 @@ def loader(panel, scores, asked=None):
     return load
 
 
-def same(panel, scores, strategy, terms, chunk_rows):
+def same(panel, scores, strategy, terms, chunk_rows, overlays=()):
     """The pieces put together against one run."""
-    whole = run(panel, scores, strategy, costs=terms, initial_cash=CASH)
+    whole = run(panel, scores, strategy, costs=terms, initial_cash=CASH, overlays=overlays)
     rows = len(panel.age) - panel.warmup
     pieces = list(
         run_chunks(loader(panel, scores), strategy, rows=rows, chunk_rows=chunk_rows, costs=terms, initial_cash=CASH,
-                   positions=True, warmup=panel.warmup)
+                   positions=True, warmup=panel.warmup, overlays=overlays)
     )  # fmt: skip
     for name in ("equity", "cash", "sizes", "marks"):
         joined = np.concatenate([getattr(piece, name) for piece in pieces])
@@ -53,6 +54,16 @@ def same(panel, scores, strategy, terms, chunk_rows):
 def test_pieces_of_any_length_are_the_run_in_one_piece(seed, chunk_rows):
     panel, scores, kind, values, terms = case(seed)
     same(panel, scores, build_strategy(kind, {}, values), costs(**terms), chunk_rows)
+
+
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 90))
+def test_overlays_remember_from_piece_to_piece(seed, chunk_rows):
+    panel, scores, kind, values, terms = case(seed)
+    overlays = parse_overlays(overlays_of(seed, panel.timeframe.bars_per_day, share=0.6))
+    begin = seed % 20
+    late = dataclasses.replace(panel, warmup=begin)
+    same(late, scores[begin:], build_strategy(kind, {}, values), costs(**terms), chunk_rows, overlays)
 
 
 def test_a_strategy_that_is_asked_sees_the_same_in_pieces():
