@@ -101,6 +101,8 @@ class CoreSettings:
         Share of bars that may be without volume.
     qc_max_volume_anomalies, qc_volume_ratio
         Share of bars whose volume may be that many times the median of the bars around.
+    max_loss
+        Share of a factor's (bar, symbol) cells that may be without factor or forward return before it is not evaluated.
     """
 
     data_root: str = "DataHub/synthetic_market"
@@ -154,6 +156,7 @@ class CoreSettings:
     qc_max_zero_volume: float = 0.05
     qc_max_volume_anomalies: float = 0.02
     qc_volume_ratio: float = 50.0
+    max_loss: float = 0.5
 
     def __post_init__(self) -> None:
         for name, low, high in RANGES:
@@ -178,6 +181,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("golden_rows", 1, 100_000), ("golden_seed", 0, 2**63 - 1), ("qc_max_missing", 0, 1), ("qc_max_stale", 0, 1),
     ("qc_stale_bars", 2, 1_000_000), ("qc_max_outliers", 0, 1), ("qc_outlier_deviations", 1, 1e6),
     ("qc_max_zero_volume", 0, 1), ("qc_max_volume_anomalies", 0, 1), ("qc_volume_ratio", 1, 1e9),
+    ("max_loss", 0, 1),
 )  # fmt: skip
 
 Settings = TypeVar("Settings")

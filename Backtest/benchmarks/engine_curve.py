@@ -11,6 +11,7 @@ run in one piece with the same run in pieces, bit for bit.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import multiprocessing
 import resource
 import time
@@ -25,6 +26,9 @@ from Backtest.engine.numba import run, run_chunks
 from Backtest.search import sweep
 from Backtest.strategies import build_strategy
 from Backtest.strategies.base import Strategy
+
+FREE = dataclasses.replace(COSTS, commission=0.0, slippage=0.0)
+"""Costs would eat the account of a random strategy, and with it the orders, long before 500,000 bars."""
 
 PIECE = 4_096
 SHAPES = "10x8760,50x17520,50x100000,50x500000,150x100000,500x20000,500x100000,500x500000"
@@ -45,7 +49,8 @@ class Made:
         shape = (PIECE, self.symbols)
         closes = 100.0 * np.exp(np.cumsum(0.003 * draw.standard_normal(shape), axis=0))
         opens = np.vstack([np.full((1, self.symbols), 100.0), closes[:-1]])
-        return opens, closes, closes * (1.0 + 0.0003 * draw.standard_normal(shape))
+        scores = draw.standard_normal(self.symbols) + 0.02 * draw.standard_normal(shape)
+        return opens, closes, scores
 
     def load(self, begin: int, end: int) -> tuple[Panel, Floats]:
         """Return rows begin..end-1, as `run_chunks` asks for them."""
@@ -70,8 +75,8 @@ def same_in_pieces(bars: int, symbols: int) -> str:
     """Run a shape in one piece and in pieces; say whether equity and orders have the same bits."""
     made = Made(bars, symbols)
     panel, scores = made.load(0, bars)
-    whole = run(panel, scores, strategy_of(symbols), costs=COSTS, initial_cash=CASH)
-    pieces = list(run_chunks(made.load, strategy_of(symbols), rows=bars, chunk_rows=1_000, costs=COSTS,
+    whole = run(panel, scores, strategy_of(symbols), costs=FREE, initial_cash=CASH)
+    pieces = list(run_chunks(made.load, strategy_of(symbols), rows=bars, chunk_rows=1_000, costs=FREE,
                              initial_cash=CASH))  # fmt: skip
     equity = np.concatenate([piece.equity for piece in pieces])
     orders = [repr(order) for piece in pieces for order in piece.orders]
@@ -82,10 +87,10 @@ def same_in_pieces(bars: int, symbols: int) -> str:
 def shape_line(bars: int, symbols: int) -> str:
     """Return a shape's line of the curve."""
     warm = Made(100, 2)
-    list(run_chunks(warm.load, strategy_of(2), rows=100, chunk_rows=50, costs=COSTS, initial_cash=CASH))
+    list(run_chunks(warm.load, strategy_of(2), rows=100, chunk_rows=50, costs=FREE, initial_cash=CASH))
     made, orders = Made(bars, symbols), 0
     started = time.process_time()
-    for piece in run_chunks(made.load, strategy_of(symbols), rows=bars, chunk_rows=PIECE, costs=COSTS,
+    for piece in run_chunks(made.load, strategy_of(symbols), rows=bars, chunk_rows=PIECE, costs=FREE,
                             initial_cash=CASH):  # fmt: skip
         orders += len(piece.orders)
     seconds = time.process_time() - started - made.seconds
@@ -99,9 +104,9 @@ def trials_line(trials: int) -> str:
     scores = np.cumsum(np.random.default_rng(1).standard_normal((8_760, 10)), axis=0)
     values = {"factor": "score", "k": 3, "rebalance": "24"}
     strategies = [build_strategy("topk", {}, {**values, "invest": 0.5 + 0.4 * n / trials}) for n in range(trials)]
-    sweep(panel, {"score": scores}, strategies[:16], costs=COSTS, initial_cash=CASH)
+    sweep(panel, {"score": scores}, strategies[:16], costs=FREE, initial_cash=CASH)
     started = time.process_time()
-    sweep(panel, {"score": scores}, strategies, costs=COSTS, initial_cash=CASH)
+    sweep(panel, {"score": scores}, strategies, costs=FREE, initial_cash=CASH)
     seconds = time.process_time() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return f"{trials:>7,} {seconds:>9.2f} {1e6 * seconds / trials:>9.0f} {peak:>9,.0f}"

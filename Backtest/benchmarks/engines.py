@@ -227,8 +227,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--repeats", type=int, default=5, help="alternating runs; slow peers run once (default %(default)s)")
     add("--full", action="store_true", help="the slow peers on every work, not on W1 only")
     asked = parser.parse_args(arguments)
-    chosen = [peer for peer in asked.peers.split(",") if installed(peer)]
-    for peer in asked.peers.split(","):
+    named = [peer for peer in asked.peers.split(",") if peer]
+    if not set(named) <= set(PEERS):
+        parser.error(f"--peers {asked.peers}; allowed: {', '.join(PEERS)}, or an empty text for none")
+    chosen = [peer for peer in named if installed(peer)]
+    for peer in named:
         if peer not in chosen:
             print(f"{peer} is not installed: left out")
     for name in asked.works.split(","):

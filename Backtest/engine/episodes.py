@@ -95,15 +95,17 @@ def episode_of(panel: Panel, column: int, begin: int, *, proven: int, number: in
     rows = len(panel.age)
     inside = np.zeros(rows, dtype=np.bool_)
     inside[begin:proven] = True
-    bars = {name: panel.fields[name][:, column] for name in PRICES}
+    bars = {name: np.array(panel.fields[name][:, column]) for name in PRICES}
     sound = np.ones(rows, dtype=np.bool_)
     for values in bars.values():
-        sound &= (values > 0) & (values < np.inf)
+        if not (values.min() > 0 and values.max() < np.inf):  # so too where there is a NaN
+            sound &= (values > 0) & (values < np.inf)
     tradable = inside & panel.tradable[:, column]
     refuse_unsound(panel, column, tradable & ~sound)
     real = inside & panel.exists[:, column] & sound
-    close = carried(bars["close"], real)
-    prices = {name: np.where(real, bars[name], close) for name in PRICES}
+    whole = bool(real.all())
+    close = bars["close"] if whole else carried(bars["close"], real)
+    prices = bars if whole else {name: np.where(real, bars[name], close) for name in PRICES}
     after = slice(proven + 1, rows)
     prices["open"][after] = close[after] * (1.0 - haircut)
     prices["low"][after] = prices["open"][after]
@@ -134,8 +136,6 @@ def refuse_unsound(panel: Panel, column: int, wrong: Bools) -> None:
 
 def carried(values: Floats, known: Bools) -> Floats:
     """Return `values` where `known`, else the last known one, the placeholder before the first."""
-    if known.all():
-        return values
     last = np.maximum.accumulate(np.where(known, np.arange(len(values)), -1))
     return np.where(last >= 0, values[np.maximum(last, 0)], PLACEHOLDER)
 

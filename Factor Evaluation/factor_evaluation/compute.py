@@ -31,9 +31,10 @@ from Backtest.logs import LOGGER
 from Backtest.names import check_case
 from Backtest.settings import CoreSettings, with_flags
 
-from .klines import Klines, Window, load_bars, open_klines, panel_of, progress, require_any
-from .layout import RunLayout
+from .klines import Klines, Window, load_bars, open_klines, panel_of, require_any
+from .layout import ALL, RunLayout
 from .manifest import read_manifest
+from .progress import progress
 from .store import FactorColumns, Store
 
 DEFINITION = re.compile(r"\s*([^=<>!]*?)\s*=(?!=)\s*(.*\S)\s*", re.DOTALL)
@@ -116,6 +117,8 @@ def open_compute(request: ComputeRequest, layout: RunLayout) -> _Job:
         fields=fields,
     )
     names = [factor.name for factor in plan.factors]
+    if ALL in names:
+        raise RecipeError(f"factor name {ALL!r} is taken: in Step 4 it means every factor; choose another")
     check_case("factor", {*names, *layout.factor_names()})
     there = [name for name in names if layout.factor_metadata(name).exists()]
     if there and not request.overwrite:

@@ -2,9 +2,10 @@
 
 1. `open_evaluate`: factors, horizons; every error of the command line's is found here.
 2. `Store.read_inputs`: prices and the labels that Step 0 wrote.
-3. `subject_of`: a factor on the bars and symbols it has, beside its forward returns; those that Step 0 did not write
-   are computed by the same function.
-4. `measures.evaluate_factor`: all the numbers, of which `report.write.report_of` keeps what the report shows.
+3. `subject.subject_of`: a factor on the bars and symbols it has, beside its forward returns; those that Step 0 did not
+   write are computed by the same function.
+4. `measures.evaluate_factor`: all the numbers, of which `report.write.report_of` keeps what the report shows. One of
+   several factors that loses too much (setting max_loss) is left out and named.
 5. `measures.ledger.record_trials`: their p-values among those of everything ever evaluated in this output root.
 6. `report.write.write_report`: evaluation.json, evaluation.html, pictures.
 7. `report.comparison.write_comparison`: several factors side by side.
@@ -12,6 +13,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,28 +21,26 @@ from typing import Any, Literal
 
 import numpy as np
 
-from Backtest.data.panel import Floats, Panel
 from Backtest.data.symbols_table import load_symbols_table
-from Backtest.errors import RunError, SettingsError, did_you_mean
+from Backtest.errors import DataError, RunError, SettingsError, did_you_mean
 from Backtest.files import json_text
 from Backtest.logs import LOGGER
 from Backtest.settings import CoreSettings, resolve
 
-from .klines import progress
-from .labels import forward_return, label_name, parse_horizons
-from .layout import STEPS
+from .labels import parse_horizons
+from .layout import ALL, STEPS
 from .manifest import Manifest, read_manifest
 from .measures import Evaluation, evaluate_factor
 from .measures.family import compare_factors
 from .measures.ledger import Corrected, record_trials, trial_key
 from .measures.time_series import MIN_SYMBOLS
+from .progress import counted
 from .report.comparison import Compared, write_comparison
 from .report.write import Report, Source, report_of, write_report
 from .store import FactorColumns, Inputs, Store
+from .subject import Subject, label_of, subject_of
 
 TimeSplit = Literal["month", "quarter", "year", "regime"]
-ALL = "all"
-
 GROUP_COLUMN = "sector"
 """Text column of the symbols table by which symbols are grouped."""
 
@@ -51,8 +51,8 @@ MOST_COST = 0.5
 SAME_TRIAL = ("start", "end", "symbols")
 """Keys of evaluation.json that, with name, expression, bar length and horizon, say which trial it is."""
 
-Attach = Callable[[Evaluation, "Subject", Source, Path], Sequence[tuple[str, str]]]
-"""Writes further pages into a report's folder and returns their (title, file name)."""
+Attach = Callable[[Evaluation, Subject, Source], Source]
+"""Adds further pages to a report: nothing is written before everything is computed."""
 
 
 @dataclass(frozen=True)
@@ -95,39 +95,24 @@ class _Job:
     horizons: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A factor on its bars and symbols, beside its forward returns.
-
-    Attributes
-    ----------
-    panel
-        Prices on the same bars and symbols.
-    values
-        float64 [T, S].
-    labels
-        Horizon key -> float64 [T, S].
-    market
-        Close [T] of the benchmark whose regimes are meant; None where they were not asked for.
-    """
-
-    panel: Panel
-    values: Floats
-    labels: Mapping[str, Floats]
-    market: Floats | None
-
-
 def evaluate(request: EvaluateRequest, store: Store, *, attach: Attach | None = None) -> dict[str, Any]:
     """Run Step 4 and return what the command prints; the caller holds the run's lock."""
     job = open_evaluate(request, store)
     layout, inputs = store.layout, store.read_inputs()
     reports: dict[str, Report] = {}
-    with progress(len(job.names), "factor") as advance:
-        for name in job.names:
+    refused: dict[str, str] = {}
+    for name in counted(job.names, "factor"):
+        try:
             reports[name] = _report(job, inputs, store.read_factor(name), attach)
-            advance(1)
+        except DataError as error:
+            if len(job.names) == 1:
+                raise
+            refused[name] = str(error)
+            LOGGER.warning("factor %s is left out: %s", name, error)
+    if not reports:
+        raise DataError(f"no factor can be evaluated: {next(iter(refused.values()))}")
     trials = _recorded(reports, layout.output_root)
-    for name, report in reports.items():
+    for name, report in counted(reports.items(), "report"):
         write_report(report, layout.report_folder(name, store.name), trials=trials[name], html=request.html)
         LOGGER.info("%s: %s", name, report.verdict.headline)
     page = None
@@ -135,12 +120,13 @@ def evaluate(request: EvaluateRequest, store: Store, *, attach: Attach | None = 
         compared = _compared(job, inputs, reports, trials)
         page = write_comparison(compared, layout.reports(store.name), html=request.html)
     return {
-        "status": "ok",
+        "status": "incomplete" if refused else "ok",
         "run_id": layout.run_id,
         "bar_freq": layout.bar_freq,
         "store": store.name,
         "path": str(layout.reports(store.name)),
         "comparison": page and str(page),
+        "refused": refused,
         "factors": {
             name: {
                 "path": str(layout.report_folder(name, store.name)),
@@ -171,7 +157,9 @@ def chosen_factors(words: Sequence[str], store: Store) -> tuple[str, ...]:
     there = store.factor_names()
     if not there:
         raise RunError(f"there is no factor in {store.layout.folder('factors')}; run {STEPS['factor']} first")
-    if ALL in words and ALL not in there:
+    if not words:
+        raise SettingsError(f"no factor is named; write --factor-name {there[0]}, or --factor-name {ALL} for every one")
+    if ALL in words:
         return there
     for name in words:
         if name not in there:
@@ -200,29 +188,49 @@ def _report(job: _Job, inputs: Inputs, factor: FactorColumns, attach: Attach | N
         tradable=subject.panel.tradable,
         alive=subject.panel.exists,
         market=subject.market,
+        max_loss=request.core.max_loss,
     )
-    folder = layout.report_folder(factor.name, job.store.name)
-    folder.mkdir(parents=True, exist_ok=True)
+    told = (*other_klines(factor, job.manifest), *job.store.notes(factor.name, job.horizons))
+    evaluation = replace(evaluation, notes=(*evaluation.notes, *told))
     source = Source(
         layout.run_id,
         job.store.name,
         synthetic=job.manifest.synthetic,
-        expression=_identity(factor),
+        expression=str(factor.facts.get("expression") or factor.facts.get("source") or ""),
+        identity=_identity(factor),
     )
-    if attach:
-        source = replace(source, links=tuple(attach(evaluation, subject, source, folder)))
-    return report_of(evaluation, source)
+    return report_of(evaluation, attach(evaluation, subject, source) if attach else source)
 
 
 def _identity(factor: FactorColumns) -> str:
-    """Return what a factor computes, as far as the store knows."""
-    return str(factor.facts.get("expression") or factor.facts.get("source") or "")
+    """Return a hash of what a factor computes and from which klines, as far as the store knows."""
+    computed = [factor.facts.get(key) for key in ("expression", "source", "params", "dialect")]
+    return hashlib.sha256(json_text([*computed, sorted(_klines(factor).items())]).encode("utf-8")).hexdigest()
+
+
+def _klines(factor: FactorColumns) -> dict[str, str]:
+    """Return symbol -> SHA-256 of the klines that a factor was computed from."""
+    return {symbol: source["sha256"] for symbol, source in factor.facts.get("sources", {}).items()}
+
+
+def other_klines(factor: FactorColumns, manifest: Manifest) -> tuple[str, ...]:
+    """Return the caution that a factor was not computed from the klines that its forward returns are made of."""
+    mine, theirs = _klines(factor), {symbol: source["sha256"] for symbol, source in manifest.sources.items()}
+    other = sorted(symbol for symbol in mine.keys() & theirs if mine[symbol] != theirs[symbol])
+    if not other:
+        return ()
+    names = ", ".join(other[:5]) + (f" and {len(other) - 5} more" if len(other) > 5 else "")
+    return (
+        f"the klines of {names} have changed between factor and forward returns; {STEPS['factor']} --overwrite "
+        "computes the factor anew",
+    )
 
 
 def _recorded(reports: Mapping[str, Report], root: Path) -> dict[str, dict[str, Corrected]]:
     """Enter every p-value into the ledger and return factor -> horizon -> what it is among all of them.
 
-    The same trial from another store or run counts once: it is named by what it computes and on which bars and symbols.
+    The same trial from another store or run counts once: it is named by what it computes and on which bars of which
+    klines.
     """
     keys = {
         (name, horizon): trial_key(
@@ -230,7 +238,7 @@ def _recorded(reports: Mapping[str, Report], root: Path) -> dict[str, dict[str, 
             str(report.document["horizons"][horizon]["bars"]),
             bar_freq=report.bar_freq,
             identity=json_text(
-                [report.source.expression, *(report.document[key] for key in ("start", "end", "symbols"))]
+                [report.source.expression, report.source.identity, *(report.document[key] for key in SAME_TRIAL)]
             ),
         )
         for name, report in reports.items()
@@ -256,36 +264,8 @@ def _compared(
         LOGGER.warning(why_not)
         return Compared(reports, trials, None, why_not=why_not)
     values = {name: np.where(panel.tradable, job.store.read_factor(name).aligned(panel), np.nan) for name in reports}
-    label = _label(inputs, job.horizons[horizon])
+    label = label_of(inputs, job.horizons[horizon])
     return Compared(reports, trials, compare_factors(values, label, job.horizons[horizon]), horizon)
-
-
-def _label(inputs: Inputs, bars: int) -> Floats:
-    """Return the forward return [T, S]: Step 0's, else computed by the same function."""
-    written = inputs.labels.get(label_name("open", bars))
-    return forward_return(inputs.panel.fields["open"], inputs.panel.age, bars) if written is None else written
-
-
-def subject_of(inputs: Inputs, factor: FactorColumns, horizons: Mapping[str, int], benchmark: str | None) -> Subject:
-    """Return a factor on the bars and symbols that it shares with the inputs.
-
-    Raises
-    ------
-    RunError
-        It shares none.
-    """
-    panel = inputs.panel
-    symbols = tuple(symbol for symbol in panel.symbols if symbol in factor.symbols)
-    begin = max(factor.first_bar, panel.first_bar)
-    after = min(factor.first_bar + len(factor.values), panel.first_bar + panel.shape[0])
-    if not symbols or begin >= after:
-        raise RunError(f"factor {factor.name} and the inputs share no symbol or no bar; run {STEPS['factor']} again")
-    rows = slice(begin - panel.first_bar, after - panel.first_bar)
-    columns = [panel.symbols.index(symbol) for symbol in symbols]
-    labels = {key: np.ascontiguousarray(_label(inputs, bars)[rows][:, columns]) for key, bars in horizons.items()}
-    market = None if benchmark is None else panel.fields["close"][rows, panel.symbols.index(benchmark)]
-    cut = panel.rows(rows.start, rows.stop).columns(symbols)
-    return Subject(cut, np.ascontiguousarray(factor.aligned(cut)), labels, market)
 
 
 def _benchmark(request: EvaluateRequest) -> str | None:

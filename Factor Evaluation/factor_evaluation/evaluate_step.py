@@ -59,6 +59,8 @@ def evaluate_parser(prog: str, description: str) -> argparse.ArgumentParser:
     add("--analysis-format", choices=FORMATS, default="html", help="html: evaluation.html, pictures and "
         "evaluation.json; json: evaluation.json only (default: html)")  # fmt: skip
     add("--cost", type=float, metavar="FRACTION", help="cost per unit of traded value, e.g. 0.001 for 0.1 %%")
+    add("--max-loss", type=float, metavar="FRACTION", help="a factor that loses a larger share of its cells is not "
+        "evaluated")  # fmt: skip
     return parser
 
 
@@ -69,7 +71,7 @@ def _evaluate(arguments: argparse.Namespace, open_store: OpenStore, attach: Atta
         from .evaluate import EvaluateRequest, evaluate, open_evaluate
     from .layout import resolve_run
 
-    core = core_of(arguments)
+    core = core_of(arguments, max_loss=arguments.max_loss)
     layout = resolve_run(output_of(arguments, core), arguments.run_id, arguments.bar_freq)
     store = open_store(layout)
     request = EvaluateRequest(

@@ -24,6 +24,7 @@ from Backtest.data.timeframe import Timeframe, parse_duration
 from .golden_raw import RawBar, good_numbers, read_raw
 from .klines import Klines
 from .labels import DELAY, LabelKind, label_name
+from .progress import counted
 from .store import Difference, Inputs
 
 Sample = dict[str, Any]
@@ -68,7 +69,7 @@ def make_golden(
     core, samples = klines.core, []
     clock = klines.timeframe
     gap = parse_duration(core.episode_gap) // clock.ns
-    for symbol, index in sorted(indices.items()):
+    for symbol, index in counted(sorted(indices.items())):
         chosen = choose_rows(index, count=core.golden_rows, seed=core.golden_seed, symbol=symbol)
         ends = {bar + shift for bar in chosen for kind in kinds for h in horizons for shift in _ends(kind, h)}
         path = klines.root.path(symbol)

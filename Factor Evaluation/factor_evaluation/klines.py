@@ -8,10 +8,8 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,8 @@ from Backtest.data.universe import resolve_symbols
 from Backtest.errors import DataError, SettingsError, SymbolRefused
 from Backtest.logs import LOGGER
 from Backtest.settings import CoreSettings, resolve
+
+from .progress import progress
 
 KLINES_CACHE = "klines"
 """Folder of the hub where parsed klines are kept; Stage A's is the same."""
@@ -171,15 +171,3 @@ def threads(setting: int, tasks: int) -> ThreadPoolExecutor:
     """Return threads to read and write with: the setting, or one per core; Arrow and Numba run beside each other."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return ThreadPoolExecutor(max(1, min(setting or cores, tasks)), thread_name_prefix="klines")
-
-
-@contextmanager
-def progress(total: int, unit: str) -> Iterator[Callable[[int], Any]]:
-    """Yield what to call with how many are done; a bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda count: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit=unit, file=sys.stderr, leave=False) as bar:
-        yield bar.update

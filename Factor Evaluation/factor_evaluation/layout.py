@@ -32,6 +32,9 @@ Part = Literal["golden", "qlib", "factors", "reports", "reports_qlib", "config_s
 PARTS: tuple[Part, ...] = ("golden", "qlib", "factors", "reports", "reports_qlib", "config_snapshots", "logs")
 StoreName = Literal["parquet", "qlib"]
 
+ALL = "all"
+"""What stands for every factor of a run, and so names none."""
+
 STEPS = {
     "manifest": "step0_prepare_inputs.py --mode execute",
     "qlib": "step0_prepare_inputs_qlib_01.py",

@@ -76,7 +76,9 @@ def read_manifest(layout: RunLayout, *, complete: bool = True) -> Manifest:
         content = json.loads(path.read_text(encoding="utf-8"))
         manifest = Manifest(**{field.name: content[field.name] for field in fields(Manifest)})
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged ({type(error).__name__} {error}); run {STEPS['manifest']}") from None
+        raise RunError(
+            f"{path} is damaged ({type(error).__name__} {error}); run {STEPS['manifest']} --overwrite"
+        ) from None
     if complete and manifest.state != "complete":
         raise RunError(f"{path} is only a plan; run {STEPS['manifest']} first")
     return manifest

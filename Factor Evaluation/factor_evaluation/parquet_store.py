@@ -21,6 +21,7 @@ from Backtest.data.panel import Bools, Floats, Panel
 from Backtest.errors import RunError, did_you_mean
 
 from .layout import STEPS, RunLayout, StoreName, require, require_factor
+from .progress import counted
 from .store import Difference, FactorColumns, Inputs
 
 AGE = "age"
@@ -50,7 +51,7 @@ class ParquetStore:
             _clear(folder)
         ages = panel.age.astype(np.float64)
         written: dict[str, dict[str, Any]] = {}
-        for column, symbol in enumerate(panel.symbols):
+        for column, symbol in enumerate(counted(panel.symbols)):
             fields = {name: values[:, column] for name, values in panel.fields.items()} | {AGE: ages[:, column]}
             labels = {name: values[:, column] for name, values in inputs.labels.items()}
             for kind, path, columns in (
@@ -78,7 +79,7 @@ class ParquetStore:
         fields: dict[str, Floats] = {name: np.empty(shape) for name in [*index["fields"], AGE]}
         labels: dict[str, Floats] = {name: np.empty(shape) for name in index["labels"]}
         tradable = np.zeros(shape, np.bool_)
-        for column, symbol in enumerate(chosen):
+        for column, symbol in enumerate(counted(chosen)):
             for kind, path, columns in (
                 ("inputs", self.layout.input_file(symbol), fields),
                 ("labels", self.layout.label_file(symbol), labels),
@@ -131,6 +132,10 @@ class ParquetStore:
         for column, part in enumerate(parts.values()):
             values[part.first_bar - first : part.first_bar - first + len(part.tradable), column] = part.factors[name]
         return FactorColumns(name, self.layout.timeframe, tuple(parts), first, values, metadata)
+
+    def notes(self, factor: str, horizons: Mapping[str, int]) -> tuple[str, ...]:
+        """Return nothing: every value is as it was computed."""
+        return ()
 
     def verify(self) -> list[Difference]:
         """Check every file of the inputs and of the factors against its index."""

@@ -23,6 +23,8 @@ from Backtest.data.timeframe import DAY_SECONDS, Timeframe
 from Backtest.errors import RunError, SettingsError
 from Backtest.logs import LOGGER
 
+from .progress import counted
+
 MINUTE_SECONDS = 60
 WORD = np.dtype("<f4")
 """Everything in a bin is little-endian float32, the header too."""
@@ -131,7 +133,7 @@ def spans_of(panel: Panel) -> dict[str, list[tuple[int, int]]]:
 
 def bins_of(panel: Panel, columns: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, bytes]]:
     """Yield symbol, column and content; the bins of a symbol reach over all rows of which the panel knows anything."""
-    for place, symbol in enumerate(panel.symbols):
+    for place, symbol in enumerate(counted(panel.symbols)):
         known = np.flatnonzero(panel.exists[:, place] | (panel.age[:, place] > 0))
         first, after = (int(known[0]), int(known[-1]) + 1) if known.size else (0, 0)
         for name, values in columns.items():

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from Backtest.data.clock import time_words
 from Backtest.data.timeframe import Timeframe
 
+from .progress import counted
 from .qlib_bins import WORD, bin_path, decode_bin
 from .qlib_manifest import BinFacts, FactorManifest, FileFacts, StoreManifest
 from .qlib_reader import Provider
@@ -55,11 +56,16 @@ def check_bin(path: Path, facts: BinFacts) -> list[Difference]:
     return []
 
 
+def check_texts(folder: Path, manifest: StoreManifest) -> list[Difference]:
+    """Return how the calendar and the instruments differ from what was written."""
+    found = check_text(folder / "calendars" / f"{manifest.frequency}.txt", manifest.calendar, "bar")
+    return found + check_text(folder / "instruments" / "all.txt", manifest.instruments, "listing episode")
+
+
 def check_inputs(folder: Path, manifest: StoreManifest) -> list[Difference]:
     """Return how the calendar, the instruments and the inputs' bins differ from what was written."""
     frequency = manifest.frequency
-    found = check_text(folder / "calendars" / f"{frequency}.txt", manifest.calendar, "bar")
-    found += check_text(folder / "instruments" / "all.txt", manifest.instruments, "listing episode")
+    found = check_texts(folder, manifest)
     for symbol, columns in manifest.bins.items():
         for field, facts in columns.items():
             found += check_bin(bin_path(folder, symbol, field, frequency), facts)
@@ -103,7 +109,7 @@ def differences_of_qlib(
         return
     if provider.instruments() != _spans(folder / "instruments" / "all.txt"):
         yield Difference("qlib.data.D.instruments", "other listing episodes", "those of the instruments file")
-    for symbol, columns in bins.items():
+    for symbol, columns in counted(bins.items()):
         yield from _differences_of_symbol(folder, symbol, columns, provider, clock)
 
 

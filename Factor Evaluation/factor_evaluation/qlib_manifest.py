@@ -19,7 +19,7 @@ from Backtest.files import json_text
 from .layout import STEPS
 from .qlib_bins import decode_bin
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class StoreManifest:
         The two text files.
     bins
         Symbol -> column -> its bin.
+    tied
+        Forward return -> bars in which float32 made names equal (`qlib_rounding`).
     source
         SHA-256 of Step 0's manifest, so that a store of earlier inputs is noticed; empty without one.
     """
@@ -68,6 +70,7 @@ class StoreManifest:
     calendar: FileFacts
     instruments: FileFacts
     bins: Mapping[str, Mapping[str, BinFacts]]
+    tied: Mapping[str, int]
     source: str
     version: int = VERSION
 
@@ -89,6 +92,8 @@ class FactorManifest:
         Absolute bar index of its first row inside the store's clock, and its rows there.
     bins
         Symbol -> its bin, as long as those of the inputs.
+    tied
+        Bars in which float32 made names equal.
     source
         SHA-256 of what Step 3 says of it; empty without.
     """
@@ -97,6 +102,7 @@ class FactorManifest:
     first_bar: int
     rows: int
     bins: Mapping[str, BinFacts]
+    tied: int
     source: str
     version: int = VERSION
 
@@ -142,8 +148,10 @@ def _load(path: Path) -> dict[str, Any]:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
-    if not isinstance(raw, dict) or raw.get("version") != VERSION:
-        raise _damaged(path, f"not version {VERSION} of a Qlib store")
+    if not isinstance(raw, dict):
+        raise _damaged(path, "no mapping")
+    if raw.get("version") != VERSION:
+        raise RunError(f"{path} is of version {raw.get('version')!r}, not {VERSION}; run {STEPS['qlib']} again")
     return raw
 
 

@@ -57,5 +57,5 @@ def _current(store: QlibStore) -> bool:
     try:
         return not store.verify() and set(store.factor_names()) >= set(store.layout.factor_names())
     except RunError as error:
-        LOGGER.warning("%s: it is written again", error)
+        LOGGER.warning("the Qlib store is written again: %s", error)
         return False

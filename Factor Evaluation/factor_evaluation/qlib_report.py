@@ -6,20 +6,20 @@ The portfolio and its risk are those of every horizon; the figures are drawn for
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from Backtest.data.panel import Floats
-from Backtest.files import write_json, write_text
+from Backtest.files import json_text
 
 from .qlib_figures import MIN_GROUPS, Figure, figures_of, portfolio_of, risk_of, stride
 
 if TYPE_CHECKING:
-    from .evaluate import Subject
     from .measures import Evaluation
     from .report.write import Source
+    from .subject import Subject
 
 JSON, HTML = "qlib_report.json", "qlib_report.html"
 TITLE = "Qlib's own report"
@@ -39,31 +39,24 @@ CAPTION = (
 )
 
 
-def remove_qlib_report(folder: Path) -> Sequence[tuple[str, str]]:
-    """Remove the report of an earlier evaluation, which would contradict the new one; return no link."""
-    for stale in (JSON, HTML):
-        (folder / stale).unlink(missing_ok=True)
-    return ()
+def without_qlib_report(evaluation: Evaluation, subject: Subject, source: Source) -> Source:
+    """Return `source` with the report of an earlier evaluation removed: it would contradict the new one."""
+    return replace(source, files={JSON: None, HTML: None})
 
 
-def write_qlib_report(
-    evaluation: Evaluation, subject: Subject, source: Source, folder: Path, *, html: bool = True
-) -> Sequence[tuple[str, str]]:
-    """Write Qlib's report into an evaluation's folder and return its (title, file name).
+def with_qlib_report(evaluation: Evaluation, subject: Subject, source: Source, *, html: bool = True) -> Source:
+    """Return `source` with Qlib's report as further pages.
 
     Parameters
     ----------
     evaluation, subject, source
-        What was measured, of what, and from where.
-    folder
-        Of the factor's report. For fewer symbols than two groups need nothing is written.
+        What was measured, of what, and from where. Fewer symbols than two groups need have no such report.
     html
-        False writes the JSON only.
+        False makes the JSON only.
     """
-    remove_qlib_report(folder)
     groups = min(evaluation.quantiles, len(evaluation.symbols))
     if groups < MIN_GROUPS:
-        return ()
+        return without_qlib_report(evaluation, subject, source)
     timeframe, bars = subject.panel.timeframe, {key: one.bars for key, one in evaluation.horizons.items()}
     values = _tradable(subject)
     risks: dict[str, Any] = {}
@@ -93,10 +86,8 @@ def write_qlib_report(
         "synthetic": source.synthetic,
         "figures": {figure.name: {"title": figure.title, **figure.content} for figure in figures},
     }
-    if html:
-        write_text(folder / HTML, _page(evaluation, risks, figures, notes, synthetic=source.synthetic))
-    write_json(folder / JSON, document)
-    return ((TITLE, HTML),) if html else ()
+    page = _page(evaluation, risks, figures, notes, synthetic=source.synthetic) if html else None
+    return replace(source, links=((TITLE, HTML),) if html else (), files={HTML: page, JSON: json_text(document)})
 
 
 def _tradable(subject: Subject) -> Floats:

@@ -50,14 +50,14 @@ def _more(parser: argparse.ArgumentParser) -> None:
 
 
 def _attach(arguments: argparse.Namespace) -> Attach:
-    """Return what writes Qlib's report beside ours, or removes that of an earlier evaluation."""
+    """Return what adds Qlib's report to ours, or removes that of an earlier evaluation."""
     from functools import partial
 
-    from .qlib_report import remove_qlib_report, write_qlib_report
+    from .qlib_report import with_qlib_report, without_qlib_report
 
     if arguments.enable_report_analysis:
-        return partial(write_qlib_report, html=arguments.analysis_format == "html")
-    return lambda evaluation, subject, source, folder: remove_qlib_report(folder)
+        return partial(with_qlib_report, html=arguments.analysis_format == "html")
+    return without_qlib_report
 
 
 def prepare_qlib_command(description: str, argv: Sequence[str] | None = None) -> int:

@@ -25,6 +25,7 @@ from Backtest.names import check_case
 
 from .layout import STEPS, RunLayout, StoreName, require
 from .parquet_store import ParquetStore
+from .progress import counted
 from .qlib_bins import (
     bin_path,
     bins_of,
@@ -36,7 +37,7 @@ from .qlib_bins import (
     stamp_words,
     tell_lost,
 )
-from .qlib_check import check_factor, check_inputs, clock_of, differences_of_qlib
+from .qlib_check import check_factor, check_inputs, check_texts, clock_of, differences_of_qlib
 from .qlib_manifest import (
     BinFacts,
     FactorManifest,
@@ -50,6 +51,7 @@ from .qlib_manifest import (
     text_facts,
 )
 from .qlib_reader import Provider, open_provider
+from .qlib_rounding import rounding_notes, tied_bars
 from .store import Difference, FactorColumns, Inputs
 
 AGE, TRADABLE = "age", "tradable_flag"
@@ -79,6 +81,10 @@ class QlibStore:
     def require_current(self) -> None:
         """Raise RunError where the store is missing, damaged in its manifest, or made from other inputs."""
         self._manifest()
+
+    def require_writable(self) -> None:
+        """Raise RunError where a factor could not be added: besides, where calendar or instruments are damaged."""
+        _refuse(check_texts(self.folder, self._manifest()))
 
     def write_inputs(self, inputs: Inputs) -> None:
         """Replace the whole store by these inputs, and by the factors that the plain store has."""
@@ -114,6 +120,7 @@ class QlibStore:
             calendar,
             instruments,
             bins,
+            {name: tied_bars(values) for name, values in inputs.labels.items()},
             _source(self.layout.store_index),
         )
         _write_new(manifest_path(partial), manifest_text(manifest).encode("utf-8"))
@@ -147,7 +154,7 @@ class QlibStore:
         names = (*manifest.fields, *manifest.flags, *manifest.labels)
         arrays: dict[str, Floats] = {name: np.full((manifest.rows, len(chosen)), np.nan) for name in names}
         provider = open_provider(self.folder, manifest.frequency)
-        for column, symbol in enumerate(chosen):
+        for column, symbol in enumerate(counted(chosen)):
             rows, values = self._columns(provider, manifest, symbol, names)
             for place, name in enumerate(names):
                 arrays[name][rows, column] = values[:, place]
@@ -175,16 +182,21 @@ class QlibStore:
         rows = max(end - top, 0)
         _tell_outside(factor, len(factor.values) - rows, manifest)
         bins: dict[str, BinFacts] = {}
+        kept = np.full(whole.shape, np.nan)
         for column, symbol in enumerate(factor.symbols):
             if symbol not in manifest.bins:
                 continue
             facts = manifest.bins[symbol][AGE]
-            content, lost = encode_bin(whole[facts.start : facts.start + facts.rows, column], facts.start)
+            own = slice(facts.start, facts.start + facts.rows)
+            kept[own, column] = whole[own, column]
+            content, lost = encode_bin(whole[own, column], facts.start)
             tell_lost(lost, factor.name, symbol)
             files.write_bytes(bin_path(self.folder, symbol, factor.name, manifest.frequency), content)
             bins[symbol] = bin_facts(content)
         source = _source(self.layout.factor_metadata(factor.name))
-        part = FactorManifest(factor.name, manifest.first_bar + min(top, manifest.rows), rows, bins, source)
+        part = FactorManifest(
+            factor.name, manifest.first_bar + min(top, manifest.rows), rows, bins, tied_bars(kept), source
+        )
         _refuse(self._differences_of_qlib(manifest, {symbol: {factor.name: one} for symbol, one in bins.items()}))
         place = factor_path(self.folder, factor.name)
         place.parent.mkdir(exist_ok=True)
@@ -208,6 +220,10 @@ class QlibStore:
         """Return what Step 3 says of a factor; the store remembers which words those were."""
         path = self.layout.factor_metadata(name)
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+    def notes(self, factor: str, horizons: Mapping[str, int]) -> tuple[str, ...]:
+        """Return what float32 does to an evaluation."""
+        return rounding_notes(self._factor_manifest(factor).tied, self._manifest().tied, horizons)
 
     def verify(self) -> list[Difference]:
         """Check every file against the manifests, and that Qlib reads from the bins what is in them."""

@@ -138,12 +138,14 @@ def stores_of(layout: RunLayout) -> list[Store]:
 
     The plain one is first: the other remembers what it holds a copy of.
     """
-    from .qlib_steps import qlib_store
+    from .qlib_reader import require_qlib
     from .qlib_store import QlibStore
 
-    found = [parquet_store(layout)]
-    if QlibStore(layout).exists():
-        found.append(qlib_store(layout))
+    found, store = [parquet_store(layout)], QlibStore(layout)
+    if store.exists():
+        require_qlib()
+        store.require_writable()
+        found.append(store)
     return found
 
 

@@ -112,6 +112,7 @@ MOM = ("--dsl", "mom = close / shift(close, 3) - 1")
         (STEP3, "nothing", "1h", MOM, r"there is no run 'nothing' in .*; step0_prepare_inputs\.py --mode execute"),
         (STEP3, "one", "1h", (), r"give factors: --dsl"),
         (STEP3, "one", "1h", ("--dsl", "close / open"), r"has no name; write --dsl"),
+        (STEP3, "one", "1h", ("--dsl", "all = close"), r"factor name 'all' is taken: in Step 4 it means every factor"),
         (STEP3, "one", "1h", ("--dsl", "x = clse"), r"unknown.*did you mean 'close'|'clse'"),
         (STEP3, "one", "1h", ("--dsl", "x = shift(close, -1)"), r"look-ahead"),
         (STEP3, "one", "1h", ("--dsl-path", "no such.yaml"), r"no such\.yaml"),

@@ -12,7 +12,7 @@ from factor_evaluation.evaluate import EvaluateRequest, evaluate, open_evaluate
 from factor_evaluation.parquet_store import ParquetStore
 
 from Backtest.data.demo_market import MARKER
-from Backtest.errors import RunError, SettingsError
+from Backtest.errors import DataError, RunError, SettingsError
 
 from .market import computed, core_for, digests, prepared, step
 
@@ -104,6 +104,32 @@ def test_the_same_call_leaves_the_same_bytes(run):
     assert digests(run[1].reports()) == first
 
 
+def test_other_klines_are_another_trial_and_a_mixture_is_told(tmp_path):
+    """Same name, expression, bars and symbols: only the klines of one symbol differ in one close."""
+    from Backtest.tests.stage_a.market import write_market
+
+    core = core_for(write_market(tmp_path / "root", ("AAAUSDT", "BBBUSDT"), 200), tmp_path)
+    layout = prepared(core, "1h", horizons=("1",))
+    store, asked = ParquetStore(layout), EvaluateRequest(core, ("mom",), html=False)
+
+    def trials():
+        evaluate(asked, store)
+        return document(layout, "mom")["trials"]["1"]["trials"], document(layout, "mom")["notes"]
+
+    computed(core, layout, "mom = close / shift(close, 3) - 1")
+    assert trials()[0] == trials()[0] == 1
+    path = tmp_path / "root" / "6.Binance Data Resampled" / "1h" / "BBBUSDT.csv"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join([*lines[:50], *lines[51:]]), encoding="utf-8")
+    prepared(core, "1h", horizons=("1",), overwrite=True)
+    count, notes = trials()
+    assert count == 1  # the factor is still the old one
+    assert notes[-1].startswith("the klines of BBBUSDT have changed between factor and forward returns; step3_")
+    computed(core, layout, "mom = close / shift(close, 3) - 1", overwrite=True)
+    count, notes = trials()
+    assert (count, len(notes)) == (2, 1)
+
+
 def test_a_simulated_market_is_named_even_when_its_folder_is_gone(tmp_path, market):
     (market / MARKER).write_text("simulated\n", encoding="utf-8")
     core = core_for(market, tmp_path)
@@ -126,6 +152,7 @@ def test_a_simulated_market_is_named_even_when_its_folder_is_gone(tmp_path, mark
         ({"quantiles": 1}, "--group is 1; allowed are 2 to 100 quantiles"),
         ({"cost": 10.0}, "--cost is 10; it is a fraction of the traded value"),
         ({"cost": float("nan")}, "--cost is nan; it is a fraction"),
+        ({"factors": ()}, "no factor is named; write --factor-name mom, or --factor-name all for every one"),
     ],
 )
 def test_what_is_wrong_with_the_command_line_is_one_line(run, changes, message):
@@ -140,6 +167,24 @@ def test_regimes_need_the_benchmark_in_the_run(run):
     core = replace(run[0], benchmark="AAAUSDT")
     evaluate(replace(request(run, splits=("regime",), html=False), core=core), ParquetStore(run[1]))
     assert set(document(run[1], "mom")["splits"]) == {"volatility", "trend"}
+
+
+def test_a_factor_that_loses_too_much_is_left_out_of_several(tmp_path, market):
+    """1,500 bars of six symbols, a window of 1,400: a small part of the cells has a value; alone it is an error."""
+    core = core_for(market, tmp_path)
+    layout = prepared(core, "1h", horizons=("1",))
+    computed(core, layout, MOMENTUM, "late = ts_mean(close, 1400)")
+    asked, store = EvaluateRequest(core, ("late", "mom"), html=False), ParquetStore(layout)
+    summary = evaluate(asked, store)
+    assert (summary["status"], list(summary["factors"]), list(summary["refused"])) == ("incomplete", ["mom"], ["late"])
+    assert "cells are lost (factor missing" in summary["refused"]["late"]
+    assert summary["refused"]["late"].endswith("max_loss allows 0.5")
+    assert not layout.report_folder("late").exists()
+    for names in (("late",), ("late", "late")):
+        with pytest.raises(DataError, match=r"max_loss allows 0\.5"):
+            evaluate(replace(asked, factors=names), store)
+    assert evaluate(replace(asked, core=replace(core, max_loss=0.95)), store)["status"] == "ok"
+    assert document(layout, "late")["dropped"]["factor missing"] > 5_000
 
 
 def test_missing_outputs_name_the_step(market, tmp_path):

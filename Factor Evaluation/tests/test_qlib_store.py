@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from factor_evaluation.layout import new_run
 from factor_evaluation.parquet_store import ParquetStore
+from factor_evaluation.steps import stores_of
 from factor_evaluation.store import Inputs
 
 from Backtest.data.panel import Panel
@@ -162,6 +163,17 @@ def test_every_damage_is_named_with_what_was_found_and_expected(
     read = (lambda: store.read_factor("MOM3")) if place == FACTOR else store.read_inputs
     with pytest.raises(RunError, match=r"run step0_prepare_inputs_qlib_01\.py"):
         read()
+
+
+@pytest.mark.parametrize(
+    "place, damage", [(CALENDAR, shorten), (CALENDAR, Path.unlink), ("instruments/all.txt", shorten)]
+)
+def test_no_factor_is_written_beside_a_damaged_calendar(store, place, damage):
+    """Step 3 asks before it computes: it writes into both stores, or into none."""
+    store.require_writable()
+    damage(store.folder / place)
+    with pytest.raises(RunError, match=r" lines.*; run step0_prepare_inputs_qlib_01\.py"):
+        stores_of(store.layout)
 
 
 def test_unverified_reading_gives_what_qlib_makes_of_a_short_bin(store):
@@ -319,7 +331,8 @@ def test_a_store_of_earlier_inputs_is_noticed(store):
 def test_a_damaged_manifest_is_one_line(store):
     for text in ("{", "[]", '{"version": 1}', '{"version": 2}'):
         (store.folder / "store.json").write_text(text)
-        with pytest.raises(FactorError, match="is damaged") as caught:
+        words = r"is of version 1, not 2; run step0_prepare_inputs_qlib_01\.py again" if "1" in text else "is damaged"
+        with pytest.raises(FactorError, match=words) as caught:
             store.verify()
         assert "\n" not in str(caught.value)
 

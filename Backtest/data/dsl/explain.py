@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..timeframe import Timeframe
 from .nodes import INFIX_LEVEL
 from .operators import APART, LISTED, Operator
-from .plan import Plan, PlannedFactor
+from .plan import Plan, PlannedFactor, reachable
 from .row_words import FLAT_WORDS, SQUARES_WORDS
 from .scope import length_words
 from .steps import BarsCall, LibraryCall, Step
@@ -110,10 +110,20 @@ def _factor_lines(
         f"  look-back  {_lookback_words(factor.lookback, timeframe)}",
         f"  operators  {', '.join(factor.operators) or 'none'}",
     ]
-    shared = plan.shared(factor)
-    for place, number in enumerate(shared):
-        lines.append(f"  {'' if place else 'shared':<10} {texts[number]}  (used {plan.users[number]} times)")
-    return lines if shared else [*lines, "  shared     none"]
+    shared = [f"{texts[number]}  (used {plan.users[number]} times)" for number in plan.shared(factor)]
+    shared += _shared_on_coarse_bars(plan, factor)
+    return lines + [f"  {'' if place else 'shared':<10} {words}" for place, words in enumerate(shared or ["none"])]
+
+
+def _shared_on_coarse_bars(plan: Plan, factor: PlannedFactor) -> list[str]:
+    """Return what a factor shares with others inside `bars`."""
+    words = []
+    for timeframe, part in plan.coarse_plans.items():
+        texts, own = step_texts(Plan(part.steps, ())), {str(number) for number in reachable(plan.steps, factor.step)}
+        calls = [call for call in part.factors if call.name in own]
+        numbers = sorted({number for call in calls for number in part.shared(call)})
+        words += [f"{texts[n]} on {timeframe.label} bars  (used {part.users[n]} times)" for n in numbers]
+    return words
 
 
 def _lookback_words(lookback: int | None, timeframe: Timeframe | None) -> str:

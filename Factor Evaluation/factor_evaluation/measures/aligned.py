@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Backtest.errors import DataError
+from Backtest.settings import CoreSettings
 
 from .evaluation import Floats
 from .ranked import MIN_NAMES, FactorRows, factor_rows
-
-MAX_LOSS = 0.5
-"""Share of the alive cells that may be lost before the numbers would describe another market than the one asked for."""
 
 MISSING = "factor missing"
 UNTRADABLE = "not tradable"
@@ -64,7 +62,7 @@ def align(
     quantiles: int,
     tradable: NDArray[np.bool_] | None = None,
     alive: NDArray[np.bool_] | None = None,
-    max_loss: float = MAX_LOSS,
+    max_loss: float = CoreSettings.max_loss,
     cross_section: bool = True,
     name: str = "factor",
 ) -> Aligned:
@@ -139,6 +137,5 @@ def _refuse_loss(made: Aligned, cells: int, max_loss: float, name: str) -> None:
     if loss > max_loss and made.dropped.get(CONSTANT, 0) < (1.0 - max_loss) * cells:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in made.dropped_at(best).items())
         raise DataError(
-            f"{name}: {loss:.1%} of {cells:,} (bar, symbol) cells are lost ({reasons}); "
-            f"at most {max_loss:.0%} is allowed"
+            f"{name}: {loss:.1%} of {cells:,} (bar, symbol) cells are lost ({reasons}); max_loss allows {max_loss:.4g}"
         )

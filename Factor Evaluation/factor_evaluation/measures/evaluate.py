@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Backtest.errors import SettingsError, did_you_mean
+from Backtest.settings import CoreSettings
 
-from .aligned import MAX_LOSS, Aligned, align
+from .aligned import Aligned, align
 from .decay import decay_of
 from .evaluation import Evaluation, Floats, HorizonResult, Split, SplitPart, Times
 from .fused import BarSeries, cross_sections
@@ -76,7 +77,7 @@ def evaluate_factor(
     tradable: NDArray[np.bool_] | None = None,
     alive: NDArray[np.bool_] | None = None,
     market: Floats | None = None,
-    max_loss: float = MAX_LOSS,
+    max_loss: float = CoreSettings.max_loss,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure `factor` [T, S] against every forward return.

@@ -293,20 +293,21 @@ def coverage_by_month(evaluation: Evaluation) -> Chart:
 
 
 def split_chart(split: Split, name: str) -> Chart:
-    """Return the rank IC of each part of a split, with its interval."""
+    """Return the rank IC of each part of a split, with the interval that its t leaves."""
     series = []
     labels = tuple(part.label for part in split.parts)
     keys = dict.fromkeys(key for part in split.parts for key in part.rank_ic)
     for key in keys:
         summaries = [part.rank_ic[key] for part in split.parts]
-        low = numbers(summary.interval[0] for summary in summaries)
-        high = numbers(summary.interval[1] for summary in summaries)
-        values = numbers(summary.mean for summary in summaries)
-        series.append(Series("rank IC", labels, values, "bars", low=low, high=high, horizon=key))
+        means = np.array([summary.mean for summary in summaries])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            half = TWO_SIDED_95 * means / np.array([summary.t_newey_west for summary in summaries])
+        low, high = numbers(means - half), numbers(means + half)
+        series.append(Series("rank IC", labels, numbers(means), "bars", low=low, high=high, horizon=key))
     stable = ", ".join(f"{key}: {100 * share:.0f} %" for key, share in split.stability.items() if np.isfinite(share))
     words = f" Parts with the sign of the whole, by horizon: {stable}." if stable else ""
     return Chart(
-        f"Rank IC by {name}", f"Mean rank IC of each part, with its 95 % interval where it has one.{words}",
+        f"Rank IC by {name}", f"Mean rank IC of each part; the whiskers are 95 % intervals (Newey-West).{words}",
         "", "rank IC", "label", series=tuple(series),
     )  # fmt: skip
 

@@ -87,8 +87,8 @@ def _whiskers(series: Series) -> dict[str, Any]:
             "width": 4}  # fmt: skip
 
 
-def _distance(low: Number, high: Number) -> float:
-    return 0.0 if low is None or high is None else max(high - low, 0.0)
+def _distance(low: Number, high: Number) -> Number:
+    return None if low is None or high is None else max(high - low, 0.0)
 
 
 def plain(value: Any) -> Any:
@@ -132,7 +132,7 @@ def _layout(chart: Chart) -> dict[str, Any]:
         "font": font, "height": min(MOST_HEIGHT, max(least, 120 + ROW_HEIGHT * rows)),
         "margin": {"l": 64, "r": 16, "t": 36, "b": 48}, "paper_bgcolor": "#fff", "plot_bgcolor": "#fff",
         "hovermode": "closest", "bargap": 0.3 if chart.axis == "label" else 0.1, "showlegend": len(names) > 1,
-        "legend": {"orientation": "h", "y": -0.1, "yanchor": "top", "x": 0},
+        "legend": {"orientation": "h", "y": -0.18, "yanchor": "top", "x": 0},
         "xaxis": {"title": {"text": plain(x_title)}, "showgrid": False, "linecolor": GREY, "automargin": True,
                   "type": {"time": "date", "number": "linear", "log": "log", "label": "category"}[chart.axis]},
         "yaxis": {"title": {"text": plain(chart.y_title)}, "gridcolor": LIGHT, "zeroline": True, "zerolinecolor": GREY,

@@ -10,7 +10,7 @@ In between the ledger is asked, once for all factors of a call: the report says 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +46,24 @@ class Source:
         Whether the prices come from a simulator.
     expression
         What the factor computes; empty when it is not known.
+    identity
+        Hash of all that makes it the same trial again.
     label
         The forward return in words.
     links
         (title, file name) of further pages beside the report.
+    files
+        File name -> text of those pages; None removes one of an earlier evaluation.
     """
 
     run_id: str
     store: str = "parquet"
     synthetic: bool = False
     expression: str = ""
+    identity: str = ""
     label: str = "open[t+1+h] / open[t+1] − 1"
     links: tuple[tuple[str, str], ...] = ()
+    files: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,10 @@ def write_report(report: Report, folder: Path, *, trials: Trials | None = None, 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / JSON).unlink(missing_ok=True)
     stale = {folder / HTML, *(folder / f"{name}.png" for name in PICTURES)}
+    stale |= {folder / name for name, text in report.source.files.items() if text is None}
+    for name, text in report.source.files.items():
+        if text is not None:
+            write_text(folder / name, text)
     if html:
         write_script(folder.parent)
         subtitle = f"{report.factor} · horizon {report.shown} · {report.subtitle}"

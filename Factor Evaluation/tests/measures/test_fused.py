@@ -212,15 +212,3 @@ def test_the_population_decides():
 
 def test_column_mask_holds_every_column():
     assert [int(column_mask(n)) for n in (1, 2, 3, 40, 64, 65, 16_000)] == [1, 1, 3, 63, 63, 127, 16_383]
-
-
-def test_qlib_calc_ic_agrees():
-    alpha = pytest.importorskip("qlib.contrib.eva.alpha")
-    factor, label = rough(6, 80, 20, ties=False)
-    factor[~np.isfinite(factor)] = NAN
-    label[~np.isfinite(label)] = NAN
-    _, (series,) = measured(factor, [label])
-    index = pd.MultiIndex.from_product([pd.date_range("2024", periods=80), range(20)], names=["datetime", "instrument"])
-    ic, rank_ic = alpha.calc_ic(pd.Series(factor.ravel(), index), pd.Series(label.ravel(), index))
-    np.testing.assert_allclose(series.ic, ic.to_numpy(), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(series.rank_ic, rank_ic.to_numpy(), rtol=0, atol=1e-12)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from factor_evaluation.measures.evaluation import Split, SplitPart
+from factor_evaluation.report.figures import split_chart
 from factor_evaluation.report.page import SCRIPT, data_block
 from factor_evaluation.report.plotly_figure import figure
 from factor_evaluation.report.write import Source, report_of, write_report
 
 from .browser import opened
-from .made_evaluation import made
+from .made_evaluation import made, summary
 
 EVIL = "<script>document.title='taken'</script>"
 CLICK = """
@@ -85,3 +89,13 @@ def test_plotly_itself_accepts_every_figure():
 
     for chart in charts_of(made(cost=0.002)).values():
         graph_objects.Figure(figure(chart))  # raises on a property that plotly does not know
+
+
+def test_parts_have_the_whiskers_of_their_t_and_a_single_bar_none():
+    """A part of a split has no bootstrap interval; its mean, 0.02, and t, 4, leave 0.02 plus or minus 1.96 x 0.005."""
+    some = replace(summary(np.arange(9.0)), mean=0.02, t_newey_west=4.0, interval=(np.nan, np.nan))
+    alone = replace(some, t_newey_west=np.nan)
+    parts = tuple(SplitPart(label, 9, {}, {"1": one}, {}) for label, one in (("a", some), ("b", alone)))
+    chart = split_chart(Split("month", parts, {}), "month")
+    bars = figure(chart)["data"][0]["error_y"]
+    assert bars["array"] == bars["arrayminus"] == [pytest.approx(1.96 * 0.005, rel=1e-4), None]

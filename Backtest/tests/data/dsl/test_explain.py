@@ -39,6 +39,20 @@ def test_explain_by_hand(tmp_path: Path) -> None:
     )
 
 
+def test_what_is_shared_on_coarser_bars(tmp_path: Path) -> None:
+    mean, last = 'bars("1d", ts_mean(returns(close, 1), 7))', 'bars("1d", returns(close, 1))'
+    plan = compile_recipe(
+        recipe_of(tmp_path, mean=mean, last=last, own="close"),
+        allow_modules=(),
+        max_window=1000,
+        timeframe=parse_timeframe("4h"),
+    )
+    parts = {text.partition("\n")[0]: text for text in explain(plan).split("\n\n")[1:]}
+    for name in ("mean", "last"):
+        assert "\n  shared     returns(close, d=1) on 1d bars  (used 2 times)" in parts[name], parts[name]
+    assert "shared     none" in parts["own"]
+
+
 def test_explain_memory(tmp_path: Path) -> None:
     plan = compile_recipe(recipe_of(tmp_path, a="close", b="ema(close, 3)"), allow_modules=(), max_window=1000)
     text = explain(plan, panel=PanelSize(1000, 10, 0, "the size of BTCUSDT.csv"))

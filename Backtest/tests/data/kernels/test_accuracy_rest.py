@@ -18,12 +18,13 @@ import pytest
 
 from Backtest.data.dsl.operators import OPERATORS, Context
 
+from ...twins_more import dot, root
 from . import test_accuracy as first
 from . import test_accuracy_more as more
 from .series import run
 from .test_accuracy import LIMIT, ROWS, SERIES, D
 from .test_accuracy_groups import VALUES
-from .test_accuracy_more import Values, check, dot, fit, is_flat, mean, root, std
+from .test_accuracy_more import Values, check, fit, is_flat, mean, std
 
 SPAN = 9
 ALPHA = Fraction(2, SPAN + 1)
@@ -359,10 +360,9 @@ CHOOSES = {
 
 
 def test_every_row_is_measured_or_rounds_nothing() -> None:
-    tables = [first.ALONE, first.PAIRED, more.ALONE, WINDOWS, RECURSIVE, ACROSS, ONE_NUMBER, ELSEWHERE]
     here = {"sum_split_by", "ts_beta", "funding", "ts_realized_vol", "logret", "hull", "cs_corr", "cs_resid",
             "cs_vector_neut"}  # fmt: skip
-    measured = set().union(*tables, here)
+    measured = {*first.ALONE, *first.PAIRED, *more.ALONE, *WINDOWS, *RECURSIVE, *ACROSS, *ONE_NUMBER, *ELSEWHERE, *here}
     assert not measured & (ONE_OPERATION | CHOOSES)
     assert measured | ONE_OPERATION | CHOOSES == set(OPERATORS)
     assert D > SPAN
