@@ -34,6 +34,16 @@ def split(size, held):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def parts(size, held):
+    """Return the (closing, opening) parts of an order, both with its sign."""
+    if size * held >= 0:
+        return 0.0, size
+    if abs(size) <= abs(held):
+        return size, 0.0
+    return -held, size + held
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def slipped(opened, high, low, buys, slippage, capped):
     """Return the price that an order would have: slippage against it, where capped not beyond the bar."""
     if buys:

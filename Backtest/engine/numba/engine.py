@@ -19,6 +19,7 @@ from ...strategies.base import Strategy
 from ..costs import Costs
 from ..decisions import Decisions
 from ..episodes import checked_episodes
+from ..futures.terms import FuturesTerms
 from ..journal import closing_words
 from ..ledger import Order, RunRecord
 from ..orders import refuse_unfit
@@ -28,6 +29,7 @@ from .layout import (
     CASH,
     DONE,
     EQUITY,
+    FUNDING,
     LOGGED,
     OUTCOMES,
     REASONS,
@@ -47,6 +49,8 @@ from .layout import (
 )
 from .market import market_of, terms_of
 from .plans import plan_of
+from .um_layout import Futures
+from .um_run import margin_record, open_account
 
 FIRST_ORDERS = 1024
 """Entries of the log to begin with; it doubles."""
@@ -61,12 +65,23 @@ class Result:
     curves: Curves
 
 
-def run(panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initial_cash: float) -> RunRecord:
-    """Return the record of `strategy` over the panel's window; parameters and errors as for the reference engine."""
+def run(
+    panel: Panel,
+    scores: Floats,
+    strategy: Strategy,
+    *,
+    costs: Costs,
+    initial_cash: float,
+    futures: FuturesTerms | None = None,
+) -> RunRecord:
+    """Return the record of `strategy` over the panel's window; parameters and errors as for the reference engine.
+
+    `futures` None is spot; else the account is one of USDT-M futures, whose fees replace the commission.
+    """
     episodes = checked_episodes(panel, scores, haircut=costs.delisting_haircut, initial_cash=initial_cash)
     decisions = Decisions(panel, scores, strategy, episodes=episodes, costs=costs)
     rows, width = decisions.tradable.shape
-    market = market_of(episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped)
+    market = market_of(episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped or futures is not None)
     terms = terms_of(costs, decisions.symbols, rows=rows)
     plan, found = plan_of(decisions)
     state = new_state(width, len(episodes), initial_cash=initial_cash)
@@ -78,12 +93,16 @@ def run(panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initi
         asked.add(row)
         return decisions.weights(row, book)
 
-    result = run_rows(market, terms, plan, state=state, log=new_log(FIRST_ORDERS), ask=ask, positions=True)
-    count_shortage(decisions, plan, found, asked=asked, last=last_asked(result, rows))
     window = panel.rows(panel.warmup, len(panel.age))
+    account = None if futures is None else open_account(futures, decisions.symbols, window, market)
+    result = run_rows(
+        market, terms, plan, state=state, log=new_log(FIRST_ORDERS), ask=ask, positions=True, futures=account
+    )
+    count_shortage(decisions, plan, found, asked=asked, last=last_asked(result, rows))
     words = decisions.shortage.lines(strategy.rebalance)
     scalable = costs.on_rejected == "count"
-    return record_of(result, window.timestamp, decisions.symbols, words=words, scalable=scalable)
+    record = record_of(result, window.timestamp, decisions.symbols, words=words, scalable=scalable)
+    return record if futures is None or account is None else margin_record(record, futures, account.used, window)
 
 
 def run_rows(
@@ -95,6 +114,7 @@ def run_rows(
     log: Log,
     ask: Callable[[int, State], Floats] | None = None,
     positions: bool = False,
+    futures: Futures | None = None,
 ) -> Result:
     """Run all rows of a chunk and return what is left; `state` goes on to the next chunk.
 
@@ -103,7 +123,7 @@ def run_rows(
     width = len(state.size)
     curves = new_curves(len(market.close), width, positions=positions)
     answer = np.empty(width)
-    status = advance(market, terms, plan, state, log, curves, answer)
+    status = advance(market, terms, plan, state, log, curves, answer, futures)
     while status != DONE:
         if status == ASK:
             if ask is None:
@@ -113,7 +133,7 @@ def run_rows(
             answer[:] = weights
         else:
             log = grown(log, 2 * len(log.size) + 2 * width)
-        status = advance(market, terms, plan, state, log, curves, answer)
+        status = advance(market, terms, plan, state, log, curves, answer, futures)
     return Result(state, log, curves)
 
 
@@ -165,10 +185,10 @@ def orders_of(result: Result, symbols: tuple[str, ...]) -> tuple[Order, ...]:
             filled_bar=filled,
             symbol=symbols[column],
             side="buy" if size > 0 else "sell",
-            size=abs(size),
+            size=0.0 if reason == FUNDING else abs(size),
             price=price,
-            value=abs(size) * price,
-            commission=commission,
+            value=commission if reason == FUNDING else abs(size) * price,
+            commission=0.0 if reason == FUNDING else commission,
             slippage=slippage,
             reason=REASONS[reason],
             status="rejected" if outcome else "filled",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .account import check_cash, execute, write_ends
+from .account import check_cash, execute, parts, write_ends
 from .layout import (
     ANSWERED,
     ASK,
@@ -31,6 +31,9 @@ from .layout import (
     SIGNAL,
     WEIGHTS,
 )
+from .um_account import suffer, trade
+from .um_margin import look
+from .um_scale import scale_to_margin
 from .weights import capped, pairwise_sum
 
 LOT_TOLERANCE = 1e-9
@@ -40,43 +43,68 @@ NOTHING = -1
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def advance(market, terms, plan, state, log, curves, answer):
+def advance(market, terms, plan, state, log, curves, answer, futures):
     """Run the rows of a chunk from `State.counts[ROW]` on; return DONE, ASK or FULL.
 
     After ASK the caller writes the weights of row `State.counts[ROW]` into `answer` [S], after FULL it gives a larger
     log; both call again with all else as it was. A chunk that is DONE is followed by the next one's arrays.
+    `futures` is None for spot: each of the two is compiled without the other.
     """
     counts, money, size, average = state.counts, state.money, state.size, state.average
     held, holder, unchecked = state.held, state.holder, state.order_unchecked
-    close, proven, last, place = market.close, market.proven, market.last, plan.place
+    high, low, close, proven, last, place = (
+        market.high, market.low, market.close, market.proven, market.last, plan.place,
+    )  # fmt: skip
     equity, cash, sizes, marks = curves.equity, curves.cash, curves.sizes, curves.marks
     room, positions, end = len(log.size), len(sizes) > 0, market.first + len(close)
+    if futures is not None:
+        tables, since, spans, floors = futures.tables, futures.since, futures.spans, futures.floors
+        rates, cums, shares, margin = futures.rates, futures.cums, futures.shares, futures.margin
+        isolated, events, in_use = futures.isolated, futures.starts, futures.used
     for row in range(counts[ROW], end):
         t = row - market.first
         if counts[ANSWERED] == 0:
-            if counts[PENDING] > 0:
-                if room - counts[LOGGED] < 2 * counts[PENDING]:
+            if futures is not None:
+                stamped = events[t + 1] - events[t]
+                if room - counts[LOGGED] < stamped + 3 * counts[PENDING] + 2 * counts[HELD]:
                     return FULL
-                check_cash(terms, state)
-                if unchecked[: counts[PENDING]].any():  # these are with the broker before those that passed the check
-                    execute(market, terms, state, t, True)
-                execute(market, terms, state, t, False)
-                write_ends(market, terms, state, log, t)
-            value = 0.0
-            for i in range(counts[HELD]):
-                column = held[i]
-                feed, amount = holder[column], size[column]
-                price = last[feed] if row >= proven[feed] else close[t, column]
-                worth = amount * price
-                if worth > 0:
-                    gained = amount * (price - average[column])
-                    value += worth - gained
-                    value += gained
-                else:
-                    value += worth
+                if counts[PENDING] > 0 or (stamped > 0 and counts[HELD] > 0):
+                    trade(market, terms, state, log, futures, t)
+                danger, gained, used = look(
+                    tables, since, spans, floors, rates, cums, shares, margin, isolated, held, counts[HELD], size, average, holder, high, low, close, proven, last, money[CASH], t, row
+                )
+                if danger:
+                    suffer(market, terms, state, log, futures, t)
+                    danger, gained, used = look(
+                        tables, since, spans, floors, rates, cums, shares, margin, isolated, held, counts[HELD], size, average, holder, high, low, close, proven, last, money[CASH], t, row
+                    )
+                money[EQUITY], in_use[t] = money[CASH] + gained, used
                 if positions:
-                    sizes[t, column], marks[t, column] = amount, price
-            money[EQUITY] = money[CASH] + value
+                    note_positions(market, state, curves, t)
+            else:
+                if counts[PENDING] > 0:
+                    if room - counts[LOGGED] < 2 * counts[PENDING]:
+                        return FULL
+                    check_cash(terms, state)
+                    if unchecked[: counts[PENDING]].any():  # these are with the broker before those that passed the check
+                        execute(market, terms, state, t, True)
+                    execute(market, terms, state, t, False)
+                    write_ends(market, terms, state, log, t)
+                value = 0.0
+                for i in range(counts[HELD]):
+                    column = held[i]
+                    feed, amount = holder[column], size[column]
+                    price = last[feed] if row >= proven[feed] else close[t, column]
+                    worth = amount * price
+                    if worth > 0:
+                        gained = amount * (price - average[column])
+                        value += worth - gained
+                        value += gained
+                    else:
+                        value += worth
+                    if positions:
+                        sizes[t, column], marks[t, column] = amount, price
+                money[EQUITY] = money[CASH] + value
             cash[t], equity[t] = money[CASH], money[EQUITY]
             if money[EQUITY] <= 0:
                 counts[RUINED] = 1
@@ -96,10 +124,24 @@ def advance(market, terms, plan, state, log, curves, answer):
                     aim(market, terms, state, t)
                 put_in_sequence(market, state, t)
                 if terms.scale:
-                    scale_to_cash(terms, state)
+                    if futures is not None:
+                        scale_to_margin(market, terms, state, futures, t)
+                    else:
+                        scale_to_cash(terms, state)
         counts[ANSWERED] = 0
         counts[ROW] = row + 1
     return DONE
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def note_positions(market, state, curves, t):
+    """Keep what is held at the close of a row, and the price it is valued at."""
+    held, holder, row = state.held, state.holder, market.first + t
+    for i in range(state.counts[HELD]):
+        column = held[i]
+        feed = holder[column]
+        curves.sizes[t, column] = state.size[column]
+        curves.marks[t, column] = market.last[feed] if row >= market.proven[feed] else market.close[t, column]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -239,16 +281,6 @@ def put_in_sequence(market, state, t):
             unchecked[n] = ruined != 0 or (why[column] == DELISTING and refused[column])
             n += 1
     state.counts[PENDING] = n
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def parts(size, held):
-    """Return the (closing, opening) parts of an order, both with its sign."""
-    if size * held >= 0:
-        return 0.0, size
-    if abs(size) <= abs(held):
-        return size, 0.0
-    return -held, size + held
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

@@ -26,8 +26,8 @@ DONE, ASK, FULL = range(3)
 """What `kernel.advance` returns: the chunk is done; weights of this row are wanted; the log must grow."""
 ASKED, WEIGHTS, LEGS, SIGNAL = range(4)
 """How a `Plan` states target weights."""
-REASONS = ("rebalance", "flip", "close", "delisting", "ruin")
-REBALANCE, FLIPPED, CLOSE, DELISTING, RUIN = range(5)
+REASONS = ("rebalance", "flip", "close", "delisting", "ruin", "funding", "liquidation")
+REBALANCE, FLIPPED, CLOSE, DELISTING, RUIN, FUNDING, LIQUIDATION = range(7)
 OUTCOMES = ("", "margin", "untradable")
 FILLED, MARGIN, UNTRADABLE = range(3)
 
@@ -154,7 +154,10 @@ class State(NamedTuple):
 
 
 class Log(NamedTuple):
-    """Ends of orders, in the sequence of their creation: [capacity], of which `State.counts[LOGGED]` are written."""
+    """Ends of orders, in the sequence of their creation: [capacity], of which `State.counts[LOGGED]` are written.
+
+    Of funding: the holding as size, the mark as price, and what was received, negative when paid, as commission.
+    """
 
     created: Ints
     filled: Ints

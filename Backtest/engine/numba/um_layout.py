@@ -1,0 +1,130 @@
+"""The arrays of a futures account, beside those of `layout`. S columns, n rows of one chunk, N settlements in it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ...data import joins
+from ...data.panel import Bools, Floats
+from ..futures.dated import first_rows
+from ..futures.terms import FuturesTerms
+from .layout import Ints, Market, Places
+
+
+class Futures(NamedTuple):
+    """Terms of one chunk, and the account's margins.
+
+    Attributes
+    ----------
+    isolated
+        Whether each position has a margin of its own.
+    leverage, shares
+        float64 [S]: notional per initial margin, and the other way round.
+    taker, liquidation
+        float64 [n]: fees of orders and of liquidations.
+    tables, since, spans
+        int64: column c has the dated tables tables[c] .. tables[c + 1] - 1; table d holds from row since[d] of the
+        run and has the tiers spans[d] .. spans[d + 1] - 1.
+    floors, rates, caps, cums
+        float64, one entry per tier: see `futures.tiers.TierTable`.
+    starts
+        int64 [n + 1]: the chunk's row t has the settlements starts[t] .. starts[t + 1] - 1, by time, then column.
+    column, rate, mark, at_open
+        [N]: whose settlement, its rate, the price it is valued at, and whether it comes before the bar's fills.
+    margin
+        float64 [S], kept from chunk to chunk: the margin of each isolated position.
+    struck
+        bool [S], working space: liquidated on this bar before the orders filled.
+    now, worst
+        float64 [S], working space: prices of the held columns on the way to the bar's adverse extreme, and there.
+    used
+        float64 [n]: initial margin in use at each close.
+    """
+
+    isolated: bool
+    leverage: Floats
+    shares: Floats
+    taker: Floats
+    liquidation: Floats
+    tables: Ints
+    since: Ints
+    spans: Ints
+    floors: Floats
+    rates: Floats
+    caps: Floats
+    cums: Floats
+    starts: Ints
+    column: Places
+    rate: Floats
+    mark: Floats
+    at_open: Bools
+    margin: Floats
+    struck: Bools
+    now: Floats
+    worst: Floats
+    used: Floats
+
+
+def futures_of(terms: FuturesTerms, symbols: tuple[str, ...], bars: joins.Bars, market: Market) -> Futures:
+    """Return the futures account of a whole run before its first row."""
+    width, rows = len(symbols), len(bars.opens)
+    leverage = np.array([terms.leverage[symbol] for symbol in symbols], dtype=np.float64)
+    tables = [terms.tiers.of(symbol) for symbol in symbols]
+    dated = [table for own in tables for table in own]
+    which = np.searchsorted(first_rows(terms.fees.rows, bars.opens), np.arange(rows), side="right") - 1
+    starts, column, rate, mark, at_open = settlements(terms, symbols, bars, market)
+    return Futures(
+        isolated=terms.margin_mode == "isolated",
+        leverage=leverage,
+        shares=1.0 / leverage,
+        taker=np.array([row.taker for row in terms.fees.rows])[which],
+        liquidation=np.array([row.liquidation for row in terms.fees.rows])[which],
+        tables=np.cumsum([0, *map(len, tables)]),
+        since=np.concatenate([first_rows(own, bars.opens) for own in tables]),
+        spans=np.cumsum([0, *(len(table.floors) for table in dated)]),
+        floors=np.concatenate([table.floors for table in dated]),
+        rates=np.concatenate([table.rates for table in dated]),
+        caps=np.concatenate([table.caps for table in dated]),
+        cums=np.concatenate([table.cums for table in dated]),
+        starts=starts,
+        column=column,
+        rate=rate,
+        mark=mark,
+        at_open=at_open,
+        margin=np.zeros(width),
+        struck=np.zeros(width, dtype=np.bool_),
+        now=np.zeros(width),
+        worst=np.zeros(width),
+        used=np.zeros(rows),
+    )
+
+
+def settlements(
+    terms: FuturesTerms, symbols: tuple[str, ...], bars: joins.Bars, market: Market
+) -> tuple[Ints, Places, Floats, Floats, Bools]:
+    """Return `Futures.starts`, column, rate, mark and at_open of a whole run.
+
+    A settlement is valued at the mark price of its file, else at the open of the bar that it falls into.
+    """
+    stamps, rates, marks, columns = [], [], [], []
+    for place, symbol in enumerate(symbols):
+        series = terms.funding.get(symbol)
+        if series is not None:
+            found = series.settlements(int(bars.opens[0]), int(bars.closes[-1]))
+            for whole, part in zip((stamps, rates, marks), found, strict=True):
+                whole.append(part)
+            columns.append(np.full(len(found[0]), place, dtype=np.int32))
+    if not stamps:
+        empty = np.empty(0)
+        starts = np.zeros(len(bars.opens) + 1, dtype=np.int64)
+        return starts, empty.astype(np.int32), empty, empty, empty.astype(np.bool_)
+    stamp, column = np.concatenate(stamps), np.concatenate(columns)
+    order = np.lexsort((column, stamp))
+    stamp, column = stamp[order], column[order]
+    row = np.searchsorted(bars.opens, stamp, side="right") - 1
+    mark = np.concatenate(marks)[order]
+    mark = np.where(np.isfinite(mark), mark, market.open[row, column])
+    starts = np.searchsorted(row, np.arange(len(bars.opens) + 1), side="left").astype(np.int64)
+    return starts, column, np.concatenate(rates)[order], mark, stamp == bars.opens[row]

@@ -1,0 +1,102 @@
+"""What a futures position must keep, and where it is liquidated, compiled.
+
+Maintenance margin = notional * rate - cum of the tier of the notional (ENGINE.md section 9), a convex function of the
+price. On the straight way of all prices from where they are to the bar's adverse extremes, balance less maintenance
+is therefore concave and falls all the way: Newton's steps from the far end reach its one zero exactly.
+"""
+
+# Numba infers the types of compiled functions from their arguments.
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numba
+
+from .layout import CASH
+
+STEPS = 100
+"""Newton's steps cross a tier each; no file has as many."""
+
+
+@numba.njit(inline="always", error_model="numpy")
+def tier_of(tables, since, spans, floors, column, row, notional):
+    """Return the place of the tier of a notional at a row of the run; a floor belongs to the tier that begins there."""
+    table = tables[column + 1] - 1
+    while table > tables[column] and since[table] > row:
+        table -= 1
+    tier, top = spans[table], spans[table + 1] - 1
+    while tier < top and notional >= floors[tier + 1]:
+        tier += 1
+    return tier
+
+
+@numba.njit(inline="always", error_model="numpy")
+def look(
+    tables, since, spans, floors, rates, cums, shares, margin, isolated,
+    held, count, size, average, holder, high, low, close, proven, last, wallet, t, row,
+):  # fmt: skip
+    """Return (whether the adverse extremes liquidate anything, unrealised profit, initial margin), both at the close.
+
+    Stands in the loop over all rows: arrays, not tuples of them, and no call.
+    """
+    danger, balance, needed, gained, used = False, wallet, 0.0, 0.0, 0.0
+    for i in range(count):
+        column = held[i]
+        amount, feed, paid = size[column], holder[column], average[column]
+        over = row >= proven[feed]
+        worst = last[feed] if over else low[t, column] if amount > 0 else high[t, column]
+        price = last[feed] if over else close[t, column]
+        notional = abs(amount) * worst
+        tier = tier_of(tables, since, spans, floors, column, row, notional)
+        kept = notional * rates[tier] - cums[tier]
+        gained += amount * (price - paid)
+        if isolated:
+            danger = danger or margin[column] + amount * (worst - paid) <= kept
+            used += margin[column]
+        else:
+            balance += amount * (worst - paid)
+            needed += kept
+            used += abs(amount) * price * shares[column]
+    return danger or (not isolated and count > 0 and balance <= needed), gained, used
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def wallet_of(state, futures, begin):
+    """Return the money behind the position held at a place, isolated, or behind all of them."""
+    return futures.margin[state.held[begin]] if futures.isolated else state.money[CASH]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def stand(state, futures, row, begin, end, way):
+    """Return (balance, maintenance, slope of their difference) of the held places begin .. end - 1.
+
+    At the share `way` of the way from `now` to `worst`.
+    """
+    size, average, held, now, worst = state.size, state.average, state.held, futures.now, futures.worst
+    tables, since, spans, floors = futures.tables, futures.since, futures.spans, futures.floors
+    balance, needed, slope = wallet_of(state, futures, begin), 0.0, 0.0
+    for i in range(begin, end):
+        column = held[i]
+        amount, distance = size[column], worst[column] - now[column]
+        price = now[column] + way * distance
+        notional = abs(amount) * price
+        tier = tier_of(tables, since, spans, floors, column, row, notional)
+        balance += amount * (price - average[column])
+        needed += notional * futures.rates[tier] - futures.cums[tier]
+        slope += distance * (amount - abs(amount) * futures.rates[tier])
+    return balance, needed, slope
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def move_to_liquidation(state, futures, row, begin, end):
+    """Move `now` of these places to where their balance is their maintenance margin: they have more now, less there."""
+    way = 1.0
+    for _step in range(STEPS):
+        balance, needed, slope = stand(state, futures, row, begin, end, way)
+        nearer = way - (balance - needed) / slope
+        if not 0 <= nearer < way:
+            break
+        way = nearer
+    for i in range(begin, end):
+        column = state.held[i]
+        futures.now[column] += way * (futures.worst[column] - futures.now[column])
