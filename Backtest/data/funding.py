@@ -1,4 +1,4 @@
-"""Funding of perpetual contracts: rates, and mark prices where the files have them, from the setting ``funding_folder``.
+"""Funding of perpetual contracts: rates, and mark prices where files have them, from the setting ``funding_folder``.
 
 The files are those that `stamped_fields` joins to factors. A stamp is rounded to the minute: exchanges stamp
 settlements with some milliseconds of jitter.

@@ -21,7 +21,18 @@ from .request import RunRequest, storable
 
 PACKAGES = ("numpy", "numba", "backtrader", "pyarrow", "matplotlib", "lark", "pydantic")
 
-IDENTITY = ("strategy", "factor_set", "timeframe", "start", "end", "symbols", "settings", "instruments", "engine", "market")
+IDENTITY = (
+    "strategy",
+    "factor_set",
+    "timeframe",
+    "start",
+    "end",
+    "symbols",
+    "settings",
+    "instruments",
+    "engine",
+    "market",
+)
 """Keys that, together with the inputs' hashes, make two runs the same experiment."""
 
 

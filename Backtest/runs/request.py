@@ -35,8 +35,12 @@ MARKETS = ("spot", "um")
 
 SPOT, UM = MARKETS
 
-SPOT_WEIGHT = 1.0
-"""Spot is bought with cash alone: fractions to invest end here, those of futures where the margin does."""
+SPOT_LIMITS = {
+    "topk": {"invest": 1.0, "max_weight": 1.0},
+    "longshort": {"gross_leverage": 10.0, "max_weight": 10.0},
+    "signal": {"invest": 1.0, "weight": 10.0},
+}
+"""Strategy -> parameter -> the most that spot takes: it is bought with cash. On futures the margin decides."""
 
 SECRET = re.compile(r"secret|passw|credential|api_?key|private_?key|access_?token", re.IGNORECASE)
 """Parameter names that are refused: a run folder keeps every parameter, and people share run folders."""
@@ -204,11 +208,12 @@ def checked_engine(engine: str | None, choice: StrategyChoice, market: str = SPO
 
 
 def check_weights(choice: StrategyChoice, market: str) -> None:
-    """Refuse on spot a strategy of ours that invests more than there is: every such order would be rejected."""
-    for name in ("invest", "max_weight") if choice.name == "topk" or choice.name == "signal" else ():
-        value = choice.params.get(name)
-        if market == SPOT and value is not None and value > SPOT_WEIGHT and choice.source is None:
-            raise RunError(f"{name} is {value!r}; allowed is 0 to 1 (more: --market um with --leverage)")
+    """Refuse on spot a strategy of ours that asks for more than cash can buy."""
+    limits = SPOT_LIMITS.get(choice.name, {}) if market == SPOT and choice.source is None else {}
+    for name, most in limits.items():
+        value = choice.params[name]
+        if value is not None and value > most:
+            raise RunError(f"{name} is {value!r}; spot allows 0 to {most:g} (more: --market um with --leverage)")
 
 
 def with_leverage(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -40,7 +41,7 @@ def in_order(tables: Sequence[Table], where: str) -> tuple[Table, ...]:
     """Return the tables; refuse none at all, and dates that do not ascend."""
     if not tables:
         raise SettingsError(f"{where}: holds no table")
-    for before, after in zip(tables, tables[1:], strict=False):
+    for before, after in pairwise(tables):
         if after.since <= before.since:
             raise SettingsError(f"{where}: {time_words(after.since)} follows {time_words(before.since)}; dates ascend")
     return tuple(tables)

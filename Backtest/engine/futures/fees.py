@@ -61,5 +61,7 @@ def row_of(row: Any, where: str) -> FeeRow:
     values = dict(zip(RATES, numbers_of(row, RATES, where), strict=True))
     for name, value in values.items():
         if not -0.01 <= value <= 0.5 or (name != "maker" and value < 0):
-            raise SettingsError(f"{where}: {name} is {value!r}; a fraction from 0 to 0.5 is allowed (a maker's from -0.01)")
+            raise SettingsError(
+                f"{where}: {name} is {value!r}; a fraction from 0 to 0.5 is allowed (a maker's from -0.01)"
+            )
     return FeeRow(since, **values)

@@ -101,7 +101,9 @@ def table_of(row: Any, where: str) -> TierTable:
     for place, cells in enumerate(rows, 1):
         if not isinstance(cells, list | tuple) or len(cells) != len(COLUMNS):
             raise SettingsError(f"{where}, tier {place} is {str(cells)[:60]}; allowed: [{', '.join(COLUMNS)}]")
-        read.append([number_of(cell, f"{where}, tier {place}: {name}") for cell, name in zip(cells, COLUMNS)])
+        read.append(
+            [number_of(cell, f"{where}, tier {place}: {name}") for cell, name in zip(cells, COLUMNS, strict=True)]
+        )
     table = TierTable(since, *(tuple(column) for column in zip(*read, strict=True)))
     check_table(table, where)
     return table
@@ -121,5 +123,7 @@ def check_table(table: TierTable, where: str) -> None:
             raise SettingsError(f"{tier}: highest leverage is {most:g}; 1 to {cap:g} is allowed, and rate <= 1 / it")
         cum = cum + now * (own - rate)
         if not math.isclose(table.cums[place], cum, rel_tol=1e-9, abs_tol=1e-6):
-            raise SettingsError(f"{tier}: cum is {table.cums[place]:g}, continuity asks for {cum:g}: the file is corrupt")
+            raise SettingsError(
+                f"{tier}: cum is {table.cums[place]:g}, continuity asks for {cum:g}: the file is corrupt"
+            )
         floor, rate, cap = now, own, most

@@ -81,7 +81,9 @@ def run(
     episodes = checked_episodes(panel, scores, haircut=costs.delisting_haircut, initial_cash=initial_cash)
     decisions = Decisions(panel, scores, strategy, episodes=episodes, costs=costs)
     rows, width = decisions.tradable.shape
-    market = market_of(episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped or futures is not None)
+    market = market_of(
+        episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped or futures is not None
+    )
     terms = terms_of(costs, decisions.symbols, rows=rows)
     plan, found = plan_of(decisions)
     state = new_state(width, len(episodes), initial_cash=initial_cash)

@@ -71,12 +71,54 @@ def advance(market, terms, plan, state, log, curves, answer, futures):
                 if counts[PENDING] > 0 or (stamped > 0 and counts[HELD] > 0):
                     trade(market, terms, state, log, futures, t)
                 danger, gained, used = look(
-                    tables, since, spans, floors, rates, cums, shares, margin, isolated, held, counts[HELD], size, average, holder, high, low, close, proven, last, money[CASH], t, row
+                    tables,
+                    since,
+                    spans,
+                    floors,
+                    rates,
+                    cums,
+                    shares,
+                    margin,
+                    isolated,
+                    held,
+                    counts[HELD],
+                    size,
+                    average,
+                    holder,
+                    high,
+                    low,
+                    close,
+                    proven,
+                    last,
+                    money[CASH],
+                    t,
+                    row,
                 )
                 if danger:
                     suffer(market, terms, state, log, futures, t)
                     danger, gained, used = look(
-                        tables, since, spans, floors, rates, cums, shares, margin, isolated, held, counts[HELD], size, average, holder, high, low, close, proven, last, money[CASH], t, row
+                        tables,
+                        since,
+                        spans,
+                        floors,
+                        rates,
+                        cums,
+                        shares,
+                        margin,
+                        isolated,
+                        held,
+                        counts[HELD],
+                        size,
+                        average,
+                        holder,
+                        high,
+                        low,
+                        close,
+                        proven,
+                        last,
+                        money[CASH],
+                        t,
+                        row,
                     )
                 money[EQUITY], in_use[t] = money[CASH] + gained, used
                 if positions:
@@ -86,7 +128,9 @@ def advance(market, terms, plan, state, log, curves, answer, futures):
                     if room - counts[LOGGED] < 2 * counts[PENDING]:
                         return FULL
                     check_cash(terms, state)
-                    if unchecked[: counts[PENDING]].any():  # these are with the broker before those that passed the check
+                    if unchecked[
+                        : counts[PENDING]
+                    ].any():  # these are with the broker before those that passed the check
                         execute(market, terms, state, t, True)
                     execute(market, terms, state, t, False)
                     write_ends(market, terms, state, log, t)

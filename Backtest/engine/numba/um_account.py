@@ -65,6 +65,13 @@ def suffer(market, terms, state, log, futures, t):
     liquidate(market, terms, state, log, futures, t)
 
 
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def open_of(market, state, t, column):
+    """Return the open of what is held; the last close of what is over."""
+    feed = state.holder[column]
+    return market.last[feed] if market.first + t >= market.proven[feed] else market.open[t, column]
+
+
 @numba.njit(inline="always", error_model="numpy")
 def look_at_opens(market, terms, state, futures, t):
     """Write the opens of what is held into `Futures.now` and `worst`; return whether they liquidate anything.
@@ -96,7 +103,10 @@ def look_at_opens(market, terms, state, futures, t):
 
 @numba.njit(inline="always", error_model="numpy")
 def settle(market, state, log, futures, t, at_open):
-    """Pay and get funding: mark * quantity * rate, which longs pay where it is positive."""
+    """Pay and get funding: mark * quantity * rate, which longs pay where it is positive.
+
+    Nobody pays more than he has: see `payable`.
+    """
     size, holder, counts, money, margin = state.size, state.holder, state.counts, state.money, futures.margin
     alive, columns, rates, marks, opens = market.alive, futures.column, futures.rate, futures.mark, futures.at_open
     created, filled, of_column, of_reason, of_size = log.created, log.filled, log.column, log.reason, log.size
@@ -108,6 +118,8 @@ def settle(market, state, log, futures, t, at_open):
         if opens[event] != at_open or amount == 0 or alive[t, column] != holder[column]:
             continue
         flow = -amount * marks[event] * rates[event]
+        if -flow > (margin[column] if isolated else money[CASH]):
+            flow = max(flow, -payable(market, state, futures, t, column))
         money[CASH] += flow
         if isolated:
             margin[column] += flow
@@ -115,6 +127,17 @@ def settle(market, state, log, futures, t, at_open):
         of_price[n], of_flow[n], of_slippage[n], outcome[n] = marks[event], flow, 0.0, FILLED
         n += 1
     counts[LOGGED] = n
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def payable(market, state, futures, t, column):
+    """Return the most funding a position can pay: wallet, or its own margin, and the unrealised profits behind it."""
+    most = futures.margin[column] if futures.isolated else state.money[CASH]
+    for i in range(state.counts[HELD]):
+        other = state.held[i]
+        if other == column or not futures.isolated:
+            most += max(0.0, state.size[other] * (open_of(market, state, t, other) - state.average[other]))
+    return max(0.0, most)
 
 
 @numba.njit(inline="always", error_model="numpy")

@@ -108,23 +108,15 @@ def settlements(
 
     A settlement is valued at the mark price of its file, else at the open of the bar that it falls into.
     """
-    stamps, rates, marks, columns = [], [], [], []
-    for place, symbol in enumerate(symbols):
-        series = terms.funding.get(symbol)
-        if series is not None:
-            found = series.settlements(int(bars.opens[0]), int(bars.closes[-1]))
-            for whole, part in zip((stamps, rates, marks), found, strict=True):
-                whole.append(part)
-            columns.append(np.full(len(found[0]), place, dtype=np.int32))
-    if not stamps:
-        empty = np.empty(0)
-        starts = np.zeros(len(bars.opens) + 1, dtype=np.int64)
-        return starts, empty.astype(np.int32), empty, empty, empty.astype(np.bool_)
-    stamp, column = np.concatenate(stamps), np.concatenate(columns)
+    begin, end = int(bars.opens[0]), int(bars.closes[-1])
+    series = [terms.funding.get(symbol) for symbol in symbols]
+    nothing = (np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
+    found = [nothing if one is None else one.settlements(begin, end) for one in series]
+    stamp, rate, mark = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    column = np.repeat(np.arange(len(symbols), dtype=np.int32), [len(part[0]) for part in found])
     order = np.lexsort((column, stamp))
-    stamp, column = stamp[order], column[order]
+    stamp, column, rate, mark = stamp[order], column[order], rate[order], mark[order]
     row = np.searchsorted(bars.opens, stamp, side="right") - 1
-    mark = np.concatenate(marks)[order]
     mark = np.where(np.isfinite(mark), mark, market.open[row, column])
     starts = np.searchsorted(row, np.arange(len(bars.opens) + 1), side="left").astype(np.int64)
-    return starts, column, np.concatenate(rates)[order], mark, stamp == bars.opens[row]
+    return starts, column, rate, mark, stamp == bars.opens[row]

@@ -19,14 +19,20 @@ from .layout import CASH, FILLED, HELD, LIQUIDATION, LOGGED
 from .um_margin import move_to_liquidation, stand
 from .um_wallet import realise, take_in_profits
 
+SPENT = 1e-9
+"""A liquidation that leaves less of the wallet has left last bits: the account is empty."""
+
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def liquidate(market, terms, state, log, futures, t):
     """Liquidate what the way from `now` to `worst` leaves without its maintenance margin."""
+    wallet = state.money[CASH]
     if futures.isolated:
         liquidate_isolated(market, terms, state, log, futures, t)
     else:
         liquidate_cross(market, terms, state, log, futures, t)
+    if state.counts[HELD] == 0 and abs(state.money[CASH]) <= SPENT * wallet:
+        state.money[CASH] = 0.0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -110,17 +116,13 @@ def wipe_out(market, state, log, futures, t, missing):
         now, average = futures.now[column], state.average[column]
         loses = state.size[column] * (now - average) < 0
         take_over(market, state, log, futures, t, column, now + (average - now) * borne if loses else now)
-    if missing <= lost:
-        state.money[CASH] = 0.0  # but for the last bits it is
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def close_all(state, futures, column, price, fee):
     """Close a whole position, and cancel the orders of its column that wait."""
     margin, size = futures.margin, state.size
-    realise(
-        state.money, state.counts, size, state.average, margin, state.held, column, -size[column], price, fee
-    )
+    realise(state.money, state.counts, size, state.average, margin, state.held, column, -size[column], price, fee)
     futures.struck[column] = True
 
 
