@@ -127,8 +127,8 @@ def positions_csv(record: RunRecord) -> str:
     times = iso_times(record.timestamp)
     values = position_values(record)
     bars, columns = np.nonzero(record.sizes)
-    taken = (record.sizes, record.marks, values, values / record.equity[:, None])
-    numbers = (map(number, array[bars, columns].tolist()) for array in taken)
+    held = [array[bars, columns] for array in (record.sizes, record.marks, values)]
+    numbers = (map(number, array.tolist()) for array in (*held, held[-1] / record.equity[bars]))
     names = (record.symbols[column] for column in columns.tolist())
     return csv_text(POSITION_COLUMNS, zip((times[bar] for bar in bars.tolist()), names, *numbers, strict=True))
 

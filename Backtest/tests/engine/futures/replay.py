@@ -15,7 +15,7 @@ OPEN, LATER = True, False
 
 
 def replay(market, scores, strategy, costs, cash, terms, seen=None):
-    """Return (orders, equity, wallet, margin in use per bar, ruined); `market` and the rest as the spot replay has them.
+    """Return (orders, equity, wallet, margin in use per bar, ruined); `market` and more as the spot replay has them.
 
     `terms`: mode, leverage[symbol], tiers[symbol] = [(first row, [(floor, rate, cap, cum), ...]), ...], taker[t],
     liquidation[t], funding[symbol][t] = [(at the open, rate, mark or None), ...] in time order, with `when` for ties.
@@ -160,7 +160,8 @@ class Account(spot.Account):
         return balance, sum(self.maintenance(symbol, prices[symbol], t) for symbol in symbols)
 
     def liquidate(self, now, worst, t):
-        struck, before = set(), self.cash
+        struck: set[str] = set()
+        before = self.cash
         groups = [[symbol] for symbol in self.entry] if self.isolated else [list(self.entry)]
         for group in groups:
             struck |= self.liquidate_group(group, dict(now), worst, t)
@@ -169,7 +170,7 @@ class Account(spot.Account):
         return struck
 
     def liquidate_group(self, group, now, worst, t):
-        struck = set()
+        struck: set[str] = set()
         while group:
             balance, needed = self.stand(group, now, t)
             if balance > needed:
@@ -265,8 +266,9 @@ class Account(spot.Account):
             closing = 0.0
             if not trouble:
                 closing, _ = spot.split(order["size"], self.size[order["symbol"]])
-            fee = abs(closing) * price * self.terms["taker"][t] if closing else 0.0
-            if closing:
+            fee = 0.0
+            if closing and price is not None:
+                fee = abs(closing) * price * self.terms["taker"][t]
                 settled = "a long settled" if closing < 0 else "a short settled"
                 self.seen[settled] += order["reason"] == "delisting"
                 self.reduce(order["symbol"], closing, price, fee)

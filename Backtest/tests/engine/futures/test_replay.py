@@ -30,7 +30,7 @@ FEATURES = {
     "a long liquidated", "a short liquidated", "liquidated inside a bar", "bankrupt", "a higher tier",
     "an older tier table", "another leg survives a liquidation", "a liquidation fee in full", "the margin refuses",
     "a tier refuses the leverage", "a reversal", "openings scaled", "funding at an open", "funding inside a bar",
-    "funding paid by a short", "profits pay a wallet's debt", "slippage ends at the bankruptcy price", "cross",
+    "funding paid by a short", "slippage ends at the bankruptcy price", "cross",
     "isolated", "a relisting traded", "a long settled", "a short settled",
 }  # fmt: skip
 
@@ -57,7 +57,7 @@ def random_funding(draw, opens, timeframe_ns):
 
 
 def case(seed):
-    """(panel, scores, strategy's name and values, costs, leverages ...) of one seed, for the engine and for the replay."""
+    """(panel, scores, strategy's name and values, costs, terms for the engine, terms for the replay) of one seed."""
     draw = np.random.default_rng(seed)
     panel, scores = random_market(draw, seed)
     kind, values = random_strategy(draw, panel.timeframe.bars_per_day)
@@ -125,6 +125,7 @@ def check(seed, seen):
         if want["reason"] == "funding":
             assert same(got.value, want["value"], CASH), where
     assert len(record.orders) == len(orders)
+    assert record.used_margin is not None
     for mine, theirs in ((record.equity, equity), (record.cash, wallet), (record.used_margin, margins)):
         np.testing.assert_allclose(mine, theirs, rtol=1e-8, atol=1e-8 * CASH)
     assert record.ruined == ruined
@@ -134,7 +135,7 @@ def check(seed, seen):
 def identity_error(record):
     """Largest |change in equity - (price P&L + funding - fees - slippage)| over the account, from orders and marks."""
     sizes, worst, before = np.zeros(len(record.symbols)), 0.0, CASH
-    values = np.zeros(len(record.symbols))
+    values: np.ndarray = np.zeros(len(record.symbols))
     flows = np.zeros(len(record.timestamp))
     for order in record.orders:
         if order.status == "filled":
@@ -144,7 +145,7 @@ def identity_error(record):
             flows[order.filled_bar] += spent - order.commission - order.slippage
             sizes[record.symbols.index(order.symbol)] += signed * order.size
     for t in range(len(record.timestamp)):
-        now = np.where(record.sizes[t] != 0, record.sizes[t] * record.marks[t], 0.0)
+        now: np.ndarray = np.where(record.sizes[t] != 0, record.sizes[t] * record.marks[t], 0.0)
         change = float((now - values).sum()) + flows[t]
         worst = max(worst, abs(record.equity[t] - before - change) / max(abs(before), CASH))
         before, values = record.equity[t], now
@@ -168,5 +169,4 @@ def test_random_markets_equal_the_replay(long_run):
 
     one()
     rare = {name: counted[name] for name in sorted(FEATURES) if counted[name] < AT_LEAST}
-    print(counted)
     assert not rare, f"in fewer than {AT_LEAST} of {count} markets: {rare}"
