@@ -154,7 +154,10 @@ _FUTURES_ROWS = (
 )  # fmt: skip
 
 METRICS: dict[str, Metric] = {row.name: row for row in (*_ROWS, *_FUTURES_ROWS)}
-"""Every key of metrics.json, in its order; those from waterfall_gross on are of futures only."""
+"""Every key of metrics.json, in its order."""
+
+SPOT_METRICS = tuple(row.name for row in _ROWS)
+"""Keys of a run on spot: all but those of futures."""
 
 
 def compute_metrics(

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from Backtest import run_backtest
 from Backtest.analyze_run import command as analyze
 from Backtest.engine.futures.terms import MARGIN_MODES
 from Backtest.metrics import METRICS
-from Backtest import run_backtest
 from Backtest.results import read_run
 from Backtest.run_backtest import command
-from Backtest.runs.reread import redraw, reread
 from Backtest.runs.request import MARKETS
+from Backtest.runs.reread import redraw, reread
 from Backtest.tests.fake_market import BARS, FIRST, SYMBOLS, TIMEFRAME, Market, make_market
 
 WITHOUT = "ADAUSDT"

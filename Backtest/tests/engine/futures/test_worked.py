@@ -330,7 +330,7 @@ def test_a_loss_beyond_the_wallet_takes_in_the_profits_of_the_others():
     up, down = 118.0, 76.0
     panel = flat(
         {"A": 100.0, "B": 100.0}, rows=5,
-        A={row: (down,) * 4 for row in (2, 3, 4)}, B={row: (up,) * 4 for row in (2, 3, 4)},
+        A=dict.fromkeys((2, 3, 4), (down,) * 4), B=dict.fromkeys((2, 3, 4), (up,) * 4),
     )  # fmt: skip
     record = traded(panel, {0: [5.0, 5.0], 2: [0.0, GONE]}, terms("AB", leverage=10))
     assert record.equity.tolist() == pytest.approx([1000.0, 1000.0, 700.0, 700.0, 700.0])
