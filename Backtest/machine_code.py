@@ -9,21 +9,29 @@ before the first of them runs, and what was compiled from other sources is remov
    was kept, it is what is older than a file that it stands on (`_limits`).
 
 Several processes may do this at once: a file that is gone already is fine, and Numba compiles what it does not find.
+
+Where no folder for machine code can be written, or what lies there cannot be read, Numba would raise. The functions of
+the packages that named themselves here are then compiled in memory, by each process anew, and the log says so once
+(`tolerate`). What other packages compile is left as Numba handles it.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import inspect
 import json
 import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from .errors import SettingsError
+from .logs import LOGGER
 
 STAMP = "compiled_from.json"
 WAIT_SECONDS = 5.0
@@ -31,7 +39,11 @@ WAIT_SECONDS = 5.0
 
 
 def remove_outdated(package: Path) -> None:
-    """Remove the machine code of the modules in the folder `package` that was not compiled from these sources."""
+    """Remove the machine code of the modules in the folder `package` that was not compiled from these sources.
+
+    To be called before a module of the package is imported.
+    """
+    tolerate(package)
     folder = _folder(package)
     if folder is None:
         return
@@ -52,13 +64,67 @@ def _folder(package: Path) -> Path | None:
     beside = package / "__pycache__"
     if not os.environ.get("NUMBA_CACHE_DIR") and os.access(beside if beside.is_dir() else package, os.W_OK):
         return beside
-    from numba.core.caching import UserProvidedCacheLocator, UserWideCacheLocator  # heavy: read-only installs only
+    from numba.core.caching import InTreeCacheLocator, UserProvidedCacheLocator, UserWideCacheLocator
 
-    for locator in (UserProvidedCacheLocator, UserWideCacheLocator):
+    for locator in (UserProvidedCacheLocator, InTreeCacheLocator, UserWideCacheLocator):  # as Numba looks
         found = locator.from_function(_folder, str(package / "__init__.py"))
         if found is not None:
             return Path(found.get_cache_path())
     return None
+
+
+_tolerant: set[str] = set()
+"""Folders of the packages that named themselves."""
+
+
+def tolerate(package: Path) -> None:
+    """Let the functions of the folder `package` be compiled in memory where machine code cannot be kept or read."""
+    from numba.core.dispatcher import Dispatcher
+
+    if not _tolerant:
+        enable = Dispatcher.enable_caching
+
+        def enable_caching(dispatcher: Any) -> None:
+            if os.path.dirname(inspect.getfile(dispatcher.py_func)) not in _tolerant:
+                enable(dispatcher)
+                return
+            try:
+                dispatcher._cache = _tolerant_cache()(dispatcher.py_func)
+            except RuntimeError:  # what Numba raises where it finds none
+                _tell_once("no folder for it can be written")
+
+        Dispatcher.enable_caching = enable_caching
+    _tolerant.add(str(package))
+
+
+@cache
+def _tolerant_cache() -> Any:
+    """Return Numba's cache of one function, but for what it cannot read or write: told, and compiled instead."""
+    from numba.core.caching import FunctionCache
+
+    class TolerantCache(FunctionCache):  # type: ignore[misc]
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            try:
+                return super().load_overload(sig, target_context)
+            except Exception as error:  # damaged pickles raise anything
+                index = Path(self._cache_file._index_path)
+                LOGGER.warning("%s cannot be read (%s: %s): compiled anew", index, type(error).__name__, error)
+                with suppress(OSError):  # what stays will be told again by the next process
+                    index.unlink(missing_ok=True)
+                return None
+
+        def save_overload(self, sig: Any, data: Any) -> None:
+            try:
+                super().save_overload(sig, data)
+            except OSError as error:
+                _tell_once(error.strerror or str(error))
+
+    return TolerantCache
+
+
+@cache
+def _tell_once(reason: str) -> None:
+    LOGGER.warning("machine code cannot be kept (%s): every process compiles anew, some seconds each", reason)
 
 
 def _digests(package: Path) -> dict[str, str]:

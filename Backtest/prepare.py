@@ -33,12 +33,11 @@ from .process import interrupts_held_back
 from .settings import CoreSettings, resolve
 from .stage_a.append import Base, open_base
 from .stage_a.metadata import dropped, findings, manifest, metadata, shorter
-from .stage_a.pool import Pool
+from .stage_a.pool import WORK, Pool
 from .stage_a.run import Run, build_symbols
 from .stage_a.tasks import Inputs, Job
 
 KLINES_CACHE = "klines"
-WORK = "Backtest.stage_a.workers:work"
 
 OUTSIDE = re.compile(r"no bar inside the window; it has bars from (\S+) to (\S+)$")
 """What `stage_a.workers` says of a symbol without bars in the window."""
@@ -90,13 +89,14 @@ class PrepareSettings:
 def prepare(
     settings: PrepareSettings,
     *,
+    pool: Pool | None = None,
     on_stop: Callable[[dict[str, Any]], None] | None = None,
     on_published: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Make a factor set and return the summary that the command prints; see the steps at the top.
 
-    `on_stop` takes the summary of a run that Ctrl-C or SIGTERM ends; the exception goes on. `on_published` is called
-    when the factor set is in place.
+    `pool` is one that has been started already; None: one of its own. `on_stop` takes the summary of a run that Ctrl-C
+    or SIGTERM ends; the exception goes on. `on_published` is called when the factor set is in place.
 
     Raises
     ------
@@ -111,7 +111,8 @@ def prepare(
     with run_log(log, settings.core.log_level):
         LOGGER.info("started: %s", settings)
         try:
-            return _prepare(settings, run, on_stop, on_published)
+            with pool or Pool(WORK) as workers:  # they import what they need while this process reads the recipe
+                return _prepare(settings, run, workers, on_stop, on_published)
         except FactorError as error:
             LOGGER.info("stopped: %s", error)  # the command prints it: only the file needs it here
             raise
@@ -123,43 +124,43 @@ def prepare(
 def _prepare(
     settings: PrepareSettings,
     run: Run,
+    pool: Pool,
     on_stop: Callable[[dict[str, Any]], None] | None,
     on_published: Callable[[], None] | None,
 ) -> dict[str, Any]:
-    with Pool(WORK) as pool:  # its first process imports what it needs while this one reads the recipe
-        inputs = open_inputs(settings)
-        base = _base(settings, inputs)
-        tell_richer(inputs.root)
-        for name, reason in inputs.plan.skipped.items():
-            LOGGER.warning("factor %s is left out: %s", name, reason)
-        with open_build(
-            inputs.hub,
-            inputs.timeframe,
-            settings.factor_set,
-            manifest=inputs.manifest,
-            symbols=inputs.symbols,
-            overwrite=settings.overwrite,
-            write=LOGGER.info,
-            base=base.seal if base else None,
-        ) as build:
-            try:
-                build_symbols(inputs, build, run, pool, base)
-                if base and run.nothing_new:
-                    LOGGER.info("nothing is new: %s stays as it is", build.metadata_path)
-                    build.discard()
-                    return published_summary(inputs, build, run, base)
-                check_thresholds(inputs, build, settings.on_missing)
-                _publish(inputs, build, run, base)
-                if on_published:
-                    on_published()
-            except KeyboardInterrupt:
-                if on_stop:
-                    on_stop(summary(inputs, build, run, "interrupted"))
-                raise
-            done = summary(inputs, build, run, "ok")
-            if base:
-                done["new_rows"] = done["rows"] - base.metadata["rows"]
-            return {**done, "status": "incomplete" if done["refused"] or done["dropped"] else "ok"}
+    inputs = open_inputs(settings)
+    base = _base(settings, inputs)
+    tell_richer(inputs.root)
+    for name, reason in inputs.plan.skipped.items():
+        LOGGER.warning("factor %s is left out: %s", name, reason)
+    with open_build(
+        inputs.hub,
+        inputs.timeframe,
+        settings.factor_set,
+        manifest=inputs.manifest,
+        symbols=inputs.symbols,
+        overwrite=settings.overwrite,
+        write=LOGGER.info,
+        base=base.seal if base else None,
+    ) as build:
+        try:
+            build_symbols(inputs, build, run, pool, base)
+            if base and run.nothing_new:
+                LOGGER.info("nothing is new: %s stays as it is", build.metadata_path)
+                build.discard()
+                return published_summary(inputs, build, run, base)
+            check_thresholds(inputs, build, settings.on_missing)
+            _publish(inputs, build, run, base)
+            if on_published:
+                on_published()
+        except KeyboardInterrupt:
+            if on_stop:
+                on_stop(summary(inputs, build, run, "interrupted"))
+            raise
+        done = summary(inputs, build, run, "ok")
+        if base:
+            done["new_rows"] = done["rows"] - base.metadata["rows"]
+        return {**done, "status": "incomplete" if done["refused"] or done["dropped"] else "ok"}
 
 
 def open_inputs(settings: PrepareSettings) -> Inputs:

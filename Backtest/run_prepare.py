@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from Backtest.cli import run_command, split_symbols
 
 if TYPE_CHECKING:
     from Backtest.prepare import PrepareSettings
+    from Backtest.stage_a.pool import Pool
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -86,20 +88,36 @@ def main(arguments: argparse.Namespace, on_published: Callable[[], None] | None 
         import time
 
         started = time.monotonic() - seconds_alive()
-        with interrupts_held_back():
-            from Backtest.prepare import prepare
+        require_flags(arguments)
+        with early_pool(arguments) as pool:
+            with interrupts_held_back():
+                from Backtest.prepare import prepare
 
-        settings = settings_of(arguments, started)
-        if arguments.explain:
-            from Backtest.stage_a.explain import explain_recipe
+            settings = settings_of(arguments, started)
+            if arguments.explain:
+                from Backtest.stage_a.explain import explain_recipe
 
-            write(explain_recipe(settings))
-            return 0
-        if arguments.check_causality is not None:
-            return check(settings, arguments.check_causality, write)
-        summary = prepare(settings, on_stop=lambda stopped: write(json_text(stopped)), on_published=on_published)
-        write(json_text(summary))
-        return 1 if summary["status"] == "incomplete" else 0
+                write(explain_recipe(settings))
+                return 0
+            if arguments.check_causality is not None:
+                return check(settings, arguments.check_causality, write)
+            summary = prepare(
+                settings, pool=pool, on_stop=lambda stopped: write(json_text(stopped)), on_published=on_published
+            )
+            write(json_text(summary))
+            return 1 if summary["status"] == "incomplete" else 0
+
+
+def early_pool(arguments: argparse.Namespace) -> AbstractContextManager[Pool | None]:
+    """Return the pool of a run that will need one: its first worker starts while this process imports the rest."""
+    if arguments.explain or arguments.dry_run or arguments.check_causality is not None:
+        return nullcontext()
+    from Backtest.process import interrupts_held_back
+
+    with interrupts_held_back():
+        from Backtest.stage_a.pool import WORK, Pool
+
+    return Pool(WORK)
 
 
 def check(settings: PrepareSettings, count: int, write: Callable[[str], object]) -> int:
@@ -114,11 +132,9 @@ def check(settings: PrepareSettings, count: int, write: Callable[[str], object])
     return {"ok": 0, "incomplete": 1, "failed": 2}[summary["status"]]
 
 
-def settings_of(arguments: argparse.Namespace, started: float) -> PrepareSettings:
-    """Return the settings that the command line means; its relative paths are relative to the working directory."""
+def require_flags(arguments: argparse.Namespace) -> None:
+    """Refuse a command line that lacks what it needs."""
     from Backtest.errors import SettingsError
-    from Backtest.prepare import PrepareSettings
-    from Backtest.settings import load_core, resolve, with_flags
 
     needed = ["factor_set", "dsl_path", "timeframe"]
     if arguments.explain:
@@ -128,6 +144,13 @@ def settings_of(arguments: argparse.Namespace, started: float) -> PrepareSetting
     for name in needed:
         if not getattr(arguments, name):
             raise SettingsError(f"--{name.replace('_', '-')} is required; -h shows all flags")
+
+
+def settings_of(arguments: argparse.Namespace, started: float) -> PrepareSettings:
+    """Return the settings that the command line means; its relative paths are relative to the working directory."""
+    from Backtest.prepare import PrepareSettings
+    from Backtest.settings import load_core, resolve, with_flags
+
     here = Path.cwd()
     core = load_core(
         arguments.config,

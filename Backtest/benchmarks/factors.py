@@ -31,10 +31,11 @@ import numpy as np
 
 from Backtest.benchmarks.factor_peers import PEERS, Call
 from Backtest.benchmarks.factor_sets import SETS, kunquant_set, ours, plan_of_set
-from Backtest.data.dsl.bind import Scope, bind
+from Backtest.data.dsl.bind import bind
 from Backtest.data.dsl.operators import OPERATORS, Context, apply
 from Backtest.data.dsl.parser import parse
 from Backtest.data.dsl.plan import Plan, PlannedFactor
+from Backtest.data.dsl.scope import Scope
 from Backtest.data.dsl.steps import StepTable
 from Backtest.data.panel import Panel
 from Backtest.data.timeframe import parse_timeframe

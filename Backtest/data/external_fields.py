@@ -1,8 +1,8 @@
 """External series of a recipe: one file each, the same values for every symbol, joined with a publication delay.
 
-`open_external` finds and reads the files once, before any worker starts; the series travel with the job, so all
-workers have the same rows. A recipe is handed on more freely than settings, so its files must lie beside it or in a
-folder of the setting ``external_folder``.
+`open_external` finds and reads the files once, before any worker starts, and warns of what was odd in them; the series
+travel with the job, so all workers have the same rows. A recipe is handed on more freely than settings, so its files
+must lie beside it or in a folder of the setting ``external_folder``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, RecipeError
+from ..logs import LOGGER
 from . import joins
 from .delays import asof_parts
 from .panel import Floats, Panel
 from .recipe import ExternalSpec
 from .schema import FieldSource
-from .stamped import Stamped, load_stamped
+from .stamped import KINDS, Stamped, load_stamped
 from .timeframe import parse_duration
 
 
@@ -78,6 +79,12 @@ class ExternalFields:
 def open_external(specs: Sequence[ExternalSpec], roots: Sequence[Path], *, read: bool) -> ExternalFields:
     """Return what fills the external series; raise RecipeError for a file that is not there or cannot be used."""
     series = {spec.name: _load(spec, roots) for spec in specs} if read else {}
+    for name, one in series.items():
+        for finding in one.findings:
+            LOGGER.warning(
+                "external series '%s': %s: %d rows, first %s (%s)",
+                name, KINDS[finding.kind], finding.count, finding.first, finding.detail,
+            )  # fmt: skip
     return ExternalFields(tuple(specs), series)
 
 

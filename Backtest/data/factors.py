@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, ExpressionError, RecipeError
 from .coarse import coarse_values
-from .dsl.bind import EXTERNAL_HINT, Scope, bind
+from .dsl.arguments import EXTERNAL_HINT
+from .dsl.bind import bind
 from .dsl.blocks import Blocks, choose_blocks, held_bytes
 from .dsl.dialects.table import DIALECTS
 from .dsl.engine import evaluate
 from .dsl.nodes import Tree
 from .dsl.parser import parse
 from .dsl.plan import Plan, PlannedFactor, reachable
+from .dsl.scope import Scope
 from .dsl.steps import LibraryCall, StepTable
 from .fields import Fields
 from .library_run import library_values

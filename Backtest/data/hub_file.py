@@ -75,13 +75,13 @@ def schema(factors: Mapping[str, Dtype]) -> pa.Schema:
 
 BEYOND32 = (2 - 2.0**-24) * 2.0**127
 """What float32 rounds to infinity begins here: halfway between its largest number and the next, were there one."""
+BEYOND: Mapping[Dtype, float] = {"float64": np.inf, "float32": BEYOND32}
+"""Where a type's numbers end; a value is finite or missing."""
 
 
 def clear_overflow(values: Floats, dtype: Dtype) -> int:
     """Make missing, in place, what a file of `dtype` cannot hold, and return how many values that were."""
-    if dtype == "float64":
-        return 0
-    beyond = np.abs(values) >= BEYOND32
+    beyond = np.abs(values) >= BEYOND[dtype]
     values[beyond] = np.nan
     return int(np.count_nonzero(beyond))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .hub_file import TIMESTAMP, TRADABLE, Dtype, FileFacts, SymbolValues, schema, stored
+from .panel import Bools
 from .timeframe import Timeframe
 
 if TYPE_CHECKING:
@@ -96,29 +98,30 @@ class SymbolWriter:
         self._file: pq.ParquetWriter | None = None
 
     def write(self, part: SymbolValues) -> None:
-        """Take the next rows; what fills a row group is written, the rest is kept (copied)."""
-        rows = len(part.tradable)
+        """Take the next rows; what fills a row group is written, the rest is kept."""
+        kept = {name: stored(part.factors[name], dtype) for name, dtype in self.factors.items()}
+        self.write_stored(part.first_bar, kept, part.tradable)
+
+    def write_stored(self, first_bar: int, factors: Mapping[str, NDArray[Any]], tradable: Bools) -> None:
+        """Take the next rows as `hub_file.stored` gives them; what has to wait for its row group is copied."""
+        rows = len(tradable)
         if not self.rows:
-            self.first_bar = part.first_bar
-        elif part.first_bar != self.first_bar + self.rows:
-            raise ValueError(f"rows from bar {part.first_bar} cannot follow bar {self.first_bar + self.rows - 1}")
+            self.first_bar = first_bar
+        elif first_bar != self.first_bar + self.rows:
+            raise ValueError(f"rows from bar {first_bar} cannot follow bar {self.first_bar + self.rows - 1}")
         done = 0
         while done < rows:
-            bar = part.first_bar + done
+            bar = first_bar + done
             taken = min(rows - done, ROW_GROUP - bar % ROW_GROUP)
-            self._take(part, slice(done, done + taken))
+            whole = (bar + taken) % ROW_GROUP == 0
+            piece = {name: factors[name][done : done + taken] for name in self.factors}
+            piece[TRADABLE] = tradable[done : done + taken]
+            self._pieces.append(piece if whole else {name: values.copy() for name, values in piece.items()})
+            self._waiting += taken
             self.rows += taken
             done += taken
-            if (bar + taken) % ROW_GROUP == 0:
+            if whole:
                 self._flush()
-
-    def _take(self, part: SymbolValues, rows: slice) -> None:
-        piece: dict[str, NDArray[Any]] = {}
-        for name, dtype in self.factors.items():
-            piece[name] = stored(part.factors[name][rows], dtype)
-        piece[TRADABLE] = part.tradable[rows].copy()
-        self._pieces.append(piece)
-        self._waiting += len(piece[TRADABLE])
 
     def _flush(self) -> None:
         import pyarrow as pa

@@ -4,8 +4,9 @@
 2. `_match`: the time column, the value column and, where rows name one, the symbol.
 3. `_rows`: cells to times (seconds to nanoseconds by magnitude, ISO, dates; without a zone UTC) and numbers.
 4. `_clean`: rows without a value are dropped and counted, anything unreadable refuses the file by row.
-5. `_in_order`: stamps are rounded and sorted; equal rows are dropped and counted, contradictory ones refuse.
-6. `merge_stamped`: several files of one series; where they overlap they must agree.
+5. `_in_order`: stamps are rounded and sorted; of rows that are one then, one is kept and the others are counted, by
+   whether they were one before; contradictory ones refuse.
+6. `merge_stamped`: several files of one series; where they overlap they must agree, and the overlap is counted.
 
 A stamp is when the row became known, as far as the file says: who joins it adds any publication delay. Nothing here
 knows bars.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from . import csvfile, parquetfile
 from .bars import Finding, Fingerprint
 from .cells import Integers, Numbers, Times, parse_numbers, parse_times
 from .clock import time_words
-from .panel import Floats
+from .panel import Bools, Floats
 from .schema import Header, Match
 from .timeframe import SECOND_NS
 
@@ -43,9 +44,16 @@ TIME_COLUMNS = (
 KINDS = {
     "stamped_no_value": "rows of a stamped file without a value; dropped",
     "stamped_unsorted": "rows of a stamped file that stand after a later one; sorted",
-    "stamped_duplicates": "rows of stamped files equal to another in stamp and value; dropped",
+    "stamped_duplicates": "rows of a stamped file equal to another in stamp and value; dropped",
+    "stamped_close": "rows of a stamped file equal to another in value and in the rounded stamp only; dropped",
+    "stamped_overlap": "rows of a stamped file that another file of the series has too; dropped",
+    "stamped_open_time": "rows stamped with a bar's open, whose values may not be known before its close; used as they "
+    "are",
 }
 """Kinds of findings and their rules, in the order they are reported."""
+
+OPEN_TIME = "open_time"
+OPEN_WORDS = "the time column is open_time, but what a bar holds is known at its close: use that, or a lag of one bar"
 
 
 class Absent(DataError):
@@ -118,13 +126,16 @@ def load_stamped(
     """
     try:
         data, source = _content(path)
-        match = partial(_match, value=(value,) if isinstance(value, str) else tuple(value), time=time)
+        names: list[str] = []
+        match = partial(_match, value=(value,) if isinstance(value, str) else tuple(value), time=time, taken=names)
         times, numbers, symbols, first_row = _rows(path.name.lower(), data, match)
         del data
         if symbol is not None and symbols is not None:
             _check_symbol(symbols, symbol, first_row)
         stamps, values, findings = _clean(times, numbers, first_row)
         stamps, values, more = _in_order(stamps, values, round_ns)
+        if OPEN_TIME in names:
+            more.append(Finding("stamped_open_time", len(stamps), time_words(int(stamps[0])), OPEN_WORDS))
     except DataError as error:
         where = "" if str(path) in str(error) else f"{path}: "
         raise type(error)(f"{where}{error}") from None
@@ -143,17 +154,12 @@ def merge_stamped(parts: Sequence[Stamped]) -> Stamped:
     order = np.argsort(stamps, kind="stable")
     stamps, values, owner = stamps[order], values[order], owner[order]
     same = np.diff(stamps) == 0
-    wrong = np.flatnonzero(same & (values[1:] != values[:-1]))
-    if len(wrong):
-        row = int(wrong[0])
-        said = " and ".join(
-            f"{float(values[at])!r} in {parts[owner[at]].sources[0].path}" for at in (row, row + 1)
-        )  # fmt: skip
-        raise DataError(f"{len(wrong)} stamps have two values, first {time_words(int(stamps[row]))}: {said}")
+    _check_same(stamps, values, same, lambda row: f" in {parts[owner[row]].sources[0].path}")
+    overlap = _dropped("stamped_overlap", stamps, same, "in two files, with one value")
     keep = np.concatenate(([True], ~same))
     sources = tuple(source for part in parts for source in part.sources)
     digest = hashlib.sha256("\n".join(part.sha256 for part in parts).encode()).hexdigest()
-    return Stamped(stamps[keep], values[keep], _summed(part.findings for part in parts), sources, digest)
+    return Stamped(stamps[keep], values[keep], _summed((*(part.findings for part in parts), overlap)), sources, digest)
 
 
 def stamped_file(folder: Path, name: str) -> Path | None:
@@ -192,8 +198,8 @@ def _plain(written: str) -> str:
     return written.strip().lower().replace(" ", "_")
 
 
-def _match(names: list[str], *, value: tuple[str, ...], time: str | None) -> Header:
-    """Find the wanted columns; the names of the others do not matter."""
+def _match(names: list[str], *, value: tuple[str, ...], time: str | None, taken: list[str]) -> Header:
+    """Find the wanted columns, and note the name of the time column in `taken`; the others' names do not matter."""
     plain = [_plain(name) for name in names]
     wanted = {
         "time": _place(plain, TIME_COLUMNS if time is None else (time,), "time"),
@@ -201,6 +207,7 @@ def _match(names: list[str], *, value: tuple[str, ...], time: str | None) -> Hea
     }
     if wanted["time"] == wanted["value"]:
         raise DataError(f"column {names[wanted['time']].strip()} cannot be both time and value")
+    taken.append(plain[wanted["time"]])
     if plain.count("symbol") == 1:
         wanted["symbol"] = plain.index("symbol")
     return Header(wanted, len(names), ())
@@ -262,22 +269,34 @@ def _clean(times: Times, numbers: Numbers, first_row: int) -> tuple[Integers, Fl
 
 
 def _in_order(stamps: Integers, values: Floats, round_ns: int) -> tuple[Integers, Floats, list[Finding]]:
-    stamps = (stamps + round_ns // 2) // round_ns * round_ns
+    exact, stamps = stamps, (stamps + round_ns // 2) // round_ns * round_ns
     findings = []
     later = np.flatnonzero(stamps[1:] < np.maximum.accumulate(stamps)[:-1])
     if len(later):
         first = time_words(int(stamps[later[0] + 1]))
         findings.append(Finding("stamped_unsorted", len(later), first, "sorted by time"))
-    order = np.argsort(stamps, kind="stable")
-    stamps, values = stamps[order], values[order]
-    same = np.diff(stamps) == 0
+    order = np.lexsort((exact, stamps))
+    exact, stamps, values = exact[order], stamps[order], values[order]
+    same, equal = np.diff(stamps) == 0, np.diff(exact) == 0
+    _check_same(
+        stamps, values, same, lambda row: f" at {np.datetime64(int(exact[row]), 'ns')}Z" if round_ns > 1 else ""
+    )
+    findings += _dropped("stamped_duplicates", stamps, same & equal, "equal in stamp and value")
+    findings += _dropped("stamped_close", stamps, same & ~equal, "equal in value, stamps apart by less than is rounded")
+    keep = np.concatenate(([True], ~same))
+    return stamps[keep], values[keep], findings
+
+
+def _check_same(stamps: Integers, values: Floats, same: Bools, place: Callable[[int], str]) -> None:
+    """Refuse neighbours that have one stamp and two values; `place` says where or when a row stands."""
     wrong = np.flatnonzero(same & (values[1:] != values[:-1]))
     if len(wrong):
         row = int(wrong[0])
-        said = f"{float(values[row])!r} and {float(values[row + 1])!r}"
+        said = " and ".join(f"{float(values[at])!r}{place(at)}" for at in (row, row + 1))
         raise DataError(f"{len(wrong)} stamps have two values, first {time_words(int(stamps[row]))}: {said}")
-    if same.any():
-        first = time_words(int(stamps[np.flatnonzero(same)[0]]))
-        findings.append(Finding("stamped_duplicates", int(same.sum()), first, "equal in stamp and value"))
-    keep = np.concatenate(([True], ~same))
-    return stamps[keep], values[keep], findings
+
+
+def _dropped(kind: str, stamps: Integers, gone: Bools, detail: str) -> list[Finding]:
+    """Return the finding about rows that go because the one before them is the same."""
+    first = np.flatnonzero(gone)
+    return [Finding(kind, len(first), time_words(int(stamps[first[0]])), detail)] if len(first) else []

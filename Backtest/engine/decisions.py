@@ -61,7 +61,7 @@ class Decisions:
         return [(intent, int(feeds[intent.column])) for intent in intents]
 
     def book(
-        self, row: int, *, cash: float, equity: float, sizes: Floats, holder: NDArray[np.int32]
+        self, row: int, *, cash: float, equity: float, sizes: Floats, holder: NDArray[np.int32] | NDArray[np.uint32]
     ) -> tuple[Book, NDArray[np.int32]]:
         """Return the account at the close of `row`, and each column's feed: the one held, else the one alive."""
         held = np.flatnonzero(sizes)

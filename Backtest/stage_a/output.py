@@ -1,7 +1,7 @@
 """The files of one task: rows in as they are computed, written by a thread beside the computation, records out.
 
 1. `Output.put` takes the values of one chunk of time; at most one chunk is being written while the next is computed.
-2. The thread cuts each symbol's rows out, counts what is missing, and hands them to its `SymbolWriter`.
+2. The thread turns them into one array a symbol, counts what is missing, and hands each symbol's to its `SymbolWriter`.
 3. `Output.finish` waits, completes the files, blanks factors that are to be dropped, and returns the records.
 
 NumPy and Arrow let other threads run while they copy and encode. What fails in the thread is raised by the next call
@@ -11,6 +11,7 @@ of `put` or `finish`; leaving the `with` block in any other way removes the temp
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,14 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import files
 from ..data.dsl.plan import Plan
 from ..data.factors import FactorValues
-from ..data.hub_file import FileFacts, SymbolValues, clear_overflow, read_symbol_file
+from ..data.hub_file import BEYOND, FileFacts, SymbolValues, read_symbol_file
 from ..data.hub_journal import Block, Record, Source
 from ..data.hub_writer import SymbolWriter, write_symbol_file
-from ..data.panel import Bools, Panel
+from ..data.kernels.columns import separate
+from ..data.panel import Bools, Floats, Panel
 from ..errors import HubError
 from .tasks import Job, Kept, Report
 
@@ -79,7 +82,7 @@ class _Chunk:
     symbols: tuple[str, ...]
     exists: Bools
     tradable: Bools
-    values: FactorValues
+    values: dict[str, Floats]
 
 
 @dataclass
@@ -124,12 +127,14 @@ class Output:
         self._files[facts.symbol] = _File(facts, path, kept, writer, next_bar, missing)
 
     def put(self, panel: Panel, values: FactorValues) -> None:
-        """Take the values of a chunk; they and the panel must not be changed afterwards."""
+        """Take the values of a chunk, which are used up, and its panel, which must not be changed afterwards."""
         for name, counted in values.counts.items():
             for kind, count in counted.items():
                 self._count(name, kind, count)
         own = slice(panel.warmup, None)
-        chunk = _Chunk(panel.first_bar + panel.warmup, panel.symbols, panel.exists[own], panel.tradable[own], values)
+        chunk = _Chunk(
+            panel.first_bar + panel.warmup, panel.symbols, panel.exists[own], panel.tradable[own], dict(values.values)
+        )
         self._wait()
         self._pending = self._thread.submit(self._put, chunk)
 
@@ -153,29 +158,46 @@ class Output:
 
     def _put(self, chunk: _Chunk) -> None:
         with self.report.timed("write"):
+            spans = {}
             for column, symbol in enumerate(chunk.symbols):
                 file = self._files.get(symbol)
-                if file is None:  # a benchmark that the recipe names
-                    continue
-                top = max(file.next_bar, chunk.first_bar)
-                bottom = min(file.facts.last + 1, chunk.first_bar + len(chunk.exists))
-                if top < bottom:
-                    self._put_symbol(file, chunk, column, slice(top - chunk.first_bar, bottom - chunk.first_bar))
+                if file is not None:  # else a benchmark that the recipe names
+                    top = max(file.next_bar, chunk.first_bar)
+                    spans[column] = (file, top - chunk.first_bar, file.facts.last + 1 - chunk.first_bar)
+            columns = self._separated(chunk, spans)
+            for column, (file, top, end) in spans.items():
+                rows = slice(top, min(end, len(chunk.exists)))
+                if rows.start < rows.stop:
+                    self._put_symbol(
+                        file, chunk, column, rows, {name: all_of[column] for name, all_of in columns.items()}
+                    )
 
-    def _put_symbol(self, file: _File, chunk: _Chunk, column: int, rows: slice) -> None:
+    def _separated(self, chunk: _Chunk, spans: Mapping[int, tuple[_File, int, int]]) -> dict[str, NDArray[Any]]:
+        """Return factor -> its values, one row a symbol, and count what is missing; the chunk's own are given up."""
+        dtype = self.job.core.dtype
+        rows, symbols = chunk.exists.shape
+        tops, ends = np.zeros(symbols, np.int64), np.zeros(symbols, np.int64)
+        for column, (_, top, end) in spans.items():
+            tops[column], ends[column] = top, min(end, rows)
+        exists = np.ascontiguousarray(chunk.exists)
+        found: dict[str, NDArray[Any]] = {}
+        for name in tuple(chunk.values):
+            missing, beyond = np.zeros(symbols, np.int64), np.zeros(symbols, np.int64)
+            found[name] = np.empty((symbols, rows), dtype)
+            separate(chunk.values.pop(name), exists, tops, ends, BEYOND[dtype], found[name], missing, beyond)
+            for column, (file, _, _) in spans.items():
+                file.missing[name] += int(missing[column])
+            if beyond.any():
+                self._count(name, "overflow", int(beyond.sum()))
+        return found
+
+    def _put_symbol(
+        self, file: _File, chunk: _Chunk, column: int, rows: slice, factors: Mapping[str, NDArray[Any]]
+    ) -> None:
         _take_over(file)
-        exists = chunk.exists[rows, column]
-        factors = {}
-        for name in chunk.values.names:
-            array = chunk.values.values[name][rows, column].copy()
-            beyond = clear_overflow(array, self.job.core.dtype)
-            if beyond:
-                self._count(name, "overflow", beyond)
-            file.missing[name] += int(np.count_nonzero(np.isnan(array) & exists))
-            factors[name] = array
-        first = chunk.first_bar + rows.start
-        file.writer.write(SymbolValues(first, factors, chunk.tradable[rows, column]))
-        file.next_bar = first + len(exists)
+        first, tradable = chunk.first_bar + rows.start, chunk.tradable[rows, column]
+        file.writer.write_stored(first, {name: values[rows] for name, values in factors.items()}, tradable)
+        file.next_bar = first + len(tradable)
         if file.next_bar > file.facts.last:
             self._complete(file)
 

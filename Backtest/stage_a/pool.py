@@ -26,6 +26,9 @@ from typing import Any
 from ..errors import FactorError
 from ..process import interrupts_held_back
 
+WORK = "Backtest.stage_a.workers:work"
+"""What the workers of Stage A call."""
+
 JOIN_SECONDS = 10.0
 """A killed process is gone within milliseconds unless the system is stuck; never wait for it for ever."""
 

@@ -108,3 +108,66 @@ def test_every_package_of_compiled_functions_names_itself() -> None:
     for folder in {one for one in compiled if "tests" not in one.relative_to(top).parts}:
         text = (folder / "__init__.py").read_text(encoding="utf-8")
         assert "\nremove_outdated(Path(__file__).parent)" in text, folder
+
+
+def told(folder: Path, **more: str) -> tuple[list[int], str]:
+    """Return what `run` does, and stderr."""
+    paths = os.pathsep.join((str(folder), str(Path(machine_code.__file__).parents[1])))
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env={**os.environ, "PYTHONPATH": paths, **more},
+                          capture_output=True, text=True, timeout=120, check=True)  # fmt: skip
+    return [int(word) for word in done.stdout.split()], done.stderr
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> dict[str, str]:
+    """An environment in which no folder can be written: files stand where Numba would make them (root may write
+    anywhere, so permissions prove nothing)."""
+    file = tmp_path / "file"
+    file.touch()
+    made = package(tmp_path)
+    (made / "__pycache__").touch()
+    home = str(file)
+    return {"NUMBA_CACHE_DIR": home, "HOME": home, "XDG_CACHE_HOME": home, "LOCALAPPDATA": home,
+            "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
+
+
+def test_where_nothing_can_be_written_all_is_compiled_in_memory_and_told_once(tmp_path, nowhere) -> None:
+    numbers, words = told(tmp_path, **nowhere)
+    assert numbers == [35, -2, 0, 0]
+    assert words.count("machine code cannot be kept") == 1
+    assert "every process compiles anew" in words
+    assert not list(tmp_path.rglob("*.nbi"))
+
+
+def test_a_disk_that_fills_is_told_and_the_numbers_are_there(tmp_path: Path) -> None:
+    package(tmp_path)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import numba.core.caching as c\n"
+        "def full(self, path):\n    raise OSError(28, 'No space left on device')\n"
+        "c.IndexDataCacheFile._open_for_write = full\n", encoding="utf-8")  # fmt: skip
+    numbers, words = told(tmp_path)
+    assert numbers == [35, -2, 0, 0]
+    assert words.count("No space left on device") == 1
+
+
+@pytest.mark.parametrize(("suffix", "content"), [("nbi", b""), ("nbi", None), ("nbc", b"garbage")])
+def test_damaged_machine_code_is_compiled_anew(tmp_path: Path, suffix: str, content: bytes | None) -> None:
+    made = package(tmp_path)
+    assert run(tmp_path) == [35, -2, 0, 0]
+    for path in (made / "__pycache__").glob(f"outer*.{suffix}"):
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    numbers, words = told(tmp_path)
+    assert numbers == [35, -2, 0, 1]
+    assert words.count("cannot be read") == 1
+    assert told(tmp_path) == ([35, -2, 1, 1], "")
+
+
+def test_other_packages_keep_numba_s_own_error(tmp_path, nowhere) -> None:
+    (tmp_path / "alone.py").write_text(SOURCES["other"], encoding="utf-8")
+    (tmp_path / "__pycache__").touch()
+    code = "import tiny.other\ntry:\n    import alone\nexcept RuntimeError as e:\n    print('no locator' in str(e))"
+    paths = os.pathsep.join((str(tmp_path), str(Path(machine_code.__file__).parents[1])))
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **nowhere, "PYTHONPATH": paths},
+                          capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
+    assert "True" in done.stdout, done.stderr

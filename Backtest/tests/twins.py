@@ -196,7 +196,9 @@ def variance(rows: Sequence[tuple[float, ...]], t: int, ddof: int = 1) -> float:
 
 
 def zscore(rows: Sequence[tuple[float, ...]], t: int) -> float:
-    return deviations(column(rows))[-1] / math.sqrt(variance(rows, t)) if rows[-1][0] == t else NAN
+    if rows[-1][0] != t or flat(column(rows)):
+        return NAN
+    return deviations(column(rows))[-1] / math.sqrt(variance(rows, t))
 
 
 def extreme(choose_value: Callable[[list[float]], float]) -> Callable[..., float]:
@@ -279,7 +281,7 @@ def across(function: Callable[..., list[float]], *names: str) -> Twin:
 def cross_zscore(values: list[float], ddof: int) -> list[float]:
     u = deviations(values)
     std = math.sqrt(math.fsum(v * v for v in u) / (len(u) - ddof)) if len(u) > ddof else 0
-    return [v / std if std > 0 else NAN for v in u]
+    return [v / std if std > 1e-12 * max(map(abs, values)) else NAN for v in u]
 
 
 def cross_scale(values: list[float], a: float) -> list[float]:

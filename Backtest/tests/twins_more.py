@@ -45,14 +45,22 @@ def central(rows: Rows, k: int) -> float:
 
 def skew(rows: Rows, t: int) -> float:
     n = len(rows)
-    return math.sqrt(n * (n - 1)) / (n - 2) * central(rows, 3) / central(rows, 2) ** 1.5 if n > 2 else NAN
+    if n < 3 or flat(column(rows)):
+        return NAN
+    return math.sqrt(n * (n - 1)) / (n - 2) * central(rows, 3) / central(rows, 2) ** 1.5
 
 
 def kurt(rows: Rows, t: int) -> float:
     n = len(rows)
-    if n < 4:
+    if n < 4 or flat(column(rows)):
         return NAN
     return (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * central(rows, 4) / central(rows, 2) ** 2 - 3 * (n - 1))
+
+
+def information_ratio(rows: Rows, t: int) -> float:
+    if len(rows) < 2 or flat(column(rows)):
+        return NAN
+    return math.fsum(column(rows)) / len(rows) / math.sqrt(variance(rows, t))
 
 
 def present(function: Callable[[list[float], float], float]) -> Callable[..., float]:
@@ -75,7 +83,7 @@ def fit_of_rows(rows: Rows, t: int, out: str) -> float:
 def entropy(rows: Rows, t: int, buckets: int) -> float:
     values = column(rows)
     low, width = min(values), max(values) - min(values)
-    if width == 0:
+    if width <= 1e-12 * max(map(abs, values)):
         return 0
     held = [min(int((value - low) / width * buckets), buckets - 1) for value in values]
     shares = [held.count(bucket) / len(held) for bucket in set(held)]
@@ -305,9 +313,13 @@ def everyone(function: Callable[..., float]) -> Callable[..., list[float]]:
     return lambda values, *literals: [finite(function, values, *literals)] * len(values)
 
 
-def minmax(values: list[float]) -> list[float]:
+def place(values: list[float], x: float) -> float:
     low, high = min(values), max(values)
-    return [(value - low) / (high - low) if high > low else NAN for value in values]
+    return (x - low) / (high - low) if high - low > 1e-12 * max(abs(low), abs(high)) else NAN
+
+
+def minmax(values: list[float]) -> list[float]:
+    return [place(values, value) for value in values]
 
 
 def robust(values: list[float]) -> tuple[float, float]:
@@ -317,7 +329,7 @@ def robust(values: list[float]) -> tuple[float, float]:
 
 def robust_zscore(values: list[float]) -> list[float]:
     median, width = robust(values)
-    return [(value - median) / width if width > 0 else NAN for value in values]
+    return [(value - median) / width if width > 1e-12 * abs(median) else NAN for value in values]
 
 
 def clip_mad(values: list[float], k: float) -> list[float]:
@@ -417,11 +429,11 @@ MORE: dict[str, Twin] = {
     "ts_kurt": windowed(kurt),
     "ts_moment": windowed(lambda rows, t, k: central(rows, k), "k"),
     "ts_mad": windowed(lambda rows, t: math.fsum(map(abs, deviations(column(rows)))) / len(rows)),
-    "ts_scale": windowed(present(lambda values, x: (x - min(values)) / (max(values) - min(values)))),
+    "ts_scale": windowed(present(place)),
     "ts_av_diff": windowed(lambda rows, t: deviations(column(rows))[-1] if rows[-1][0] == t else NAN),
     "ts_max_diff": windowed(present(lambda values, x: x - max(values))),
     "ts_min_diff": windowed(present(lambda values, x: x - min(values))),
-    "ts_ir": windowed(lambda rows, t: math.fsum(column(rows)) / len(rows) / math.sqrt(variance(rows, t))),
+    "ts_ir": windowed(information_ratio),
     "ts_l2_norm": l2_norm,
     "ts_count_nan": count_nan,
     "ts_rsquare": windowed(lambda rows, t: fit_of_rows(rows, t, "r2")),

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..timeframe import Timeframe
-from .bind import length_words
 from .nodes import INFIX_LEVEL
 from .operators import APART, LISTED, Operator
 from .plan import Plan, PlannedFactor
+from .row_words import FLAT_WORDS, SQUARES_WORDS
+from .scope import length_words
 from .steps import BarsCall, LibraryCall, Step
 
 TEXT_LIMIT = 120
@@ -186,6 +187,8 @@ def operator_page() -> str:
     lines = [
         "Operators. W: the last d bars of the grid; n: valid values in W. A value is finite or missing (NaN).",
         "In front of '=' stands a default; arguments after '*' are given by name.",
+        FLAT_WORDS,
+        SQUARES_WORDS,
     ]
     for family, title in FAMILIES.items():
         lines += ["", title, "-" * len(title)]

@@ -87,10 +87,19 @@ def check_edges(literals: Literals) -> str | None:
 
 
 # ---- missing rules --------------------------------------------------------------------------------------------------
+FLAT_WORDS = (
+    "Flat: the std of the values (for a place in their range: the range) is at most 1e-12 of the largest |value|. That "
+    "is rounding, not movement, and what would be divided by it is missing."
+)
+SQUARES_WORDS = (
+    "Std, correlation and whatever else squares distances take distances from 1e-150 to 1e150: below, squares are 0 "
+    "and the values count as flat; above, they overflow and the result is missing."
+)
+"""Two rules for all rows, printed once above them."""
 IN_OUT = "missing where an operand is"
 WINDOW = "until the episode is d bars old, and with fewer than ceil((1 - gap_tolerance) d) valid values in W"
 PAIRS = WINDOW + " (rows where both are valid)"
-FLAT_PAIRS = PAIRS + ", and where the std of either is below 1e-12 of its largest |value| in W"
+FLAT_PAIRS = PAIRS + ", and where either is flat"
 HELD = "where {} is, and before {}; a missing bar leaves the state as it is"
 MEMBERS = "outside the population (universe members, tradable) and where x is; others do not notice"
 

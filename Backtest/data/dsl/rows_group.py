@@ -28,7 +28,7 @@ GROUPED = (
     group("grp_rank", "r / n, r = rank in the group", "Rank in the group, smallest first; 1 in a group of one.",
           ties="average rank", sign="positive"),
     group("grp_zscore", "(x - mean) / std of the group", "Distance from the group's mean in standard deviations.",
-          "; all of a group whose members are equal or n <= ddof, a group of one among them", literals=(DDOF,),
+          "; all of a group that is flat or has n <= ddof, a group of one among them", literals=(DDOF,),
           ddof="1, or 0 by argument"),
     group("grp_scale", "a x / sum |x| of the group", "Scale each group so that sum |x| = a.",
           "; all of a group where sum |x| is 0", literals=(Argument("a", "number", required=False, default=1),)),

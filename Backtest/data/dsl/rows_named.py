@@ -28,7 +28,7 @@ NAMED = (
     Operator(
         "beta_to", (SYMBOL, SERIES, D2, MIN_PERIODS), "series", "named", window_lookback, "",
         "Slope of the least-squares line of x on another symbol's x.", "ts_beta(x, of(symbol, x), d)",
-        FLAT_X.replace("std of x", "std of the other symbol's x"), 'beta_to("BTCUSDT", returns(close, 1), 30)',
+        FLAT_X.replace("x is flat", "the other symbol's x is flat"), 'beta_to("BTCUSDT", returns(close, 1), 30)',
         ddof="none: it cancels", check=check_window, expand=_beta_to,
     ),
 )  # fmt: skip

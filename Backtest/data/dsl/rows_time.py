@@ -99,7 +99,7 @@ ALONG_TIME = (
            sign="non-negative"),
     window("ts_rsquare", "trend:ts_rsquare", "corr(x, i)^2, i = 1..d, valid rows",
            "Share of the variance that the least-squares line through W explains.", window=D2,
-           missing=WINDOW + ", with fewer than two, and where the std is below 1e-12 of the largest |value| in W",
+           missing=WINDOW + ", with fewer than two, and where the window is flat",
            sign="non-negative"),
     window("ts_resid", "trend:ts_resid", "x - (a + b d), a + b i the least-squares line of W over i = 1..d",
            "Distance of the present value from the least-squares line through W.", window=D2,
@@ -133,7 +133,7 @@ ALONG_TIME = (
 )  # fmt: skip
 
 OF_Y = (Argument("y", "series"), Argument("x", "series"))
-FLAT_X = PAIRS + ", with fewer than two, and where the std of x is below 1e-12 of its largest |value| in W"
+FLAT_X = PAIRS + ", with fewer than two, and where x is flat"
 PAIRED = (
     window("ts_cov", "pair:ts_cov", "sum (x - mean x)(y - mean y) / (n - ddof)", "Covariance.", window=D2,
            data=(SERIES, OTHER), literals=(DDOF,), ddof="1, or 0 by argument",
@@ -151,14 +151,14 @@ PAIRED = (
            "One output of the least-squares line of y on x, with intercept.", window=D2, data=OF_Y,
            literals=(Argument("out", "choice", required=False, default="resid",
                               choices=("resid", "alpha", "beta", "fitted", "r2", "se_beta")),),
-           missing=FLAT_X + "; resid and fitted where the present pair is not valid, r2 where y is that flat, "
+           missing=FLAT_X + "; resid and fitted where the present pair is not valid, r2 where y is flat, "
            "se_beta with fewer than 3", ddof="2 for se_beta: two numbers are fitted",
            example="ts_regression(close, volume, 14, 'r2')"),
     window("ts_partial_corr", "partial:ts_partial_corr",
            "corr of what the least-squares lines on z leave of x and of y", "Correlation of x and y, given z.",
            window=D3, data=(SERIES, OTHER, Argument("z", "series")), ddof="none: it cancels",
-           missing=WINDOW + " (rows where all are valid), with fewer than 3, where the std of one is below 1e-12 of "
-           "its largest |value| in W, and where z leaves less than 1e-6 of the std of x or y",
+           missing=WINDOW + " (rows where all are valid), with fewer than 3, where one is flat, and where "
+           "z leaves less than 1e-6 of the std of x or y",
            example="ts_partial_corr(returns(close, 1), volume, close, 30)"),
     window("ts_co_skew", "comoments:ts_co_skew", "mean of (y - mean y)(x - mean x)^2 / (std y std x^2)",
            "Co-skewness: how y leans with the size of the moves of x.", window=D2, data=OF_Y, missing=FLAT_PAIRS,

@@ -116,7 +116,7 @@ def correlations(data, population, out):
         root = math.sqrt(n - 1.0)
         if xx <= FLAT * most_x * root or yy <= FLAT * most_y * root:
             continue
-        r = min(max(_dot(x, y) / (xx * yy), -1.0), 1.0)
+        r = min(max(_dot(x, y) / xx / yy, -1.0), 1.0) if xx < np.inf and yy < np.inf else np.inf
         for i in range(n):
             out[t, member[i]] = r
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
+from .flat import over
 from .population import population_of
 
 ZSCORE, DEMEAN, SCALE = range(3)
@@ -49,16 +50,17 @@ def moments(x, population, out, mode, parameter):
     rows, columns = x.shape
     for t in range(rows):
         n, first, mean, m2, absolute = _sums_of_row(x, population, t)
-        divisor = 1.0
+        divisor, beside = 1.0, 0.0
         if mode == ZSCORE:
+            beside = first
             divisor = math.sqrt(m2 / (n - parameter)) if n > parameter else 0.0
         elif mode == SCALE:
             divisor = absolute
         for s in range(columns):
             v = x[t, s]
             r = np.nan
-            if population[t, s] and v == v and divisor > 0.0:
-                r = v / divisor * parameter if mode == SCALE else (v - first - mean) / divisor
+            if population[t, s] and v == v:
+                r = over(v, divisor, 0.0) * parameter if mode == SCALE else over(v - first - mean, divisor, beside)
             out[t, s] = r
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
+from .flat import over, place
 from .normal import normal_score
 from .population import pieces, population_of
 
@@ -76,9 +77,9 @@ def _of_row(mode, held, n, mean, total, std):
 def _of_member(mode, held, n, v, low, high, k):
     """Return the value of member v; low and high are the bounds or centre and width of the row."""
     if mode == MINMAX:
-        return (v - low) / (high - low) if high > low else np.nan
+        return place(v, low, high)
     if mode == ROBUST:
-        return (v - low) / high if high > 0.0 else np.nan
+        return over(v - low, high, low)
     if mode == QCUT:
         below = np.searchsorted(held[:n], v, side="left")
         # Edge j lies at position j (n - 1) / k of the sorted row: it is below v where that is below v's place.

@@ -17,6 +17,7 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
+from .flat import over
 from .rows import (
     MIXED,
     NO_LIMIT,
@@ -44,10 +45,10 @@ def _finish(mode, v, base, r, p):
             r[b] = math.sqrt(r[b])
         if mode == ZSCORE:
             for b in range(r.size):
-                r[b] = ((v[b] - base[b]) - p[b + ABOUT]) / r[b] if r[b] > 0.0 else np.nan
+                r[b] = over((v[b] - base[b]) - p[b + ABOUT], r[b], base[b])
         elif mode == RATIO:
             for b in range(r.size):
-                r[b] = (base[b] + p[b + ABOUT]) / r[b] if r[b] > 0.0 else np.nan
+                r[b] = over(base[b] + p[b + ABOUT], r[b], base[b])
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

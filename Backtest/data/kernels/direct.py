@@ -17,7 +17,7 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
-from .rows import NO_LIMIT
+from .rows import FLAT, NO_LIMIT
 
 ABSOLUTE = 0
 """Power code of the mean absolute deviation; k > 0 is the k-th central moment."""
@@ -104,8 +104,9 @@ def entropies(x, age, out, d, min_valid, min_age, buckets):
             r = np.nan
             if a >= min_age and a <= oldest and n >= min_valid:
                 width = high - low
-                r = 0.0 if width == 0.0 else np.inf
-                if 0.0 < width < np.inf:
+                floor = FLAT * max(abs(low), abs(high))
+                r = 0.0 if width <= floor else np.inf
+                if floor < width < np.inf:
                     r = _entropy(x, begin, t, b, low, width, counts)
             out[t, b] = r
 

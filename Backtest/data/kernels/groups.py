@@ -18,6 +18,7 @@ import numpy as np
 
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
+from .flat import over
 from .ordered import below
 from .population import population_of
 
@@ -110,13 +111,13 @@ def statistics(x, codes, population, out, mode, parameter, ddof):
                 elif mode == MEAN:
                     r = first[k] + rel[k]
                 elif mode == SCALE:
-                    r = x[t, s] / absolute[k] * parameter if absolute[k] > 0.0 else np.nan
+                    r = over(x[t, s], absolute[k], 0.0) * parameter
                 elif mode == DEMEAN:
                     r = x[t, s] - first[k] - rel[k]
                 elif n[k] > ddof:
                     r = math.sqrt(m2[k] / (n[k] - ddof))
                     if mode == ZSCORE:
-                        r = (x[t, s] - first[k] - rel[k]) / r if r > 0.0 else np.nan
+                        r = over(x[t, s] - first[k] - rel[k], r, first[k])
             out[t, s] = r
 
 

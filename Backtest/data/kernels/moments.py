@@ -19,7 +19,7 @@ import numpy as np
 from . import direct
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
-from .rows import NO_LIMIT
+from .rows import FLAT, NO_LIMIT
 
 SKEW, KURTOSIS, MOMENT = range(3)
 HIGHEST = 4
@@ -59,11 +59,11 @@ def _suffixes_of_four(x, age, first, last, s, shift, alive):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _shape(mode, k, n, m2, m3, m4):
-    """Return the statistic of n values with central moments (sums) m2, m3, m4."""
+def _shape(mode, k, n, m2, m3, m4, base):
+    """Return the statistic of n values, `base` among them, with central moments (sums) m2, m3, m4."""
     if mode == MOMENT:
         return (m2 if k == 2 else (m3 if k == 3 else m4)) / n
-    if not m2 > 0.0 or n <= (2.0 if mode == SKEW else 3.0):
+    if n <= (2.0 if mode == SKEW else 3.0) or not math.sqrt(m2 / (n - 1.0)) > FLAT * abs(base):
         return np.nan
     if mode == SKEW:
         deviation = math.sqrt(m2 / n)
@@ -105,7 +105,7 @@ def four(x, age, out, d, min_valid, min_age, phase, mode, k):
                         m4 += a4 + 4.0 * (e * a3 + f * m3) + 6.0 * (e * e * a2 + f * f * m2) + na * e**4 + nb * f**4
                         m3 += a3 + 3.0 * (e * a2 + f * m2) + na * e**3 + nb * f**3
                         m2 += a2 + na * e * e + nb * f * f
-                    r = _shape(mode, k, n, m2, m3, m4)
+                    r = _shape(mode, k, n, m2, m3, m4, shift[b] if nb > 0.0 else suffix_shift[b])
                 out[t, b] = r
         have = last - first
         _suffixes_of_four(x, age, first, last, s, suffix_shift, alive)

@@ -80,11 +80,13 @@ def _covariances(p, r, ddof):
 def _slopes(p, r, mode):
     for b in range(r.size):
         beta = p[b + OUT_YX] / p[b + OUT_XX]
+        beta = beta if p[b + OUT_XX] < np.inf else np.inf
         r[b] = np.nan if _is_flat(p[b + OUT_XX], p[b + BASE + WIDTH], p[b + NUMBER]) else beta
     if mode == R2:
         for b in range(r.size):
             value = r[b] * (p[b + OUT_YX] / p[b + OUT_YY])
-            value = 1.0 if value > 1.0 else value
+            value = 1.0 if (value > 1.0) & (value < np.inf) else value
+            value = value if p[b + OUT_YY] < np.inf else np.inf
             r[b] = np.nan if _is_flat(p[b + OUT_YY], p[b + BASE], p[b + NUMBER]) else value
 
 

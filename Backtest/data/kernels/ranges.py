@@ -13,6 +13,7 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
+from .flat import place
 from .rows import NO_LIMIT
 
 SHARE, BELOW_HIGH, ABOVE_LOW, FALL = range(4)
@@ -40,7 +41,7 @@ def _suffixes(x, age, first, last, s, alive):
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _value(mode, v, low, high, fall):
     if mode == SHARE:
-        return (v - low) / (high - low) if high > low else np.nan
+        return place(v, low, high)
     if mode == BELOW_HIGH:
         return v - high
     if mode == ABOVE_LOW:

@@ -47,6 +47,7 @@ def _rsquare(slope, product, squares, base, n):
     flat = squares <= (FLAT * base) * (FLAT * base) * (n - 1.0)
     value = slope * (product / squares)
     value = 1.0 if value > 1.0 else value
+    value = value if squares < np.inf else np.inf
     return np.nan if flat else value
 
 

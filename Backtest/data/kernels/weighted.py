@@ -14,10 +14,8 @@ import numpy as np
 
 from .context import Context, Floats, Operand, needed_values, window_of
 from .finish import blank_infinite
-from .rows import NO_LIMIT
+from .rows import FLAT, NO_LIMIT
 
-FLAT = 1e-12
-"""Weights whose sum is below this fraction of the sum of their sizes cancel each other."""
 N, W, SIZE, WU = range(4)
 
 
@@ -50,7 +48,10 @@ def _suffixes(x, weight, age, first, last, s, shift, alive):
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _mean(wa, size_a, ta, ca, wb, size_b, tb, cb):
-    """Return the mean of a suffix (a) and a prefix (b) with sums of weights w and weighted distances t from c."""
+    """Return the mean of a suffix (a) and a prefix (b) with sums of weights w and weighted distances t from c.
+
+    NaN where the weights cancel: their sum is rounding of the sum of their sizes.
+    """
     if size_a == 0.0:
         ca = cb
     if size_b == 0.0:

@@ -12,8 +12,9 @@ Everything else is the same on both: ``run_backtest.py --engine both`` runs the 
 from pathlib import Path
 
 from ...machine_code import remove_outdated
-from .engine import run
+
+remove_outdated(Path(__file__).parent)
+
+from .engine import run  # noqa: E402  (what it decorates asks for the folder of the machine code)
 
 __all__ = ["run"]
-
-remove_outdated(Path(__file__).parent)  # Numba looks for machine code at the first call, not before

@@ -15,12 +15,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .layout import CASH, DELISTING, FILLED, HELD, LOGGED, MARGIN, PENDING, TOUCHED, UNTRADABLE
+from .layout import CASH, DELISTING, FILLED, HELD, LOGGED, MARGIN, PENDING, TOUCHED, UNCHECKED, UNTRADABLE
 
 DUST = 1e-9
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def split(size, held):
     """Return (opened, closed) of an order on a holding, as `Position.update` does."""
     new = held + size
@@ -33,17 +33,7 @@ def split(size, held):
     return new, -held
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def parts(size, held):
-    """Return the (closing, opening) parts of an order, both with its sign."""
-    if size * held >= 0:
-        return 0.0, size
-    if abs(size) <= abs(held):
-        return size, 0.0
-    return -held, size + held
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def slipped(opened, high, low, buys, slippage, capped):
     """Return the price that an order would have: slippage against it, where capped not beyond the bar."""
     if buys:
@@ -53,23 +43,57 @@ def slipped(opened, high, low, buys, slippage, capped):
     return low if capped and price < low else price
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def settle(market, terms, state, log, t):
+    """Check, fill and log the waiting orders at the open of the row."""
+    look_up(market, terms, state, t)
+    check_cash(terms, state)
+    if state.counts[UNCHECKED] != 0:  # these are with the broker before those that passed the check
+        execute(terms, state, True)
+    execute(terms, state, False)
+    write_ends(market, terms, state, log, t)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def look_up(market, terms, state, t):
+    """Write the parts of each waiting order, the open it meets (NaN: no bar) and the price after slippage.
+
+    In a pass of its own, because the opens are seldom in the cache: the processor then waits for many of them at once.
+    """
+    columns, feeds, sizes, reasons = state.order_column, state.order_feed, state.order_size, state.order_reason
+    held, opening, closing, quoted, priced = state.size, state.opening, state.closing, state.quoted, state.priced
+    opens, highs, lows, alive = market.open, market.high, market.low, market.alive
+    number, last, slippage = market.number, market.last, terms.slippage
+    for i in range(state.counts[PENDING]):
+        column, feed, size = columns[i], feeds[i], sizes[i]
+        opening[i], closing[i] = split(size, held[column])
+        if reasons[i] == DELISTING:
+            high = last[feed]
+            price = low = high * (1.0 - terms.haircut)
+        elif alive[t, column] == number[feed]:
+            price, high, low = opens[t, column], highs[t, column], lows[t, column]
+        else:
+            price = high = low = np.nan
+        quoted[i] = price
+        priced[i] = slipped(price, high, low, size > 0, slippage, terms.capped) if slippage != 0 else price
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def check_cash(terms, state):
     """Check 1: on a running cash at the created price; the debit of what is refused stays. Marks what is refused."""
     counts, outcome, touch, dones = state.counts, state.outcome, state.touch, state.done
-    columns, feeds, prices, sizes = state.order_column, state.order_feed, state.order_price, state.order_size
-    unchecked, held = state.order_unchecked, state.size
+    feeds, prices, unchecked = state.order_feed, state.order_price, state.order_unchecked
+    opening, closing = state.opening, state.closing
     running, commission = state.money[CASH], terms.commission
     for i in range(counts[PENDING]):
         outcome[i] = FILLED
         dones[i] = 0.0
         if unchecked[i]:
             continue
-        feed, price, size = feeds[i], prices[i], sizes[i]
+        feed, price, opened, closed = feeds[i], prices[i], opening[i], closing[i]
         if touch[feed] == 0:
             counts[TOUCHED] += 1
             touch[feed] = counts[TOUCHED]
-        opened, closed = split(size, held[columns[i]])
         if closed != 0:
             running += -closed * price
             running -= abs(closed) * commission * price
@@ -80,53 +104,42 @@ def check_cash(terms, state):
             outcome[i] = MARGIN
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def execute(market, terms, state, t, turn):
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def execute(terms, state, turn):
     """Fill the orders that skipped check 1, or those that passed it, in their sequence (check 2).
 
     The closing part always fills, the opening part where the cash covers it. `done`, `paid` and `fee` tell the outcome.
     """
     money, counts, outcome, touch = state.money, state.counts, state.outcome, state.touch
-    sizes, averages, holder, held_list = state.size, state.average, state.holder, state.held
-    opens, highs, lows, tradable, alive = market.open, market.high, market.low, market.tradable, market.alive
-    last, columns, feeds, order_size = market.last, state.order_column, state.order_feed, state.order_size
-    reasons, unchecked, dones, paid, fees = state.order_reason, state.order_unchecked, state.done, state.paid, state.fee
-    commission, slippage = terms.commission, terms.slippage
+    sizes, averages, holder = state.size, state.average, state.holder
+    columns, feeds, unchecked = state.order_column, state.order_feed, state.order_unchecked
+    opening, closing, priced = state.opening, state.closing, state.priced
+    dones, paid, fees, commission, cash = state.done, state.paid, state.fee, terms.commission, money[CASH]
     for i in range(counts[PENDING]):
         if unchecked[i] != turn or outcome[i] != FILLED:
             continue
-        column, feed, size = columns[i], feeds[i], order_size[i]
+        column, feed, price = columns[i], feeds[i], priced[i]
+        opened, closed = opening[i], closing[i]
         if touch[feed] == 0:
             counts[TOUCHED] += 1
             touch[feed] = counts[TOUCHED]
-        if reasons[i] == DELISTING:
-            high = last[feed]
-            price = low = high * (1.0 - terms.haircut)
-        elif tradable[t, column] and alive[t, column] == feed:
-            price, high, low = opens[t, column], highs[t, column], lows[t, column]
-        else:
+        if price != price:
             outcome[i] = UNTRADABLE
             continue
-        if slippage != 0:
-            price = slipped(price, high, low, size > 0, slippage, terms.capped)
-        held, average = sizes[column], averages[column]
-        opened, closed = split(size, held)
-        cash, fee = money[CASH], 0.0
+        held, average, fee = sizes[column], averages[column], 0.0
         if closed != 0:
             cash += -closed * average + -closed * (price - average)
             fee = abs(closed) * commission * price
             cash -= fee
-            money[CASH] = cash
         if opened != 0:
-            cash -= opened * price
             opening_fee = abs(opened) * commission * price
-            cash -= opening_fee
-            if cash < 0:
+            left = cash - opened * price - opening_fee
+            if left < 0:
                 opened = 0.0
                 outcome[i] = MARGIN
             else:
                 fee += opening_fee
-                money[CASH] = cash
+                cash = left
         done = closed + opened
         if done == 0:
             continue
@@ -141,54 +154,66 @@ def execute(market, terms, state, t, turn):
         elif (new > 0) != (held > 0):
             average = price
         sizes[column], averages[column], holder[column] = new, average, feed
-        n = counts[HELD]
-        if held == 0 and new != 0:  # the account is summed in the sequence of `touch`
-            place = n
-            while place > 0 and touch[holder[held_list[place - 1]]] > touch[feed]:
-                held_list[place] = held_list[place - 1]
-                place -= 1
-            held_list[place] = column
-            counts[HELD] = n + 1
-        elif held != 0 and new == 0:
-            place = 0
-            while held_list[place] != column:
-                place += 1
-            for later in range(place, n - 1):
-                held_list[later] = held_list[later + 1]
-            counts[HELD] = n - 1
+        if (held == 0) != (new == 0):
+            list_held(state, column, feed, new != 0)
+    money[CASH] = cash
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def list_held(state, column, feed, begins):
+    """Put a column that is now held into its place in `State.held`, or take out one that is no longer."""
+    counts, held, touch, holder = state.counts, state.held, state.touch, state.holder
+    n, place = counts[HELD], 0
+    if begins:  # the account is summed in the sequence of `touch`
+        place = n
+        while place > 0 and touch[holder[held[place - 1]]] > touch[feed]:
+            held[place] = held[place - 1]
+            place -= 1
+        held[place] = column
+        counts[HELD] = n + 1
+        return
+    while held[place] != column:
+        place += 1
+    for later in range(place, n - 1):
+        held[later] = held[later + 1]
+    counts[HELD] = n - 1
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def write_ends(market, terms, state, log, t):
     """Log the end of each order: its filled part, and the refused part where there is one."""
-    counts, sizes, holder, last = state.counts, state.size, state.holder, market.last
+    counts, sizes, holder = state.counts, state.size, state.holder
     columns, feeds, order_size, reasons = state.order_column, state.order_feed, state.order_size, state.order_reason
-    dones, paid, fees, outcomes, refused = state.done, state.paid, state.fee, state.outcome, state.refused
-    opens, highs, lows, tradable, alive = market.open, market.high, market.low, market.tradable, market.alive
+    dones, paid, fees, outcomes, quoted = state.done, state.paid, state.fee, state.outcome, state.quoted
     created, filled, of_column, of_size, of_price = log.created, log.filled, log.column, log.size, log.price
     commission, slippage, of_reason, ends = log.commission, log.slippage, log.reason, log.outcome
     n, row = counts[LOGGED], market.first + t
     for i in range(counts[PENDING]):
-        column, feed, size, done = columns[i], feeds[i], order_size[i], dones[i]
+        column, size, done = columns[i], order_size[i], dones[i]
         if sizes[column] == 0:
-            holder[column] = feed
-        opened = high = low = np.nan
+            holder[column] = feeds[i]
         if reasons[i] == DELISTING:
-            refused[column] = done == 0
-            high = last[feed]
-            opened = low = high * (1.0 - terms.haircut)
-        elif tradable[t, column] and alive[t, column] == feed:
-            opened, high, low = opens[t, column], highs[t, column], lows[t, column]
+            state.refused[column] = done == 0
         if done != 0:
             created[n], filled[n], of_column[n], of_reason[n] = row - 1, row, column, reasons[i]
             of_size[n], of_price[n], commission[n], ends[n] = done, paid[i], fees[i], FILLED
-            slippage[n] = abs(done) * abs(paid[i] - opened)
+            slippage[n] = abs(done) * abs(paid[i] - quoted[i])
             n += 1
         rest = abs(size) - abs(done)
         if rest > DUST * abs(size):
             created[n], filled[n], of_column[n], of_reason[n] = row - 1, row, column, reasons[i]
             of_size[n], commission[n], slippage[n], ends[n] = (rest if size > 0 else -rest), 0.0, 0.0, outcomes[i]
-            of_price[n] = slipped(opened, high, low, size > 0, terms.slippage, terms.capped)
+            of_price[n] = would_be(market, terms, state, t, i)
             n += 1
     counts[LOGGED] = n
     counts[PENDING] = 0
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def would_be(market, terms, state, t, i):
+    """Return the price that a refused order would have had, NaN without a bar."""
+    column, quoted = state.order_column[i], state.quoted[i]
+    high, low = market.high[t, column], market.low[t, column]
+    if state.order_reason[i] == DELISTING:
+        high, low = market.last[state.order_feed[i]], quoted
+    return slipped(quoted, high, low, state.order_size[i] > 0, terms.slippage, terms.capped)

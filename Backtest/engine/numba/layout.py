@@ -15,13 +15,16 @@ from ...data.panel import Bools, Floats
 
 Ints = NDArray[np.int64]
 Places = NDArray[np.int32]
+Columns = NDArray[np.uint32]
+"""Columns and episodes: without a sign, so that Numba need not look for places counted from the end."""
 Codes = NDArray[np.int8]
 
 CASH, EQUITY = range(2)
 """Places in `State.money`."""
-ROW, ANSWERED, PENDING, HELD, TOUCHED, RUINED, LOGGED = range(7)
+ROW, ANSWERED, PENDING, HELD, TOUCHED, RUINED, LOGGED, OVER, UNCHECKED = range(9)
 """Places in `State.counts`: the next row; whether its weights were asked for and are given now; orders that wait for
-the next open; columns held; episodes that ever had an order; whether equity reached zero; entries in the log."""
+the next open; columns held; episodes that ever had an order; whether equity reached zero; entries in the log; whether
+a listing is held that is over; whether a waiting order skips check 1."""
 DONE, ASK, FULL = range(3)
 """What `kernel.advance` returns: the chunk is done; weights of this row are wanted; the log must grow."""
 ASKED, WEIGHTS, LEGS, SIGNAL = range(4)
@@ -45,7 +48,12 @@ class Market(NamedTuple):
     tradable
         bool [n, S].
     alive
-        int32 [n, S]: the episode that is alive, -1 for none.
+        int8 [n, S] (int16 where a column has more than 127 episodes): which of its column's episodes can be traded,
+        counted from 1; 0 where none can.
+    feed
+        uint32 [S]: the column's first episode; the others follow it.
+    number
+        int8 or int16 [E]: an episode's number in its column, from 1.
     proven
         int64 [E]: first row at whose close an episode is known to be over; the number of rows for one that is not.
     last
@@ -58,7 +66,9 @@ class Market(NamedTuple):
     low: Floats
     close: Floats
     tradable: Bools
-    alive: Places
+    alive: Codes
+    feed: Columns
+    number: Codes
     proven: Ints
     last: Floats
 
@@ -98,7 +108,9 @@ class Plan(NamedTuple):
         int64 [R, 3]: `columns` and `shares` from starts[r, 0] to starts[r, 1] are the long leg, to starts[r, 2] the
         short one.
     columns, shares
-        int32 and float64 [N].
+        uint32 and float64 [N].
+    poured
+        float64 [N]: the signed weights of `columns` while no position is locked.
     budgets
         float64 [2]: of the long and the short leg, over equity.
     max_weight, size
@@ -110,8 +122,9 @@ class Plan(NamedTuple):
     weights: Floats
     wanted: Codes
     starts: Ints
-    columns: Places
+    columns: Columns
     shares: Floats
+    poured: Floats
     budgets: Floats
     max_weight: float
     size: float
@@ -130,14 +143,14 @@ class State(NamedTuple):
     counts: Ints
     size: Floats
     average: Floats
-    holder: Places
+    holder: Columns
     refused: Bools
     touch: Ints
-    held: Places
-    order_column: Places
+    held: Columns
+    order_column: Columns
     order_size: Floats
     order_price: Floats
-    order_feed: Places
+    order_feed: Columns
     order_reason: Codes
     order_unchecked: Bools
     done: Floats
@@ -147,10 +160,17 @@ class State(NamedTuple):
     target: Floats
     change: Floats
     why: Codes
-    listed: Places
+    listed: Columns
     space: Floats
     poured: Floats
     free: Bools
+    mark: Codes
+    kind: Codes
+    start: Ints
+    opening: Floats
+    closing: Floats
+    quoted: Floats
+    priced: Floats
 
 
 class Log(NamedTuple):
@@ -161,7 +181,7 @@ class Log(NamedTuple):
 
     created: Ints
     filled: Ints
-    column: Places
+    column: Columns
     size: Floats
     price: Floats
     commission: Floats
@@ -185,8 +205,8 @@ def new_state(columns: int, episodes: int, *, initial_cash: float) -> State:
     def floats() -> Floats:
         return np.zeros(columns)
 
-    def places() -> Places:
-        return np.zeros(columns, dtype=np.int32)
+    def places() -> Columns:
+        return np.zeros(columns, dtype=np.uint32)
 
     def codes() -> Codes:
         return np.zeros(columns, dtype=np.int8)
@@ -196,7 +216,7 @@ def new_state(columns: int, episodes: int, *, initial_cash: float) -> State:
 
     return State(
         money=np.array([initial_cash, initial_cash]),
-        counts=np.zeros(7, dtype=np.int64),
+        counts=np.zeros(9, dtype=np.int64),
         size=floats(),
         average=floats(),
         holder=places(),
@@ -220,6 +240,13 @@ def new_state(columns: int, episodes: int, *, initial_cash: float) -> State:
         space=floats(),
         poured=floats(),
         free=flags(),
+        mark=codes(),
+        kind=codes(),
+        start=np.zeros(6, dtype=np.int64),
+        opening=floats(),
+        closing=floats(),
+        quoted=floats(),
+        priced=floats(),
     )
 
 
@@ -228,7 +255,7 @@ def new_log(capacity: int) -> Log:
     return Log(
         created=np.empty(capacity, dtype=np.int64),
         filled=np.empty(capacity, dtype=np.int64),
-        column=np.empty(capacity, dtype=np.int32),
+        column=np.empty(capacity, dtype=np.uint32),
         size=np.empty(capacity),
         price=np.empty(capacity),
         commission=np.empty(capacity),

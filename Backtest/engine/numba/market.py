@@ -26,6 +26,9 @@ def market_of(episodes: tuple[Episode, ...], alive: Places, tradable: Bools, *, 
     for episode in episodes:
         refuse_unsound_prices(episode)
     rows = len(alive)
+    feed = np.searchsorted([episode.column for episode in episodes], np.arange(alive.shape[1]))
+    number = 1 + np.arange(len(episodes)) - feed[[episode.column for episode in episodes]]
+    number = number.astype(np.int8 if number.max() <= np.iinfo(np.int8).max else np.int16)
     opened, close = joined(episodes, "open", alive), joined(episodes, "close", alive)
     return Market(
         first=0,
@@ -34,7 +37,9 @@ def market_of(episodes: tuple[Episode, ...], alive: Places, tradable: Bools, *, 
         low=joined(episodes, "low", alive) if capped else opened,
         close=close,
         tradable=np.ascontiguousarray(tradable),
-        alive=np.ascontiguousarray(alive),
+        alive=np.where(tradable, number[alive], 0).astype(number.dtype),
+        feed=feed.astype(np.uint32),
+        number=number,
         proven=np.array([episode.proven for episode in episodes], dtype=np.int64),
         last=np.array([episode.close[min(episode.proven, rows - 1)] for episode in episodes]),
     )

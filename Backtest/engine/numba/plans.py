@@ -17,7 +17,7 @@ from ...strategies.signal import Signal
 from ...strategies.topk import TopK
 from ..decisions import Decisions
 from .layout import ASKED, LEGS, SIGNAL, WEIGHTS, Ints, Places, Plan
-from .weights import WEIGHTINGS, ranked_legs
+from .weights import WEIGHTINGS, pour, ranked_legs
 
 
 def plan_of(decisions: Decisions) -> tuple[Plan, Ints]:
@@ -54,8 +54,9 @@ def empty_plan(place: Places, width: int, **stated: Any) -> Plan:
         "weights": np.empty((0, width)),
         "wanted": np.empty((0, width), dtype=np.int8),
         "starts": np.empty((0, 3), dtype=np.int64),
-        "columns": np.empty(0, dtype=np.int32),
+        "columns": np.empty(0, dtype=np.uint32),
         "shares": np.empty(0),
+        "poured": np.empty(0),
         "budgets": np.zeros(2),
         "max_weight": 0.0,
         "size": 0.0,
@@ -112,6 +113,9 @@ def legs(
         strategy.ascending,
         WEIGHTINGS.index(strategy.weighting),
     )
+    budgets = np.array([float(budget), float(budget) if both else 0.0])
+    poured = np.empty(len(shares))
+    pour(starts, shares, budgets, float(strategy.max_weight), poured)
     return empty_plan(
         places(rows, len(decisions.due)),
         width,
@@ -119,7 +123,8 @@ def legs(
         starts=starts,
         columns=columns,
         shares=shares,
-        budgets=np.array([float(budget), float(budget) if both else 0.0]),
+        poured=poured,
+        budgets=budgets,
         max_weight=float(strategy.max_weight),
     )
 

@@ -1,12 +1,11 @@
-"""A futures account, compiled: one bar of a run on USDT-M futures. `kernel.advance` calls, in this sequence:
+"""A futures account, compiled: one bar of a run on USDT-M futures, in this sequence:
 
-1. `trade`     where orders wait or funding is stamped:
-               `settle` funding stamped at the bar's open, for what is held then;
-               `liquidate` what the opens liquidate, before any order fills;
-               `fill` closing parts, then openings in their sequence, each where the margin covers it;
-               `settle` funding stamped later inside the bar, for what is held now
-2. `look`      would the bar's adverse extremes liquidate: lows for longs, highs for shorts, all at once?
-3. `suffer`    where they would
+1. `settle_funding`  what is stamped at the bar's open, for what is held then
+2. `liquidate`       what the opens liquidate, before any order fills
+3. `close_parts`     of the waiting orders, then `open_parts` in their sequence, each where the margin covers it
+4. `settle_funding`  what is stamped later inside the bar, for what is held now
+5. `value_margin`    at the close; would the adverse extremes (lows of longs, highs of shorts, all at once) liquidate?
+6. `suffer`          where they would
 
 Cash is the wallet: what was paid in, realised profits, funding, less fees. Equity adds the unrealised profits. In cross
 margin a loss, fee or funding beyond the wallet first takes in the unrealised profits of the other positions (their
@@ -21,38 +20,109 @@ from __future__ import annotations
 
 import numba
 
-from .account import slipped, split, write_ends
-from .layout import CASH, DELISTING, FILLED, FUNDING, HELD, LOGGED, MARGIN, PENDING, UNTRADABLE
+from .account import look_up, write_ends
+from .ahead import ask_for
+from .layout import CASH, EQUITY, FILLED, FUNDING, HELD, LOGGED, MARGIN, OVER, PENDING, RUINED, UNTRADABLE
 from .um_liquidation import liquidate
 from .um_margin import tier_of
 from .um_wallet import add_to, realise, take_in_profits
+
+AHEAD = 4
+"""Rows between asking for a price and reading it, as on spot."""
 
 TIGHT = 1e-12
 """Relative to the account: an opening of exactly what the margin covers is not refused for a last bit."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def live_through(market, terms, state, log, curves, futures, t):
+    """Take the account from the open to the close of a row; False, with nothing done, where the log is too short."""
+    counts, starts = state.counts, futures.starts
+    pending, stamped = counts[PENDING], starts[t + 1] - starts[t]
+    if len(log.size) - counts[LOGGED] < stamped + 3 * pending + 2 * counts[HELD]:
+        return False
+    if pending > 0 or (stamped > 0 and counts[HELD] > 0):
+        trade(market, terms, state, log, futures, t)
+    if value_margin(market, state, futures, t):
+        suffer(market, terms, state, log, futures, t)
+        value_margin(market, state, futures, t)
+    curves.cash[t], curves.equity[t] = state.money[CASH], state.money[EQUITY]
+    if state.money[EQUITY] <= 0:
+        counts[RUINED] = 1
+    if len(curves.sizes) > 0:
+        keep_positions(market, state, curves, t)
+    return True
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def value_margin(market, state, futures, t):
+    """Value the account at the close of the row; return whether the bar's adverse extremes liquidate anything."""
+    size, average, held, holder = state.size, state.average, state.held, state.holder
+    highs, lows, closes, proven, last = market.high, market.low, market.close, market.proven, market.last
+    tables, since, spans, floors = futures.tables, futures.since, futures.spans, futures.floors
+    rates, cums, shares, margin = futures.rates, futures.cums, futures.shares, futures.margin
+    isolated, row, n, wallet = futures.isolated, market.first + t, state.counts[HELD], state.money[CASH]
+    danger, over, balance, needed, gained, used = False, 0, wallet, 0.0, 0.0, 0.0
+    for i in range(n):
+        column = held[i]
+        amount, feed, paid = size[column], holder[column], average[column]
+        price, worst = closes[t, column], lows[t, column] if amount > 0 else highs[t, column]
+        ask_for(closes, t + AHEAD, column)
+        ask_for(lows if amount > 0 else highs, t + AHEAD, column)
+        if row >= proven[feed]:
+            price = worst = last[feed]
+            over = 1
+        notional = abs(amount) * worst
+        tier = tier_of(tables, since, spans, floors, column, row, notional)
+        kept = notional * rates[tier] - cums[tier]
+        gained += amount * (price - paid)
+        if isolated:
+            danger = danger or margin[column] + amount * (worst - paid) <= kept
+            used += margin[column]
+        else:
+            balance += amount * (worst - paid)
+            needed += kept
+            used += abs(amount) * price * shares[column]
+    state.money[EQUITY], state.counts[OVER], futures.used[t] = wallet + gained, over, used
+    return danger or (not isolated and n > 0 and balance <= needed)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def keep_positions(market, state, curves, t):
+    """Keep what is held at the close of the row, and the price that it is valued at."""
+    held, holder, row = state.held, state.holder, market.first + t
+    for i in range(state.counts[HELD]):
+        column = held[i]
+        feed = holder[column]
+        curves.sizes[t, column] = state.size[column]
+        curves.marks[t, column] = market.last[feed] if row >= market.proven[feed] else market.close[t, column]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def trade(market, terms, state, log, futures, t):
     """Settle funding and fill the waiting orders."""
-    settled = futures.starts[t + 1] > futures.starts[t]
-    if settled:
-        settle(market, state, log, futures, t, True)
-    if state.counts[PENDING] > 0:
-        futures.struck[:] = False
+    counts, first, inner, end = state.counts, futures.starts[t], futures.inner[t], futures.starts[t + 1]
+    if first < inner:
+        settle_funding(market, state, log, futures, t, first, inner)
+    if counts[PENDING] > 0:
+        for i in range(counts[PENDING]):
+            futures.struck[state.order_column[i]] = False
         danger = look_at_opens(market, terms, state, futures, t)
         take_in_profits(state, futures)
         if danger:
             liquidate(market, terms, state, log, futures, t)
-        fill(market, terms, state, futures, t)
+        look_up(market, terms, state, t)
+        close_parts(state, futures, t)
+        open_parts(market, state, futures, t)
         write_ends(market, terms, state, log, t)
-    if settled:
-        settle(market, state, log, futures, t, False)
+    if inner < end:
+        settle_funding(market, state, log, futures, t, inner, end)
     if state.money[CASH] < 0:
         look_at_opens(market, terms, state, futures, t)
         take_in_profits(state, futures)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def suffer(market, terms, state, log, futures, t):
     """Liquidate what the bar's adverse extremes do, on the way there from the opens."""
     look_at_opens(market, terms, state, futures, t)
@@ -65,14 +135,14 @@ def suffer(market, terms, state, log, futures, t):
     liquidate(market, terms, state, log, futures, t)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def open_of(market, state, t, column):
     """Return the open of what is held; the last close of what is over."""
     feed = state.holder[column]
     return market.last[feed] if market.first + t >= market.proven[feed] else market.open[t, column]
 
 
-@numba.njit(inline="always", error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def look_at_opens(market, terms, state, futures, t):
     """Write the opens of what is held into `Futures.now` and `worst`; return whether they liquidate anything.
 
@@ -101,21 +171,21 @@ def look_at_opens(market, terms, state, futures, t):
     return danger or (not isolated and n > 0 and balance <= needed)
 
 
-@numba.njit(inline="always", error_model="numpy")
-def settle(market, state, log, futures, t, at_open):
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def settle_funding(market, state, log, futures, t, begin, end):
     """Pay and get funding: mark * quantity * rate, which longs pay where it is positive.
 
     Nobody pays more than he has: see `payable`.
     """
     size, holder, counts, money, margin = state.size, state.holder, state.counts, state.money, futures.margin
-    alive, columns, rates, marks, opens = market.alive, futures.column, futures.rate, futures.mark, futures.at_open
+    proven, columns, rates, marks = market.proven, futures.column, futures.rate, futures.mark
     created, filled, of_column, of_reason, of_size = log.created, log.filled, log.column, log.reason, log.size
     of_price, of_flow, of_slippage, outcome = log.price, log.commission, log.slippage, log.outcome
     row, n, isolated = market.first + t, counts[LOGGED], futures.isolated
-    for event in range(futures.starts[t], futures.starts[t + 1]):
+    for event in range(begin, end):
         column = columns[event]
         amount = size[column]
-        if opens[event] != at_open or amount == 0 or alive[t, column] != holder[column]:
+        if amount == 0 or row >= proven[holder[column]]:
             continue
         flow = -amount * marks[event] * rates[event]
         if -flow > (margin[column] if isolated else money[CASH]):
@@ -129,7 +199,7 @@ def settle(market, state, log, futures, t, at_open):
     counts[LOGGED] = n
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def payable(market, state, futures, t, column):
     """Return the most funding a position can pay: wallet, or its own margin, and the unrealised profits behind it."""
     most = futures.margin[column] if futures.isolated else state.money[CASH]
@@ -140,73 +210,57 @@ def payable(market, state, futures, t, column):
     return max(0.0, most)
 
 
-@numba.njit(inline="always", error_model="numpy")
-def fill(market, terms, state, futures, t):
-    """Fill the waiting orders: every closing part, then each opening part that the margin covers."""
-    counts, money, size, average, held = state.counts, state.money, state.size, state.average, state.held
-    columns, feeds, sizes, reasons = state.order_column, state.order_feed, state.order_size, state.order_reason
-    outcome, dones, paid, fees, taker = state.outcome, state.done, state.paid, state.fee, futures.taker[t]
-    opens, highs, lows, tradable, alive = market.open, market.high, market.low, market.tradable, market.alive
-    margin, struck, now, slippage, is_capped = futures.margin, futures.struck, futures.now, terms.slippage, terms.capped
-    for i in range(counts[PENDING]):
-        column, feed, order = columns[i], feeds[i], sizes[i]
-        outcome[i], dones[i], fees[i] = FILLED, 0.0, 0.0
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def close_parts(state, futures, t):
+    """Fill the closing part of every waiting order; cancel those of what the open has liquidated."""
+    columns, outcome, dones, paid, fees = state.order_column, state.outcome, state.done, state.paid, state.fee
+    quoted, priced, closing, taker, struck = state.quoted, state.priced, state.closing, futures.taker[t], futures.struck
+    for i in range(state.counts[PENDING]):
+        column, price = columns[i], priced[i]
+        outcome[i], dones[i], paid[i], fees[i] = FILLED, 0.0, price, 0.0
         if struck[column]:
             outcome[i] = MARGIN
-            continue
-        if reasons[i] == DELISTING:
-            high = market.last[feed]
-            price = low = high * (1.0 - terms.haircut)
-        elif tradable[t, column] and alive[t, column] == feed:
-            price, high, low = opens[t, column], highs[t, column], lows[t, column]
-        else:
+        elif price != price:
             outcome[i] = UNTRADABLE
-            continue
-        now[column], paid[i] = price, slipped(price, high, low, order > 0, slippage, is_capped)
-        _opened, closed = split(order, size[column])
-        if closed != 0:
-            dones[i], fees[i] = closed, abs(closed) * taker * paid[i]
-            realise(money, counts, size, average, margin, held, column, closed, paid[i], fees[i])
-    take_in_profits(state, futures)
-    open_positions(market, state, futures, t, taker)
+        else:
+            futures.now[column] = quoted[i]
+            closed = closing[i]
+            if closed != 0:
+                dones[i], fees[i] = closed, abs(closed) * taker * price
+                realise(state, futures, column, closed, price, fees[i])
     take_in_profits(state, futures)
 
 
-@numba.njit(inline="always", error_model="numpy")
-def open_positions(market, state, futures, t, taker):
-    """Fill the opening parts of the waiting orders whose closing parts are done, as far as the margin covers them."""
-    counts, money, size, average, held = state.counts, state.money, state.size, state.average, state.held
-    columns, feeds, sizes, holder, outcome = (
-        state.order_column, state.order_feed, state.order_size, state.holder, state.outcome,
-    )  # fmt: skip
-    dones, paid, fees, leverage, margin, now = (
-        state.done, state.paid, state.fee, futures.leverage, futures.margin, futures.now,
-    )  # fmt: skip
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def open_parts(market, state, futures, t):
+    """Fill the opening part of each waiting order in their sequence, as far as the margin covers it."""
+    size, columns, opening, outcome = state.size, state.order_column, state.opening, state.outcome
+    dones, paid, fees, leverage, now = state.done, state.paid, state.fee, futures.leverage, futures.now
     tables, since, spans, floors = futures.tables, futures.since, futures.spans, futures.floors
-    isolated, row, free = futures.isolated, market.first + t, free_margin(state, futures)
-    for i in range(counts[PENDING]):
-        column, opened = columns[i], sizes[i] - dones[i]
+    taker, isolated, row, free = futures.taker[t], futures.isolated, market.first + t, free_margin(state, futures)
+    for i in range(state.counts[PENDING]):
+        column, opened = columns[i], opening[i]
         if outcome[i] != FILLED or opened == 0:
             continue
         fee, price, most = abs(opened) * taker * paid[i], now[column], leverage[column]
-        notional = abs(size[column] + opened) * price
-        tier = tier_of(tables, since, spans, floors, column, row, notional)
-        taken = abs(opened) * (paid[i] if isolated else price) / most + fee
+        tier = tier_of(tables, since, spans, floors, column, row, abs(size[column] + opened) * price)
+        margin = abs(opened) * (paid[i] if isolated else price) / most
+        taken = margin + fee
         if not isolated:
             taken += opened * (paid[i] - price)
         if most > futures.caps[tier] or free - taken < -TIGHT * (abs(free) + taken):
             outcome[i] = MARGIN
             continue
         free -= taken
-        add_to(counts, size, average, held, column, opened, paid[i])
-        holder[column] = feeds[i]
+        add_to(state, column, opened, paid[i], state.order_feed[i])
         if isolated:
-            margin[column] += abs(opened) * paid[i] / most
-        money[CASH] -= fee
+            futures.margin[column] += margin
+        state.money[CASH] -= fee
         dones[i], fees[i] = dones[i] + opened, fees[i] + fee
+    take_in_profits(state, futures)
 
 
-@numba.njit(inline="always", error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def free_margin(state, futures):
     """Return what is left for new positions at `Futures.now`: the wallet, in cross margin the equity, less margins."""
     size, average, held, now = state.size, state.average, state.held, futures.now

@@ -10,7 +10,7 @@ from ...data import joins
 from ...data.panel import Bools, Floats
 from ..futures.dated import first_rows
 from ..futures.terms import FuturesTerms
-from .layout import Ints, Market, Places
+from .layout import Columns, Ints, Market
 
 
 class Futures(NamedTuple):
@@ -31,8 +31,10 @@ class Futures(NamedTuple):
         float64, one entry per tier: see `futures.tiers.TierTable`.
     starts
         int64 [n + 1]: the chunk's row t has the settlements starts[t] .. starts[t + 1] - 1, by time, then column.
-    column, rate, mark, at_open
-        [N]: whose settlement, its rate, the price it is valued at, and whether it comes before the bar's fills.
+    inner
+        int64 [n]: the first of them that comes after the bar's open, hence after its fills.
+    column, rate, mark
+        [N]: whose settlement, its rate, and the price it is valued at.
     margin
         float64 [S], kept from chunk to chunk: the margin of each isolated position.
     struck
@@ -56,10 +58,10 @@ class Futures(NamedTuple):
     caps: Floats
     cums: Floats
     starts: Ints
-    column: Places
+    inner: Ints
+    column: Columns
     rate: Floats
     mark: Floats
-    at_open: Bools
     margin: Floats
     struck: Bools
     now: Floats
@@ -74,7 +76,7 @@ def futures_of(terms: FuturesTerms, symbols: tuple[str, ...], bars: joins.Bars, 
     tables = [terms.tiers.of(symbol) for symbol in symbols]
     dated = [table for own in tables for table in own]
     which = np.searchsorted(first_rows(terms.fees.rows, bars.opens), np.arange(rows), side="right") - 1
-    starts, column, rate, mark, at_open = settlements(terms, symbols, bars, market)
+    starts, inner, column, rate, mark = settlements(terms, symbols, bars, market)
     return Futures(
         isolated=terms.margin_mode == "isolated",
         leverage=leverage,
@@ -89,10 +91,10 @@ def futures_of(terms: FuturesTerms, symbols: tuple[str, ...], bars: joins.Bars, 
         caps=np.concatenate([table.caps for table in dated]),
         cums=np.concatenate([table.cums for table in dated]),
         starts=starts,
+        inner=inner,
         column=column,
         rate=rate,
         mark=mark,
-        at_open=at_open,
         margin=np.zeros(width),
         struck=np.zeros(width, dtype=np.bool_),
         now=np.zeros(width),
@@ -103,8 +105,8 @@ def futures_of(terms: FuturesTerms, symbols: tuple[str, ...], bars: joins.Bars, 
 
 def settlements(
     terms: FuturesTerms, symbols: tuple[str, ...], bars: joins.Bars, market: Market
-) -> tuple[Ints, Places, Floats, Floats, Bools]:
-    """Return `Futures.starts`, column, rate, mark and at_open of a whole run.
+) -> tuple[Ints, Ints, Columns, Floats, Floats]:
+    """Return `Futures.starts`, inner, column, rate and mark of a whole run.
 
     A settlement is valued at the mark price of its file, else at the open of the bar that it falls into.
     """
@@ -113,10 +115,11 @@ def settlements(
     nothing = (np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
     found = [nothing if one is None else one.settlements(begin, end) for one in series]
     stamp, rate, mark = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    column = np.repeat(np.arange(len(symbols), dtype=np.int32), [len(part[0]) for part in found])
+    column = np.repeat(np.arange(len(symbols), dtype=np.uint32), [len(part[0]) for part in found])
     order = np.lexsort((column, stamp))
     stamp, column, rate, mark = stamp[order], column[order], rate[order], mark[order]
     row = np.searchsorted(bars.opens, stamp, side="right") - 1
     mark = np.where(np.isfinite(mark), mark, market.open[row, column])
     starts = np.searchsorted(row, np.arange(len(bars.opens) + 1), side="left").astype(np.int64)
-    return starts, column, rate, mark, stamp == bars.opens[row]
+    inner = np.searchsorted(stamp, bars.opens, side="right").astype(np.int64)
+    return starts, inner, column, rate, mark

@@ -23,7 +23,7 @@ SPENT = 1e-9
 """A liquidation that leaves less of the wallet has left last bits: the account is empty."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def liquidate(market, terms, state, log, futures, t):
     """Liquidate what the way from `now` to `worst` leaves without its maintenance margin."""
     wallet = state.money[CASH]
@@ -35,7 +35,7 @@ def liquidate(market, terms, state, log, futures, t):
         state.money[CASH] = 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def liquidate_isolated(market, terms, state, log, futures, t):
     """Liquidate each position whose own margin does not keep it."""
     row, place = market.first + t, 0
@@ -55,7 +55,7 @@ def liquidate_isolated(market, terms, state, log, futures, t):
             take_over(market, state, log, futures, t, column, futures.now[column] - balance / state.size[column])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def liquidate_cross(market, terms, state, log, futures, t):
     """Liquidate one position after the other until the account keeps the rest."""
     row = market.first + t
@@ -80,7 +80,7 @@ def liquidate_cross(market, terms, state, log, futures, t):
         take_in_profits(state, futures)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def strike(market, terms, state, log, futures, t, column, balance):
     """Close a position at `now` less slippage, for the liquidation fee; `balance` is the most that both may cost."""
     size, now, feed, row = state.size[column], futures.now[column], state.holder[column], market.first + t
@@ -95,7 +95,7 @@ def strike(market, terms, state, log, futures, t, column, balance):
     note(state, log, row, column, -size, price, fee, slippage)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def take_over(market, state, log, futures, t, column, price):
     """Close a position whose money is gone at the price at which it is just gone."""
     size = state.size[column]
@@ -103,7 +103,7 @@ def take_over(market, state, log, futures, t, column, price):
     note(state, log, market.first + t, column, -size, price, 0.0, 0.0)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def wipe_out(market, state, log, futures, t, missing):
     """Close everything of an account that is `missing` money: it ends with nothing, and no debt."""
     lost = 0.0
@@ -118,15 +118,14 @@ def wipe_out(market, state, log, futures, t, missing):
         take_over(market, state, log, futures, t, column, now + (average - now) * borne if loses else now)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def close_all(state, futures, column, price, fee):
     """Close a whole position, and cancel the orders of its column that wait."""
-    margin, size = futures.margin, state.size
-    realise(state.money, state.counts, size, state.average, margin, state.held, column, -size[column], price, fee)
+    realise(state, futures, column, -state.size[column], price, fee)
     futures.struck[column] = True
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def note(state, log, row, column, size, price, fee, slippage):
     """Log a liquidation."""
     n = state.counts[LOGGED]

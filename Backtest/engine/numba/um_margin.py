@@ -18,7 +18,7 @@ STEPS = 100
 """Newton's steps cross a tier each; no file has as many."""
 
 
-@numba.njit(inline="always", error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def tier_of(tables, since, spans, floors, column, row, notional):
     """Return the place of the tier of a notional at a row of the run; a floor belongs to the tier that begins there."""
     table = tables[column + 1] - 1
@@ -30,43 +30,13 @@ def tier_of(tables, since, spans, floors, column, row, notional):
     return tier
 
 
-@numba.njit(inline="always", error_model="numpy")
-def look(
-    tables, since, spans, floors, rates, cums, shares, margin, isolated,
-    held, count, size, average, holder, high, low, close, proven, last, wallet, t, row,
-):  # fmt: skip
-    """Return (whether the adverse extremes liquidate anything, unrealised profit, initial margin), both at the close.
-
-    Stands in the loop over all rows: arrays, not tuples of them, and no call.
-    """
-    danger, balance, needed, gained, used = False, wallet, 0.0, 0.0, 0.0
-    for i in range(count):
-        column = held[i]
-        amount, feed, paid = size[column], holder[column], average[column]
-        over = row >= proven[feed]
-        worst = last[feed] if over else low[t, column] if amount > 0 else high[t, column]
-        price = last[feed] if over else close[t, column]
-        notional = abs(amount) * worst
-        tier = tier_of(tables, since, spans, floors, column, row, notional)
-        kept = notional * rates[tier] - cums[tier]
-        gained += amount * (price - paid)
-        if isolated:
-            danger = danger or margin[column] + amount * (worst - paid) <= kept
-            used += margin[column]
-        else:
-            balance += amount * (worst - paid)
-            needed += kept
-            used += abs(amount) * price * shares[column]
-    return danger or (not isolated and count > 0 and balance <= needed), gained, used
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def wallet_of(state, futures, begin):
     """Return the money behind the position held at a place, isolated, or behind all of them."""
     return futures.margin[state.held[begin]] if futures.isolated else state.money[CASH]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def stand(state, futures, row, begin, end, way):
     """Return (balance, maintenance, slope of their difference) of the held places begin .. end - 1.
 
@@ -87,7 +57,7 @@ def stand(state, futures, row, begin, end, way):
     return balance, needed, slope
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def move_to_liquidation(state, futures, row, begin, end):
     """Move `now` of these places to where their balance is their maintenance margin: they have more now, less there."""
     way = 1.0

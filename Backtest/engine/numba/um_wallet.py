@@ -10,43 +10,44 @@ import numba
 from .layout import CASH, HELD
 
 
-@numba.njit(inline="always", error_model="numpy")
-def realise(money, counts, size, average, margin, held, column, closed, price, fee):
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def realise(state, futures, column, closed, price, fee):
     """Close a part of a position: `closed` has the sign of the order. Its margin goes back to the wallet in proportion.
 
     A closed column leaves `held`, the others keep their sequence.
     """
+    size, average, margin, held = state.size, state.average, futures.margin, state.held
     before = size[column]
     new = before + closed
-    money[CASH] += -closed * (price - average[column]) - fee
+    state.money[CASH] += -closed * (price - average[column]) - fee
     size[column] = new
     if new != 0:
         margin[column] *= new / before
-    else:
-        margin[column] = average[column] = 0.0
-        place, last = 0, counts[HELD] - 1
-        while held[place] != column:
-            place += 1
-        for later in range(place, last):
-            held[later] = held[later + 1]
-        counts[HELD] = last
+        return
+    margin[column] = average[column] = 0.0
+    place, last = 0, state.counts[HELD] - 1
+    while held[place] != column:
+        place += 1
+    for later in range(place, last):
+        held[later] = held[later + 1]
+    state.counts[HELD] = last
 
 
-@numba.njit(inline="always", error_model="numpy")
-def add_to(counts, size, average, held, column, opened, price):
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def add_to(state, column, opened, price, feed):
     """Begin a position or add to it, at the weighted price."""
-    before = size[column]
+    size, average, before = state.size, state.average, state.size[column]
     new = before + opened
-    size[column] = new
+    size[column], state.holder[column] = new, feed
     if before != 0:
         average[column] = (average[column] * before + opened * price) / new
-    else:
-        average[column] = price
-        held[counts[HELD]] = column
-        counts[HELD] += 1
+        return
+    average[column] = price
+    state.held[state.counts[HELD]] = column
+    state.counts[HELD] += 1
 
 
-@numba.njit(inline="always", error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def take_in_profits(state, futures):
     """In cross margin, cover a wallet below zero with unrealised profits: their entry prices move to `Futures.now`."""
     if futures.isolated or state.money[CASH] >= 0:

@@ -47,7 +47,7 @@ def left_half(n):
     return half - half % 8
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=True)  # it allocates, whoever compiles it first
 def pairwise_sum(values, begin, n):
     """Return the sum of n values from `begin` on, with the roundings of numpy's sum of up to 8,192 numbers in a row.
 
@@ -109,6 +109,22 @@ def capped(shares, begin, n, budget, max_weight, poured, free, space):
                 poured[i] = 0.0
             full += poured[i] != 0
         left = budget - max_weight * full
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def pour(starts, shares, budgets, max_weight, poured):
+    """Write the signed weights of all legs into `poured` [N], as they are while no position is locked."""
+    widest = 0
+    for r in range(len(starts)):
+        widest = max(widest, starts[r, 1] - starts[r, 0], starts[r, 2] - starts[r, 1])
+    leg, free, space = np.empty(widest), np.empty(widest, np.bool_), np.empty(widest)
+    for r in range(len(starts)):
+        for side in range(2):
+            begin, n = starts[r, side], starts[r, side + 1] - starts[r, side]
+            if n > 0:
+                capped(shares, begin, n, budgets[side], max_weight, leg, free, space)
+                for i in range(n):
+                    poured[begin + i] = (1 - 2 * side) * leg[i]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -174,8 +190,8 @@ def ranked_legs(scores, choosable, volatility, counts, both, ascending, weightin
     room = 0
     for r in range(rows):
         room += counts[r] * (2 if both else 1)
-    columns, shares = np.empty(room, np.int32), np.empty(room)
-    found, key = np.empty(width, np.int32), np.empty(width)
+    columns, shares = np.empty(room, np.uint32), np.empty(room)
+    found, key = np.empty(width, np.uint32), np.empty(width)
     order, ranked = np.empty(width + 1, np.int64), np.empty(width + 1)
     values, risks, part = np.empty(width), np.empty(width), np.empty(width)
     used = 0

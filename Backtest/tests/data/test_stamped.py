@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from Backtest.data import stamped_fields
+from Backtest.data.external_fields import open_external
 from Backtest.data.joins import Bars, last_known, settled
+from Backtest.data.recipe import ExternalSpec
 from Backtest.data.stamped import KINDS, MINUTE_NS, Stamped, load_stamped, merge_stamped, stamped_file
 from Backtest.errors import DataError
 
@@ -53,7 +56,7 @@ def test_every_way_of_writing_a_time(tmp_path: Path, name: str, cells: list[str]
     assert series.stamps.tolist() == [NEW_YEAR, NEW_YEAR + DAY]
     assert series.stamps.dtype == np.int64
     assert series.values.tolist() == [1.5, 2.5]
-    assert series.findings == ()
+    assert [one.kind for one in series.findings] == (["stamped_open_time"] if name == "open_time" else [])
     assert [source.path for source in series.sources] == [str(path)]
 
 
@@ -81,9 +84,38 @@ def test_jitter_is_rounded_and_odd_rows_follow_their_rules(tmp_path: Path) -> No
     assert found == {
         "stamped_no_value": (1, "2024-01-01T08:00:00Z"),
         "stamped_unsorted": (1, "2023-12-31T16:00:00Z"),
-        "stamped_duplicates": (1, "2024-01-01T00:00:00Z"),
+        "stamped_close": (1, "2024-01-01T00:00:00Z"),
     }
-    assert list(found) == list(KINDS)
+    assert list(found) == [kind for kind in KINDS if kind in found]
+
+
+def test_two_stamps_in_one_minute_are_one_settlement_only_with_one_value(tmp_path: Path) -> None:
+    start = NEW_YEAR // 1_000_000
+    rows = [(start + 4, 1e-4), (start + 4, 1e-4), (start + 900, 1e-4), (start + 60_000, 2e-4)]
+    text = "timestamp,rate\n" + "".join(f"{stamp},{rate}\n" for stamp, rate in rows)
+    series = load_stamped(written(tmp_path, text), value="rate", round_ns=MINUTE_NS)
+    assert series.values.tolist() == [1e-4, 2e-4]
+    assert [(one.kind, one.count) for one in series.findings] == [("stamped_duplicates", 1), ("stamped_close", 1)]
+    as_they_are = load_stamped(written(tmp_path, text), value="rate")
+    assert as_they_are.values.tolist() == [1e-4, 1e-4, 2e-4]
+    assert [(one.kind, one.count) for one in as_they_are.findings] == [("stamped_duplicates", 1)]
+    with pytest.raises(DataError, match=r"1 stamps have two values, first 2024-01-01T00:00:00Z: 0\.0001 at "
+                       r"2024-01-01T00:00:00\.004.*Z and 0\.0003 at 2024-01-01T00:00:09.*Z"):  # fmt: skip
+        path = written(tmp_path, f"timestamp,rate\n{start + 9_000},3e-4\n{start + 4},1e-4\n")
+        load_stamped(path, value="rate", round_ns=MINUTE_NS)
+
+
+def test_times_of_bars_opens_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    series = load_stamped(written(tmp_path, "open_time,x\n2024-01-01,1\n2024-01-02,2\n"), value="x")
+    (finding,) = series.findings
+    assert (finding.kind, finding.count, finding.first) == ("stamped_open_time", 2, "2024-01-01T00:00:00Z")
+    assert "known at its close" in finding.detail
+    spec = ExternalSpec("mood", "s.csv", "x")
+    with caplog.at_level(logging.WARNING, logger="factor_automation"):
+        open_external([spec], [tmp_path], read=True)
+    assert "external series 'mood': rows stamped with a bar's open" in caplog.text
+    text = "open_time,close_time,x\n2024-01-01,2024-01-02,1\n"
+    assert load_stamped(written(tmp_path, text), value="x", time="close_time").findings == ()
 
 
 @pytest.mark.parametrize(
@@ -131,6 +163,9 @@ def test_files_of_one_series_are_merged_and_must_agree(tmp_path: Path) -> None:
     assert both.values.tolist() == [1.0, 2.0, 3.0]
     assert [Path(source.path).name for source in both.sources] == ["b.csv", "a.csv"]
     assert both.sha256 not in (one.sha256, two.sha256, merge_stamped([one, two]).sha256)
+    assert [(one.kind, one.count, one.first) for one in both.findings] == [
+        ("stamped_overlap", 1, "2024-01-02T00:00:00Z")
+    ]
     assert merge_stamped([one]) is one
     other = load_stamped(written(tmp_path, "date,x\n2024-01-02,5\n", "c.csv"), value="x")
     with pytest.raises(DataError, match=r"first 2024-01-02T00:00:00Z: 2\.0 in .*a\.csv and 5\.0 in .*c\.csv"):

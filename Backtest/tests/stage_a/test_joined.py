@@ -135,6 +135,7 @@ def test_metadata_name_every_file_with_its_hash(joined, tmp_path, inline):
     names = ("funding/AAAUSDT.csv.gz", "later/AAAUSDT.csv.gz", "open_interest/AAAUSDT.parquet")
     assert list(stamped) == [str(joined / name) for name in names]
     kinds = {finding["kind"] for finding in metadata["qc"]["AAAUSDT"]}
+    assert "stamped_overlap" in kinds
     assert "stamped_duplicates" not in kinds, "an overlap of two files that agree is no fault"
 
 

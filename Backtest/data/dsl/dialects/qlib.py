@@ -13,7 +13,8 @@ Reproduced on purpose:
 * ``EMA``: pandas' ewm with adjust=True, ignore_na=False; a number between 0 and 1 is alpha, any other the span.
 * ``Mean Sum Std Var Max Min Med Count`` with a window between 0 and 1: all of them the ewm mean with that alpha.
 * ``Corr`` is missing where the std of either side is at most 2e-5, ``Rsquare`` likewise: absolute, whatever the price.
-* ``Skew`` of a flat window is 0 and ``Kurt`` -3; both are missing where the variance (ddof 0) is at most 1e-14.
+* ``Skew`` of equal values is 0 and ``Kurt`` -3; both are missing where the variance (ddof 0) is at most 1e-14, and in
+  windows that our own rows call flat (relative to the values, where pandas gives rounding).
 * ``Count`` of a window without values is 0; ``Cov`` of a flat one is 0.
 * ``Mask(x, 'BTCUSDT')`` and ``ChangeInstrument('BTCUSDT', x)``: x of that symbol.
 

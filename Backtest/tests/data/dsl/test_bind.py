@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from Backtest.data.dsl.bind import Scope, bind, length_words
+from Backtest.data.dsl.bind import bind
 from Backtest.data.dsl.bound import Bound
 from Backtest.data.dsl.dialects.interface import DEFAULT
 from Backtest.data.dsl.dialects.table import DIALECTS
 from Backtest.data.dsl.operators import OPERATORS, Operator
 from Backtest.data.dsl.parser import parse
+from Backtest.data.dsl.scope import Scope, length_words
 from Backtest.data.dsl.steps import StepTable
 from Backtest.data.schema import FIELDS as KLINES
 from Backtest.data.stamped_fields import FIELDS as STAMPED
@@ -217,7 +218,8 @@ def test_binding_compiles_nothing() -> None:
     import subprocess
 
     code = (
-        "import sys; from Backtest.data.dsl.bind import Scope, bind; from Backtest.data.dsl.parser import parse;"
+        "import sys; from Backtest.data.dsl.bind import bind; from Backtest.data.dsl.scope import Scope;"
+        "from Backtest.data.dsl.parser import parse; "
         "from Backtest.data.dsl.steps import StepTable; t = 'ts_mean(close, 3) + 1 / 3';"
         "bind(parse(t), t, scope=Scope(('close',)), table=StepTable(), where='x'); sys.exit('numba' in sys.modules)"
     )

@@ -98,7 +98,7 @@ def _deviation(t: int, rows: list[int], u: Exact, v: Exact) -> tuple[float, floa
 
 
 def _score(t: int, rows: list[int], u: Exact, v: Exact) -> tuple[float, float]:
-    if rows[-1] != t:
+    if rows[-1] != t or _flat(u):
         return math.nan, 1.0
     distance = u[-1] - _mean(u)
     size = _root(distance * distance * (len(u) - 1) / _moment(u, u))

@@ -53,6 +53,16 @@ def check(name: str, arrays: list[np.ndarray], exact: Callable[..., tuple[float,
     assert checked > 8
 
 
+def unless_flat(exact: Callable[[Values], tuple[float, float]]) -> Callable[[Values], tuple[float, float]]:
+    return lambda x: (math.nan, 1.0) if is_flat(x) else exact(x)
+
+
+def place(x: Values) -> tuple[float, float]:
+    spread = max(x) - min(x)
+    flat = spread <= Fraction(1, 10**12) * max(map(abs, x))
+    return (math.nan if flat else float((x[-1] - min(x)) / spread)), 1.0
+
+
 def skew(x: Values) -> tuple[float, float]:
     u, _ = centred(x)
     n, m2, m3 = len(x), power_sum(u, 2), power_sum(u, 3)
@@ -103,13 +113,13 @@ def finite_product(x: Values) -> tuple[float, float]:
 
 
 ALONE: dict[str, Callable[[Values], tuple[float, float]]] = {
-    "ts_skew": skew,
-    "ts_kurt": kurt,
+    "ts_skew": unless_flat(skew),
+    "ts_kurt": unless_flat(kurt),
     "ts_mad": lambda x: (float(sum(abs(value - mean(x)) for value in x) / len(x)), std(x)),
     "ts_av_diff": lambda x: (float(x[-1] - mean(x)), std(x, 0)),
-    "ts_ir": lambda x: (float(mean(x)) / std(x), 1.0),
+    "ts_ir": unless_flat(lambda x: (float(mean(x)) / std(x), 1.0)),
     "ts_l2_norm": lambda x: (root(dot(x, x)), 0.0),
-    "ts_scale": lambda x: (float((x[-1] - min(x)) / (max(x) - min(x))), 1.0),
+    "ts_scale": place,
     "ts_product": finite_product,
 }
 

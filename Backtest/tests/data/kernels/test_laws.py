@@ -38,7 +38,7 @@ def missing_follows_the_operands(operator: Operator) -> bool:
     held = {"shift", "ffill", "value_when", "trade_when", "cum_count", "adv_rank", "qlib_ewm"}
     if operator.name in {"and", "or", "where", "is_nan", "fill", "qlib_definite", *held} or operator.family == "named":
         return False
-    return operator.family != "time" or "where x is" in operator.missing
+    return operator.family != "time" or "where x is" in operator.missing.replace("where x is flat", "")
 
 
 def takes_a_number_beside_a_series(operator: Operator) -> bool:

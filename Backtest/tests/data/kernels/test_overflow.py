@@ -36,3 +36,63 @@ def test_a_log_return_of_prices_whose_sum_overflows():
     values, undefined = apply(OPERATORS["logret"], [x], {"d": 1}, context)
     assert values[1, 0] == pytest.approx(np.log(1.7), rel=1e-12)
     assert undefined == 0
+
+
+@pytest.mark.parametrize("columns", [1, 12], ids=["one symbol at a time", "side by side"])
+def test_a_place_in_a_range_that_overflows(columns):
+    x = np.repeat([[-FAR], [FAR], [FAR / 2], [-FAR]], columns, axis=1)
+    age = np.repeat(np.arange(1, 5, dtype=np.int32)[:, None], columns, axis=1)
+    values, undefined = apply(OPERATORS["ts_scale"], [x], {"d": 3}, Context(age=age, first_bar=0))
+    np.testing.assert_allclose(values[2:], np.repeat([[0.75], [0.0]], columns, axis=1), rtol=1e-15)
+    assert undefined == 0
+
+
+def test_a_cross_section_whose_range_overflows():
+    x = np.array([[-FAR, 0.0, FAR / 2, FAR]])
+    context = Context(age=np.ones(x.shape, np.int32), first_bar=0, population=np.ones(x.shape, bool))
+    values, undefined = apply(OPERATORS["cs_minmax"], [x], {}, context)
+    np.testing.assert_allclose(values[0], [0.0, 0.5, 0.75, 1.0], rtol=1e-15)
+    assert undefined == 0
+
+
+FREE = (
+    "ts_zscore", "ts_ir", "ts_skew", "ts_kurt", "ts_scale", "ts_rsquare", "ts_corr", "ts_co_skew", "ts_co_kurt",
+    "ts_partial_corr", "cs_zscore", "cs_scale", "cs_minmax", "cs_robust_zscore", "cs_corr", "grp_zscore", "grp_scale",
+)  # fmt: skip
+"""Operators whose value does not depend on the unit of their operands."""
+
+
+@pytest.mark.parametrize("size", [1e155, 1e200, 1e306])
+@pytest.mark.parametrize("name", FREE)
+def test_squares_that_overflow_make_no_number(name, size):
+    """Dividing by an infinite std would give 0, which looks like a value."""
+    operator = OPERATORS[name]
+    rng = np.random.default_rng(8)
+    arrays = [rng.standard_normal((40, 40)) for _ in operator.array_arguments]
+    if name.startswith("grp_"):
+        arrays[1] = np.zeros_like(arrays[1])
+    age = np.repeat(np.arange(1, 41, dtype=np.int32)[:, None], 40, axis=1)
+    context = Context(age=age, first_bar=3, population=np.ones(age.shape, bool))
+    literals = {"d": 9} if name.startswith("ts_") else {}
+    want, _ = apply(operator, arrays, literals, context)
+    far = [array * size if argument.kind != "group" else array
+           for array, argument in zip(arrays, operator.array_arguments, strict=True)]  # fmt: skip
+    got, _ = apply(operator, far, literals, context)
+    there = np.isfinite(got)
+    np.testing.assert_allclose(got[there], want[there], rtol=1e-9, atol=1e-9)
+    assert not np.isinf(got).any()
+
+
+@pytest.mark.parametrize("far", [(1e155, 1.0), (1.0, 1e155), (1e160, 1e160), (1.0, 1e200)])
+@pytest.mark.parametrize("out", ["beta", "r2", "resid", "fitted", "se_beta", "alpha"])
+def test_a_line_through_values_whose_squares_overflow(out, far):
+    rng = np.random.default_rng(9)
+    y, x = rng.standard_normal((2, 40, 3))
+    age = np.repeat(np.arange(1, 41, dtype=np.int32)[:, None], 3, axis=1)
+    context, literals = Context(age=age, first_bar=3), {"d": 9, "out": out}
+    unit = {"beta": far[0] / far[1], "se_beta": far[0] / far[1], "r2": 1.0}.get(out, far[0])
+    want, _ = apply(OPERATORS["ts_regression"], [y, x], literals, context)
+    got, _ = apply(OPERATORS["ts_regression"], [y * far[0], x * far[1]], literals, context)
+    there = np.isfinite(got)
+    np.testing.assert_allclose(got[there] / unit, want[there], rtol=1e-9, atol=1e-9)
+    assert not np.isinf(got).any()

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from Backtest.data.dsl.bind import Scope, bind
+from Backtest.data.dsl.bind import bind
 from Backtest.data.dsl.bound import Bound
 from Backtest.data.dsl.dialects.qlib import QLIB
 from Backtest.data.dsl.operators import Operator
 from Backtest.data.dsl.parser import parse
+from Backtest.data.dsl.scope import Scope
 from Backtest.data.dsl.steps import StepTable
 from Backtest.errors import ExpressionError
 

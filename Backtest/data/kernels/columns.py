@@ -1,0 +1,48 @@
+"""A block of values, one row a bar, turned into one array a symbol, as files keep them: in one pass.
+
+Column after column would read the block once for each symbol, and once more for every rule.
+"""
+
+# Numba infers the types of compiled functions from their arguments.
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+TILE = 64
+"""Rows read for all symbols before the next: their values stay in L1."""
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def separate(values, exists, tops, ends, limit, out, missing, beyond):
+    """Put a block's values into one row a symbol, every missing one as the same bytes.
+
+    Parameters
+    ----------
+    values, exists
+        float64 and bool [T, S].
+    tops, ends
+        int64 [S]: the rows of each symbol that are kept, from `tops` to before `ends`.
+    limit
+        What is as large as this, or larger, becomes missing.
+    out
+        float64 or float32 [S, T], rounded to nearest; other rows than those kept are left alone.
+    missing, beyond
+        int64 [S], counted up: rows with a bar and without a value, and values that the limit made missing.
+    """
+    rows, symbols = values.shape
+    for begin in range(0, rows, TILE):
+        for s in range(symbols):
+            r = out[s]
+            gone, far = 0, 0
+            for t in range(max(begin, tops[s]), min(begin + TILE, ends[s])):
+                v = values[t, s]
+                large = abs(v) >= limit
+                there = (v == v) & (not large)
+                far += large
+                gone += exists[t, s] & (not there)
+                r[t] = v if there else np.nan
+            missing[s] += gone
+            beyond[s] += far
