@@ -126,7 +126,7 @@ def load_inputs(request: RunRequest) -> RunInputs:
         notes=(*own, *notes, *changed, *missing, *left_out, *unused),
         futures=None
         if request.market == SPOT
-        else futures_inputs(request.core, request.instruments, symbols, data_root=data_root, panel=panel),
+        else futures_inputs(core, request.instruments, symbols, data_root=data_root, panel=panel),
     )
 
 

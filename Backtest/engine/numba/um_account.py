@@ -136,13 +136,6 @@ def suffer(market, terms, state, log, futures, t):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def open_of(market, state, t, column):
-    """Return the open of what is held; the last close of what is over."""
-    feed = state.holder[column]
-    return market.last[feed] if market.first + t >= market.proven[feed] else market.open[t, column]
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def look_at_opens(market, terms, state, futures, t):
     """Write the opens of what is held into `Futures.now` and `worst`; return whether they liquidate anything.
 
@@ -205,8 +198,11 @@ def payable(market, state, futures, t, column):
     most = futures.margin[column] if futures.isolated else state.money[CASH]
     for i in range(state.counts[HELD]):
         other = state.held[i]
+        feed, price = state.holder[other], market.open[t, other]
+        if market.first + t >= market.proven[feed]:
+            price = market.last[feed]
         if other == column or not futures.isolated:
-            most += max(0.0, state.size[other] * (open_of(market, state, t, other) - state.average[other]))
+            most += max(0.0, state.size[other] * (price - state.average[other]))
     return max(0.0, most)
 
 

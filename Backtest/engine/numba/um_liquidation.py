@@ -52,7 +52,8 @@ def liquidate_isolated(market, terms, state, log, futures, t):
         if balance > 0:
             strike(market, terms, state, log, futures, t, column, balance)
         else:
-            take_over(market, state, log, futures, t, column, futures.now[column] - balance / state.size[column])
+            bankrupt = futures.now[column] - balance / state.size[column]
+            close_out(state, log, futures, row, column, bankrupt, 0.0, 0.0)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
@@ -69,7 +70,7 @@ def liquidate_cross(market, terms, state, log, futures, t):
             move_to_liquidation(state, futures, row, 0, n)
             balance, needed, _slope = stand(state, futures, row, 0, n, 0.0)
         if balance <= 0:
-            wipe_out(market, state, log, futures, t, -balance)
+            wipe_out(state, log, futures, row, -balance)
             return
         column, lost = state.held[0], 0.0
         for i in range(n):
@@ -91,20 +92,11 @@ def strike(market, terms, state, log, futures, t, column, balance):
     if slippage > balance:
         slippage, price = balance, now - balance / size
     fee = min(abs(size) * price * futures.liquidation[t], balance - slippage)
-    close_all(state, futures, column, price, fee)
-    note(state, log, row, column, -size, price, fee, slippage)
+    close_out(state, log, futures, row, column, price, fee, slippage)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def take_over(market, state, log, futures, t, column, price):
-    """Close a position whose money is gone at the price at which it is just gone."""
-    size = state.size[column]
-    close_all(state, futures, column, price, 0.0)
-    note(state, log, market.first + t, column, -size, price, 0.0, 0.0)
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def wipe_out(market, state, log, futures, t, missing):
+def wipe_out(state, log, futures, row, missing):
     """Close everything of an account that is `missing` money: it ends with nothing, and no debt."""
     lost = 0.0
     for i in range(state.counts[HELD]):
@@ -115,20 +107,16 @@ def wipe_out(market, state, log, futures, t, missing):
         column = state.held[0]
         now, average = futures.now[column], state.average[column]
         loses = state.size[column] * (now - average) < 0
-        take_over(market, state, log, futures, t, column, now + (average - now) * borne if loses else now)
+        price = now + (average - now) * borne if loses else now
+        close_out(state, log, futures, row, column, price, 0.0, 0.0)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def close_all(state, futures, column, price, fee):
-    """Close a whole position, and cancel the orders of its column that wait."""
-    realise(state, futures, column, -state.size[column], price, fee)
+def close_out(state, log, futures, row, column, price, fee, slippage):
+    """Close a whole position at a price, log it, and have the waiting orders of its column cancelled."""
+    n, size = state.counts[LOGGED], state.size[column]
+    realise(state, futures, column, -size, price, fee)
     futures.struck[column] = True
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def note(state, log, row, column, size, price, fee, slippage):
-    """Log a liquidation."""
-    n = state.counts[LOGGED]
     log.created[n], log.filled[n], log.column[n], log.reason[n] = row, row, column, LIQUIDATION
-    log.size[n], log.price[n], log.commission[n], log.slippage[n], log.outcome[n] = size, price, fee, slippage, FILLED
+    log.size[n], log.price[n], log.commission[n], log.slippage[n], log.outcome[n] = -size, price, fee, slippage, FILLED
     state.counts[LOGGED] = n + 1

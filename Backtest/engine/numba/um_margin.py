@@ -31,12 +31,6 @@ def tier_of(tables, since, spans, floors, column, row, notional):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def wallet_of(state, futures, begin):
-    """Return the money behind the position held at a place, isolated, or behind all of them."""
-    return futures.margin[state.held[begin]] if futures.isolated else state.money[CASH]
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 def stand(state, futures, row, begin, end, way):
     """Return (balance, maintenance, slope of their difference) of the held places begin .. end - 1.
 
@@ -44,7 +38,9 @@ def stand(state, futures, row, begin, end, way):
     """
     size, average, held, now, worst = state.size, state.average, state.held, futures.now, futures.worst
     tables, since, spans, floors = futures.tables, futures.since, futures.spans, futures.floors
-    balance, needed, slope = wallet_of(state, futures, begin), 0.0, 0.0
+    balance, needed, slope = state.money[CASH], 0.0, 0.0
+    if futures.isolated:
+        balance = futures.margin[held[begin]]
     for i in range(begin, end):
         column = held[i]
         amount, distance = size[column], worst[column] - now[column]

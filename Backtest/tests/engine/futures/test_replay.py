@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from Backtest.data import joins
+from Backtest.engine.decisions import owners
+from Backtest.engine.episodes import checked_episodes
 from Backtest.engine.numba import run
+from Backtest.engine.numba.engine import run_rows
+from Backtest.engine.numba.layout import LIQUIDATION, LOGGED, Log, new_log, new_state
+from Backtest.engine.numba.market import market_of, terms_of
+from Backtest.engine.numba.plans import stated_weights
+from Backtest.engine.numba.um_layout import futures_of
 from Backtest.strategies import build_strategy
 from Backtest.tests.engine.futures.made import fees, funding, table, terms
 from Backtest.tests.engine.futures.replay import replay
-from Backtest.tests.engine.market import costs
+from Backtest.tests.engine.market import costs, panel_of, random_walk
 from Backtest.tests.engine.test_replay import (
     CASH,
     due_rows,
@@ -170,3 +180,48 @@ def test_random_markets_equal_the_replay(long_run):
     one()
     rare = {name: counted[name] for name in sorted(FEATURES) if counted[name] < AT_LEAST}
     assert not rare, f"in fewer than {AT_LEAST} of {count} markets: {rare}"
+
+
+@pytest.mark.parametrize("mode", ["cross", "isolated"])
+def test_time_chunks_are_the_run_in_one_piece_bit_for_bit(mode):
+    """With liquidations, and settlements on the edges of the chunks."""
+    rows, symbols = 400, tuple("ABCD")
+    opens, highs, lows, closes = random_walk(8, rows, 4, volatility=0.03)
+    panel = panel_of(opens=opens, highs=highs, lows=lows, closes=closes, symbols=symbols)
+    stamps = panel.timestamp.astype(np.int64)[::8]
+    rates = np.random.default_rng(1).normal(0, 1e-3, len(stamps))
+    made = terms(symbols, mode=mode, leverage=20, taker=0.0005, liquidation=0.001,
+                 settled={symbol: funding(stamps, rates) for symbol in symbols})  # fmt: skip
+    episodes = checked_episodes(panel, closes, haircut=0.0, initial_cash=CASH)
+    alive, tradable = owners(episodes, panel.shape)
+    market = market_of(episodes, alive, tradable, capped=True)
+    weights = np.random.default_rng(2).uniform(-5, 5, (rows // 20, 4))
+    plan = stated_weights(weights, np.arange(0, rows, 20), rows)
+    limits = terms_of(costs(slippage=0.001), symbols, rows=rows)
+
+    def run_through(edges):
+        account = futures_of(made, symbols, joins.bars_of(panel), market)
+        state, log = new_state(4, 4, initial_cash=CASH), new_log(4)
+        for begin, end in pairwise(edges):
+            cut = {
+                name: getattr(market, name)[begin:end] for name in ("open", "high", "low", "close", "tradable", "alive")
+            }
+            part = {name: getattr(account, name)[begin:end] for name in ("taker", "liquidation", "inner", "used")}
+            result = run_rows(
+                market._replace(first=begin, **cut), limits, plan._replace(place=plan.place[begin:end]), state=state,
+                log=log, futures=account._replace(starts=account.starts[begin : end + 1], **part),
+            )  # fmt: skip
+            log = result.log
+        n = int(state.counts[LOGGED])
+        return state, [getattr(log, name)[:n] for name in Log._fields], account
+
+    whole, entries, account = run_through([0, rows])
+    assert np.count_nonzero(entries[Log._fields.index("reason")] == LIQUIDATION) > 3
+    for edges in ([0, 1, 2, 8, 9, 77, rows], [0, 200, rows]):
+        state, others, again = run_through(edges)
+        for mine, theirs in zip(entries, others, strict=True):
+            assert mine.tobytes() == theirs.tobytes()
+        for name in ("money", "counts", "size", "average"):
+            assert getattr(state, name).tobytes() == getattr(whole, name).tobytes()
+        assert again.margin.tobytes() == account.margin.tobytes()
+        assert again.used.tobytes() == account.used.tobytes()
