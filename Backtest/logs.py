@@ -59,3 +59,10 @@ def log_path(root: Path, stem: str) -> Path:
     """Return ``root/<stem>_<UTC time>.log``."""
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%f")
     return root / f"{stem}_{stamp}.log"
+
+
+def progress(doing: str) -> None:
+    """Note what is being done: in the log, and on a terminal for the one who waits."""
+    LOGGER.info("%s", doing)
+    if sys.stderr.isatty():
+        print(f"{doing} ...", file=sys.stderr, flush=True)

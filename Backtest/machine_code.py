@@ -24,7 +24,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -38,19 +38,20 @@ WAIT_SECONDS = 5.0
 """Windows refuses to remove a file that another process holds open; readers do so for moments."""
 
 
-def remove_outdated(package: Path) -> None:
+def remove_outdated(package: Path, *used: Path) -> None:
     """Remove the machine code of the modules in the folder `package` that was not compiled from these sources.
 
-    To be called before a module of the package is imported.
+    To be called before a module of the package is imported. `used`: other packages whose functions it calls; where one
+    of their files changes, all its machine code goes.
     """
     tolerate(package)
     folder = _folder(package)
     if folder is None:
         return
-    now, before = _digests(package), _read(folder / STAMP)
+    now, before = _digests(package, used), _read(folder / STAMP)
     if now == before:
         return
-    limits = _limits(package, now, before)
+    limits = _limits(package, used, now, before)
     if folder.is_dir():
         # Indexes first: machine code that no index names is never read.
         for path in (*folder.glob("*.nbi"), *folder.glob("*.nbc")):
@@ -127,24 +128,30 @@ def _tell_once(reason: str) -> None:
     LOGGER.warning("machine code cannot be kept (%s): every process compiles anew, some seconds each", reason)
 
 
-def _digests(package: Path) -> dict[str, str]:
-    return {path.stem: hashlib.sha1(path.read_bytes()).hexdigest() for path in sorted(package.glob("*.py"))}
+def _digests(package: Path, used: Iterable[Path] = ()) -> dict[str, str]:
+    """Return module -> digest of its source; of the used packages as ``package/module``."""
+    own = {path.stem: path for path in sorted(package.glob("*.py"))}
+    others = {f"{other.name}/{path.stem}": path for other in used for path in sorted(other.glob("*.py"))}
+    return {name: hashlib.sha1(path.read_bytes()).hexdigest() for name, path in (own | others).items()}
 
 
-def _limits(package: Path, now: Mapping[str, str], before: Mapping[str, str]) -> dict[str, float]:
+def _limits(package: Path, used: Iterable[Path], now: Mapping[str, str], before: Mapping[str, str]) -> dict[str, float]:
     """Return for each module the time from which on its machine code is up to date."""
-    imports = {name: _siblings(package / f"{name}.py") for name in now}
+    own = [name for name in now if "/" not in name]
+    others = {name for name in {*now, *before} if "/" in name}
+    latest = max((_modified(path) for other in used for path in other.glob("*.py")), default=0.0)
+    imports = {name: _siblings(package / f"{name}.py") for name in own}
     limits = {}
-    for name in now:
+    for name in own:
         below, todo = {name}, [name]
         while todo:
             more = imports.get(todo.pop(), set()) - below
             below |= more
             todo += more
         if before:
-            limits[name] = math.inf if any(now.get(one) != before.get(one) for one in below) else 0.0
+            limits[name] = math.inf if any(now.get(one) != before.get(one) for one in below | others) else 0.0
         else:
-            limits[name] = max(_modified(package / f"{one}.py") for one in below)
+            limits[name] = max(latest, *(_modified(package / f"{one}.py") for one in below))
     return limits
 
 

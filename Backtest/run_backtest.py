@@ -27,7 +27,9 @@ def make_parser() -> argparse.ArgumentParser:
         "parameters of topk, longshort and signal are described line by line in their yaml, those of your own class "
         "are its fields, or its Backtrader params. Of a Backtrader class orders.csv holds what was filled, and what "
         "was rejected for margin; orders that were cancelled, expired or never filled are left out (the docstring of "
-        "Backtest/engine/backtrader/user.py says what the class sees). Exit codes: 0 published; 1 published without "
+        "Backtest/engine/backtrader/user.py says what the class sees). Overlays are stop_loss, take_profit, "
+        "trailing_stop, drawdown_stop, vol_target, max_position, max_gross, max_net and max_turnover; README and the "
+        "docstrings of Backtest/portfolio describe them. Exit codes: 0 published; 1 published without "
         "the symbols that Stage A refused, each named; 2 refused, nothing published, the reason is on stderr; "
         "130 and 143 stopped.",
     )
@@ -38,6 +40,9 @@ def make_parser() -> argparse.ArgumentParser:
     add("--timeframe", required=True, metavar="TF", help="bar length of the factor set, e.g. 15m, 2H, 4h, 1d")
     add("--param", action="append", default=[], metavar="KEY=VALUE", help="strategy parameter, e.g. factor=mfi14; may "
         "be repeated")  # fmt: skip
+    add("--overlay", action="append", metavar="NAME:KEY=VALUE", help="rule between strategy and orders, e.g. "
+        "stop_loss:pct=0.08 or vol_target:annual=0.4,days=20; may be repeated; replaces the list in the settings, none "
+        "empties it")  # fmt: skip
     add("--start", metavar="TIME", help="first bar, UTC, e.g. 2021-01-01 (default: the factor set's)")
     add("--end", metavar="TIME", help="bars that open before this time (default: the factor set's)")
     add("--symbols", nargs="+", metavar="SYMBOL", help='BTCUSDT,ETHUSDT or "@file"; all or left out: the factor set\'s')

@@ -85,6 +85,8 @@ class CoreSettings:
         Files with the exchange's dated maintenance-margin tiers and fees; futures pay these, not `commission`.
     missing_funding
         ``warn`` or ``refuse``: what to do where a position is held while its funding is unknown.
+    overlays
+        Rules between a strategy and its orders, ``name:key=value,key=value`` each (portfolio/overlays.py).
     risk_free
         Yearly rate that Sharpe and Sortino subtract.
     evaluation_root
@@ -148,6 +150,7 @@ class CoreSettings:
     um_tiers: str = "config/exchange/binance_um_tiers.yaml"
     um_fees: str = "config/exchange/binance_um_fees.yaml"
     missing_funding: Literal["warn", "refuse"] = "warn"
+    overlays: tuple[str, ...] = ()
     risk_free: float = 0.0
     evaluation_root: str = "AI_Agent_Output_fix"
     horizons: tuple[str, ...] = ("1", "5", "15", "30", "60")

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,9 @@ from .engine.futures.terms import FuturesTerms
 from .engine.ledger import RunRecord
 from .errors import FactorError, RunError
 from .files import json_text, sha256, utc_now, write_bytes, write_json, write_text
-from .logs import LOGGER, log_path, run_log
+from .logs import LOGGER, log_path, progress, run_log
 from .metrics import compute_metrics, iso_time
+from .portfolio import Overlay
 from .report.html import report_html
 from .report.plots import draw_all
 from .results import CONTEXT, new_run_id, publishing, read_run, remove_run
@@ -86,13 +86,6 @@ def _simulate(settings: BacktestSettings, log: Path) -> dict[str, Any]:
     return summary | ({"status": "symbols_refused", "refused": dict(inputs.refused)} if inputs.refused else {})
 
 
-def progress(doing: str) -> None:
-    """Note what is being done: in the log, and on a terminal for the one who waits."""
-    LOGGER.info("%s", doing)
-    if sys.stderr.isatty():
-        print(f"{doing} ...", file=sys.stderr, flush=True)
-
-
 def run_engine(request: RunRequest, inputs: RunInputs) -> RunRecord:
     """Return the record of the strategy on the run's symbols; its equity is finite on every bar."""
     panel = inputs.panel if inputs.panel.symbols == inputs.symbols else inputs.panel.columns(inputs.symbols)
@@ -111,7 +104,10 @@ def run_engine(request: RunRequest, inputs: RunInputs) -> RunRecord:
     else:
         scores = inputs.factors[choice.strategy.factor]
         terms = None if inputs.futures is None else inputs.futures.terms
-        record = run_on(request.engine, panel, scores, choice.strategy, costs=costs, initial_cash=cash, futures=terms)
+        record = run_on(
+            request.engine, panel, scores, choice.strategy, costs=costs, initial_cash=cash, overlays=request.overlays,
+            futures=terms,
+        )  # fmt: skip
     wrong = np.flatnonzero(~(np.isfinite(record.equity) & np.isfinite(record.cash)))
     if len(wrong):
         when = iso_time(int(record.timestamp[wrong[0]].astype(np.int64)))
@@ -127,6 +123,7 @@ def run_on(
     *,
     costs: Costs,
     initial_cash: float,
+    overlays: tuple[Overlay, ...] = (),
     futures: FuturesTerms | None = None,
 ) -> RunRecord:
     """Return the record of a strategy on one engine; ``both``: that of the reference, once the other one agrees.
@@ -138,14 +135,15 @@ def run_on(
     RunError
         The engines disagree; the first difference is named.
     """
+    terms: dict[str, Any] = {"costs": costs, "initial_cash": initial_cash, "overlays": overlays}
     if engine == "backtrader":
-        return run_reference(panel, scores, strategy, costs=costs, initial_cash=initial_cash)
+        return run_reference(panel, scores, strategy, **terms)
     from .engine.numba import run as run_compiled
 
-    compiled = run_compiled(panel, scores, strategy, costs=costs, initial_cash=initial_cash, futures=futures)
+    compiled = run_compiled(panel, scores, strategy, **terms, futures=futures)
     if engine == "numba":
         return compiled
-    record = run_reference(panel, scores, strategy, costs=costs, initial_cash=initial_cash)
+    record = run_reference(panel, scores, strategy, **terms)
     difference = first_difference(record, compiled, names=("backtrader", "numba"))
     if difference:
         raise RunError(f"the engines disagree, nothing is published: {difference}")

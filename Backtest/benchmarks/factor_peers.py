@@ -147,4 +147,6 @@ PEERS: dict[str, Callable[[ModuleType, Panel], dict[str, Callable[[int], Call]]]
     "bottleneck": with_bottleneck,
     "polars": with_polars,
     "KunQuant": with_kunquant,
+    "qlib": lambda qlib, panel: {},
 }
+"""Module -> its calls; Qlib takes part in the published sets only."""

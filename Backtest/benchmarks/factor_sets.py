@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from Backtest.benchmarks.alpha158_peers import polars_alpha158, qlib_alpha158
 from Backtest.data.dsl.blocks import choose_blocks
 from Backtest.data.dsl.engine import evaluate
 from Backtest.data.dsl.plan import Plan
@@ -80,8 +81,16 @@ def ours(plan: Plan, panel: Panel, *, threads: int = 1) -> Call:
     return lambda: evaluate(plan, panel, library={}, out=out, **more)
 
 
-def kunquant_set(kunquant: ModuleType, name: str, panel: Panel) -> tuple[Call, int]:
-    """Return a call of KunQuant's version of a set, compiled for this machine, and how many factors it has."""
+def peer_set(peer: str, module: ModuleType, name: str, panel: Panel) -> tuple[Call, int] | None:
+    """Return a call of a peer's version of a set, and how many values it makes; None where the peer has none."""
+    if peer == "KunQuant":
+        return kunquant_set(name, panel)
+    makers = {"polars": polars_alpha158, "qlib": qlib_alpha158}
+    return makers[peer](module, panel) if name == "Alpha158" and peer in makers else None
+
+
+def kunquant_set(name: str, panel: Panel) -> tuple[Call, int]:
+    """Return a call of KunQuant's version of a set, compiled for this machine, and how many values it makes."""
     from KunQuant.Driver import KunCompilerConfig
     from KunQuant.jit import cfake
     from KunQuant.Op import Builder, Input, Output
@@ -108,7 +117,9 @@ def kunquant_set(kunquant: ModuleType, name: str, panel: Panel) -> tuple[Call, i
     executor, module = KunRunner.createSingleThreadExecutor(), library.getModule("value")
     inputs = {field: panel.fields[source_of(field)] for field in fields}
     out: Mapping[str, Any] = {label: np.zeros(panel.shape) for label in names}
-    return lambda: (library, KunRunner.runGraph(executor, module, inputs, 0, len(panel.age), out)), len(names)
+    return lambda: (library, KunRunner.runGraph(executor, module, inputs, 0, len(panel.age), out)), (
+        panel.shape[0] * panel.shape[1] * len(names)
+    )
 
 
 def source_of(field: str) -> str:

@@ -7,11 +7,12 @@
 One thread, float64, warm: every array is written once before it is timed. "kernel" is one call on a block that stays
 in the cache; "engine" is the same as a one-factor recipe over the whole panel, with the copies into blocks and out of
 them. Peers get the whole panel in the layout that suits them: pandas and polars a column per symbol, bottleneck a row
-per symbol, KunQuant its TS layout with outputs preallocated. Their windows do not follow our rules for gaps (the
-market has none). Peers that are not installed are left out (requirements.txt beside this file; KunQuant needs a C++
-compiler). Times are CPU time of the process, all threads together: a busy machine disturbs less, and a peer's threads
-are not free. The middle of several repeats. The allocator keeps freed memory (`keep_memory`), for peers as for us:
-fresh pages cost more than most operators. The last table sets what has a floor beside it; "two threads" is wall time.
+per symbol, KunQuant its TS layout with outputs preallocated; the published sets as in `alpha158_peers`. Their windows
+do not follow our rules for gaps (the market has none). Peers that are not installed are left out (requirements.txt
+beside this file; KunQuant needs a C++ compiler). Times are CPU time of the process, all threads together: a busy
+machine disturbs less, and a peer's threads are not free. The middle of several repeats. The allocator keeps freed
+memory (`keep_memory`), for peers as for us (polars has its own): fresh pages cost more than most operators. The last
+table sets what has a floor beside it; "two threads" is wall time.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")
 import numpy as np
 
 from Backtest.benchmarks.factor_peers import PEERS, Call
-from Backtest.benchmarks.factor_sets import SETS, kunquant_set, ours, plan_of_set
+from Backtest.benchmarks.factor_sets import SETS, ours, peer_set, plan_of_set
 from Backtest.data.dsl.bind import bind
 from Backtest.data.dsl.operators import OPERATORS, Context, apply
 from Backtest.data.dsl.parser import parse
@@ -175,11 +176,8 @@ def set_row(name: str, bars: int, peers: Mapping[str, Any], repeats: int) -> tup
     size = panel.shape[0] * panel.shape[1]
     times: list[float | None] = [None, nanoseconds(ours(plan, panel), size * len(plan.factors), repeats)]
     for peer in peers:
-        if peer == "KunQuant":
-            call, factors = kunquant_set(import_module(peer), name, panel)
-            times.append(nanoseconds(call, size * factors, repeats))
-        else:
-            times.append(None)
+        made = peer_set(peer, import_module(peer), name, panel)
+        times.append(None if made is None else nanoseconds(*made, repeats))
     return times, wall(ours(plan, panel), repeats) / wall(ours(plan, panel, threads=2), repeats)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrow import to_numpy
 from .panel import Bools, Floats
 from .timeframe import Timeframe
 
@@ -124,12 +125,11 @@ def read_symbol_file(
         if file.metadata.num_rows != facts.rows:
             raise FileDamaged(f"has {file.metadata.num_rows} rows, the metadata says {facts.rows}")
         table = file.read(columns=[TIMESTAMP, *wanted, TRADABLE], use_threads=False)
+        stamps, tradable = to_numpy(table[TIMESTAMP], np.int64), to_numpy(table[TRADABLE], np.bool_)
+        factors = {name: to_numpy(table[name], columns[name]).astype(np.float64, copy=False) for name in wanted}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise FileDamaged(f"is no readable Parquet file ({str(error).splitlines()[0][:120]})") from None
-    stamps = np.asarray(table[TIMESTAMP].to_numpy()).view(np.int64)
     _check_clock(stamps, facts, timeframe)
-    factors = {name: np.asarray(table[name].to_numpy(), np.float64) for name in wanted}
-    tradable = np.asarray(table[TRADABLE].to_numpy(), np.bool_)
     return SymbolValues(timeframe.index(int(stamps[0])), factors, tradable)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrow import to_arrow
 from .hub_file import TIMESTAMP, TRADABLE, Dtype, FileFacts, SymbolValues, schema, stored
 from .panel import Bools
 from .timeframe import Timeframe
@@ -132,10 +133,10 @@ class SymbolWriter:
         self._pieces, self._waiting = [], 0
         first = self.timeframe.open_ns(self.first_bar + self.rows - rows)
         stamps = first + self.timeframe.ns * np.arange(rows, dtype=np.int64)
-        columns = [pa.array(stamps).cast(pa.timestamp("ns", "UTC"))]
+        columns = [to_arrow(stamps, pa.timestamp("ns", "UTC"))]
         for name in (*self.factors, TRADABLE):
             parts = [piece.pop(name) for piece in pieces]
-            columns.append(pa.array(parts[0] if len(parts) == 1 else np.concatenate(parts)))
+            columns.append(to_arrow(parts[0] if len(parts) == 1 else np.concatenate(parts)))
         self._opened().write_table(pa.Table.from_arrays(columns, schema=self._layout), row_group_size=rows)
 
     def _opened(self) -> pq.ParquetWriter:

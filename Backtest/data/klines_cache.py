@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ..files import TEMPORARY, atomic_writer
 from ..logs import LOGGER
+from .arrow import to_arrow, to_numpy
 from .bars import Finding, Fingerprint
 from .quality import CleanBars
 from .timeframe import Timeframe
@@ -78,7 +79,7 @@ def _facts(stored: Mapping[bytes, bytes]) -> dict[str, Any]:
 
 
 def _checked(name: str, column: Any, checksums: Mapping[str, int]) -> NDArray[Any]:
-    values = np.ascontiguousarray(column.to_numpy())
+    values = to_numpy(column, np.int64 if name == "index" else np.float64)
     if _checksum(values) != checksums[name]:
         raise ValueError(f"checksum of column {name} differs")
     return values
@@ -115,7 +116,8 @@ def write_cached(path: Path, bars: CleanBars, *, source: Fingerprint, timeframe:
         "checksums": {name: _checksum(values) for name, values in arrays.items()},
     }
     text = json.dumps(facts).encode()
-    table = pa.table(arrays).replace_schema_metadata({FACTS: text, FACTS_CHECKSUM: str(zlib.crc32(text))})
+    table = pa.table({name: to_arrow(values) for name, values in arrays.items()})
+    table = table.replace_schema_metadata({FACTS: text, FACTS_CHECKSUM: str(zlib.crc32(text))})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from ..data.panel import Bools, Floats, Panel
 from ..errors import FactorError, RunError
+from ..portfolio.limits import VolTarget
+from ..portfolio.overlays import Overlay
 from ..strategies.base import CrossSection, Strategy
 from .costs import Costs
 from .episodes import Episode
@@ -16,14 +19,23 @@ from .journal import Journal
 from .orders import Book, Intent, limits_of, planned
 from .schedule import rebalance_rows
 from .shortage import Shortage
-from .volatility import close_returns, trailing_volatility
+from .volatility import close_returns, portfolio_volatility, trailing_volatility, window_of
+from .watch import Watch
 
 
 class Decisions:
     """Orders for one bar after the other, from the arrays of the window and the journal's holdings."""
 
     def __init__(
-        self, panel: Panel, scores: Floats, strategy: Strategy, *, episodes: tuple[Episode, ...], costs: Costs
+        self,
+        panel: Panel,
+        scores: Floats,
+        strategy: Strategy,
+        *,
+        episodes: tuple[Episode, ...],
+        costs: Costs,
+        initial_cash: float = 0.0,
+        overlays: tuple[Overlay, ...] = (),
     ) -> None:
         window = panel.rows(panel.warmup, len(panel.age))
         self.symbols, self.strategy, self.costs = window.symbols, strategy, costs
@@ -36,12 +48,18 @@ class Decisions:
         self.closes = [episode.close for episode in episodes]
         self.alive, self.tradable = owners(episodes, window.shape)
         self.proven = np.array([episode.proven for episode in episodes])
-        self.warmup, self.volatility_window = panel.warmup, 0
+        self.warmup, self.timeframe = panel.warmup, window.timeframe
+        self.volatility_window = 0
         if strategy.volatility_days:
-            self.volatility_window = max(2, round(strategy.volatility_days * window.timeframe.bars_per_day))
-            self.returns = close_returns(panel)
+            self.volatility_window = window_of(strategy.volatility_days, self.timeframe.bars_per_day)
+        needs_returns = self.volatility_window or any(isinstance(overlay, VolTarget) for overlay in overlays)
+        self.returns = close_returns(panel) if needs_returns else np.empty((0, len(self.symbols)))
         self.ruined = False
         self.shortage = Shortage(strategy.wanted, self.due, self.scores, timestamp=window.timestamp)
+        self.watch: Watch | None = None
+        if overlays:
+            columns = len(self.symbols)
+            self.watch = Watch(overlays, columns=columns, initial_cash=initial_cash, volatility=self.yearly_volatility)
 
     def decide(self, row: int, *, cash: float, equity: float, journal: Journal) -> list[tuple[Intent, int]]:
         """Return (order, feed) pairs in the sequence they are sent at the close of `row`."""
@@ -49,15 +67,25 @@ class Decisions:
         dead = held[self.proven[journal.holder[held]] <= row]
         self.ruined = self.ruined or equity <= 0
         asked = self.due[row] and not self.ruined
-        if row + 1 == journal.rows or not (asked or len(dead) or self.ruined):  # the last bar has no next open
+        if row + 1 == journal.rows:  # the last bar has no next open
             return []
-        book, feeds = self.book(row, cash=cash, equity=equity, sizes=journal.sizes, holder=journal.holder)
+        book = feeds = None
+        if self.watch is not None and self.watch.looks and not self.ruined:
+            book, feeds = self.book(row, cash=cash, equity=equity, sizes=journal.sizes, holder=journal.holder)
+            self.watch.look(row, book, journal.averages)
+        leaving = {} if self.watch is None or self.ruined else self.watch.leaving
+        if not (asked or len(dead) or self.ruined or leaving):
+            return []
+        if book is None or feeds is None:
+            book, feeds = self.book(row, cash=cash, equity=equity, sizes=journal.sizes, holder=journal.holder)
         forced = [Intent(column, -float(book.sizes[column]), "delisting") for column in dead.tolist()]
         if self.ruined:
             closable = [column for column in held.tolist() if book.tradable[column]]
             forced += [Intent(column, -float(book.sizes[column]), "ruin") for column in closable]
         weights = self.weights(row, book) if asked else None
-        intents = planned(forced, weights, book, costs=self.costs, limits=self.limits)
+        if self.watch is not None and (asked or leaving):
+            weights = self.watch.limited(row, book, weights)
+        intents = planned(forced, weights, book, costs=self.costs, limits=self.limits, exits=leaving)
         return [(intent, int(feeds[intent.column])) for intent in intents]
 
     def book(
@@ -76,6 +104,17 @@ class Decisions:
         if not self.volatility_window:
             return None
         return trailing_volatility(self.returns, row + self.warmup, window=self.volatility_window)
+
+    def yearly_volatility(self, row: int, days: float, weights: Floats) -> float:
+        """Return what the portfolio of these weights would have varied a year, over the days to the close of `row`."""
+        window = window_of(days, self.timeframe.bars_per_day)
+        per_bar = portfolio_volatility(self.returns, row + self.warmup, weights, window=window)
+        return per_bar * math.sqrt(self.timeframe.bars_per_year)
+
+    def words(self) -> tuple[str, ...]:
+        """Return what the log must say of the decisions at the end of the run."""
+        told = self.shortage.lines(self.strategy.rebalance)
+        return told if self.watch is None else (*told, *self.watch.lines())
 
     def weights(self, row: int, book: Book) -> Floats:
         """Ask the strategy for its target weights [S] at the close of `row`."""

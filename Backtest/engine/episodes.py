@@ -82,6 +82,8 @@ def find_episodes(panel: Panel, *, haircut: float) -> tuple[Episode, ...]:
 
 def spans(age: NDArray[np.int32]) -> list[tuple[int, int]]:
     """Return (first row, first row after) of each run of rows whose age counts up."""
+    if len(age) and age[0] > 0 and np.all(age[1:] - age[:-1] == 1):  # the usual one, five times faster
+        return [(0, len(age))]
     previous = np.concatenate(([0], age[:-1]))
     starts = np.flatnonzero((age > 0) & (age != previous + 1) | (age > 0) & (previous == 0))
     after = np.flatnonzero((previous > 0) & (age != previous + 1))  # the row at which a run is over
@@ -94,8 +96,9 @@ def episode_of(panel: Panel, column: int, begin: int, *, proven: int, number: in
     inside = np.zeros(rows, dtype=np.bool_)
     inside[begin:proven] = True
     bars = {name: panel.fields[name][:, column] for name in PRICES}
-    with np.errstate(invalid="ignore"):
-        sound = np.all([np.isfinite(values) & (values > 0) for values in bars.values()], axis=0)
+    sound = np.ones(rows, dtype=np.bool_)
+    for values in bars.values():
+        sound &= (values > 0) & (values < np.inf)
     tradable = inside & panel.tradable[:, column]
     refuse_unsound(panel, column, tradable & ~sound)
     real = inside & panel.exists[:, column] & sound
@@ -131,6 +134,8 @@ def refuse_unsound(panel: Panel, column: int, wrong: Bools) -> None:
 
 def carried(values: Floats, known: Bools) -> Floats:
     """Return `values` where `known`, else the last known one, the placeholder before the first."""
+    if known.all():
+        return values
     last = np.maximum.accumulate(np.where(known, np.arange(len(values)), -1))
     return np.where(last >= 0, values[np.maximum(last, 0)], PLACEHOLDER)
 
@@ -139,6 +144,8 @@ def refuse_unsound_prices(episode: Episode) -> None:
     """Refuse NaN, infinite, zero or negative prices: one of them would make the account's value NaN."""
     for name in ("open", "high", "low", "close"):
         values = getattr(episode, name)
+        if values.min() > 0 and values.max() < np.inf:  # false where there is a NaN
+            continue
         lowest = 0.0 if name in ("open", "low") else np.nextafter(0, 1)  # a haircut of 1 settles at 0
         with np.errstate(invalid="ignore"):
             wrong = ~np.isfinite(values) | (values < lowest) | (episode.tradable & (values <= 0))

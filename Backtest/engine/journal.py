@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,6 +33,7 @@ class Journal:
         self.timestamp, self.symbols, self.episodes, self.costs = timestamp, symbols, episodes, costs
         self.rows = len(timestamp)
         self.sizes = np.zeros(len(symbols))
+        self.averages = np.zeros(len(symbols))
         self.holder = np.zeros(len(symbols), dtype=np.int32)
         self.orders: list[Order] = []
         self._equity = np.empty(self.rows)
@@ -39,10 +41,10 @@ class Journal:
         self._sizes = np.zeros((self.rows, len(symbols)))
         self._holders = np.zeros((self.rows, len(symbols)), dtype=np.int32)
 
-    def hold(self, feed: int, size: float) -> None:
-        """Set the position of a feed."""
+    def hold(self, feed: int, size: float, *, average: float = math.nan) -> None:
+        """Set the position of a feed, and the average price paid for it where that will be asked for."""
         column = self.episodes[feed].column
-        self.sizes[column] = size
+        self.sizes[column], self.averages[column] = size, average
         self.holder[column] = feed
 
     def bar(self, row: int, *, cash: float, equity: float) -> None:

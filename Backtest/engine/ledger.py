@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +35,9 @@ class Order:
     commission, slippage
         Costs in quote currency; 0 when rejected.
     reason
-        rebalance, flip, close, delisting, ruin; of futures also liquidation, whose commission is the liquidation fee,
-        and funding: size 0, side that of the holding, the mark as price, value what was received, negative when paid.
+        rebalance, flip, close, delisting, ruin, or the name of the overlay that closed; of futures also liquidation,
+        whose commission is the liquidation fee, and funding: size 0, side that of the holding, the mark as price, value
+        what was received, negative when paid.
     status
         filled or rejected.
     detail
@@ -54,6 +57,40 @@ class Order:
     reason: str
     status: str
     detail: str = ""
+
+
+class OrderTable(Sequence[Order]):
+    """Orders as columns, one for each field of `Order`, of equal length; an `Order` is made where one is asked for.
+
+    `pandas.DataFrame(table.columns)` is the table as a frame.
+    """
+
+    def __init__(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        self.columns = {name.name: columns[name.name] for name in fields(Order)}
+
+    def __len__(self) -> int:
+        return len(self.columns["order_id"])
+
+    def __iter__(self) -> Iterator[Order]:
+        return (Order(*facts) for facts in zip(*(column.tolist() for column in self.columns.values()), strict=True))
+
+    @overload
+    def __getitem__(self, place: int) -> Order: ...
+    @overload
+    def __getitem__(self, place: slice) -> OrderTable: ...
+    def __getitem__(self, place: int | slice) -> Order | OrderTable:
+        if isinstance(place, slice):
+            return self.where(place)
+        return Order(*(column[place].item() for column in self.columns.values()))
+
+    def where(self, rows: NDArray[Any] | slice) -> OrderTable:
+        """Return some of the orders: by a slice, a mask or their places."""
+        return OrderTable({name: column[rows] for name, column in self.columns.items()})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(Order.__eq__, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -86,7 +123,7 @@ class RunRecord:
     cash: NDArray[np.float64]
     sizes: NDArray[np.float64]
     marks: NDArray[np.float64]
-    orders: tuple[Order, ...]
+    orders: Sequence[Order]
     ruined: bool = False
-    used_margin: NDArray[np.float64] | None = None
     warnings: tuple[str, ...] = field(default=())
+    used_margin: NDArray[np.float64] | None = None

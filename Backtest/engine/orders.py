@@ -10,7 +10,9 @@ Every engine takes its orders from here, in this order:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -28,6 +30,8 @@ TIE = 1e-9
 BELOW = 1.0 - 1e-12
 """Scaled sizes stay this much below what the cash covers: a rounding error must not cost the order."""
 
+NO_EXITS: Mapping[int, str] = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class Intent:
@@ -40,7 +44,7 @@ class Intent:
     size
         Base units, positive buys, negative sells.
     reason
-        rebalance, flip, close, delisting, ruin.
+        rebalance, flip, close, delisting, ruin, or the name of the overlay that closes.
     """
 
     column: int
@@ -94,9 +98,21 @@ def whole_lots(size: float, step: float) -> int:
     return lots if size > 0 else -lots
 
 
-def planned(forced: list[Intent], weights: Floats | None, book: Book, *, costs: Costs, limits: Limits) -> list[Intent]:
-    """Return the orders of one bar, in sequence: the forced ones, and what brings the book to the target weights."""
+def planned(
+    forced: list[Intent],
+    weights: Floats | None,
+    book: Book,
+    *,
+    costs: Costs,
+    limits: Limits,
+    exits: Mapping[int, str] = NO_EXITS,
+) -> list[Intent]:
+    """Return the orders of one bar, in sequence: the forced ones, and what brings the book to the target weights.
+
+    `exits` names the overlay that closes a column, which is then the order's reason.
+    """
     wanted = [] if weights is None else targets(weights, book, costs=costs, limits=limits)
+    wanted = [replace(intent, reason=exits.get(intent.column, intent.reason)) for intent in wanted]
     intents = sequence(forced + wanted, book.sizes)
     return scaled(intents, book, costs=costs, limits=limits) if costs.on_rejected == "scale" else intents
 

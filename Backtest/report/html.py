@@ -53,6 +53,7 @@ def report_html(
     return environment.get_template(TEMPLATE).render(
         run=context,
         params=param_words(context["strategy"]["params"]),
+        overlays=context["settings"].get("overlays", ()),
         groups=metric_groups(metrics),
         plots=[
             (PLOTS[name][0], "data:image/png;base64," + b64encode(content).decode("ascii"))

@@ -29,6 +29,7 @@ from ..data.source import load_symbol
 from ..data.timeframe import parse_duration
 from ..data.universe import ALL, resolve_symbols
 from ..errors import DataError, RunError, SymbolRefused, did_you_mean
+from ..portfolio.limits import VolTarget
 from ..settings import CoreSettings, build, resolve
 from .futures import FuturesInputs, futures_inputs
 from .request import SPOT, RunRequest
@@ -147,16 +148,18 @@ def reading_settings(request: RunRequest, metadata: Mapping[str, Any]) -> tuple[
 
 
 def factor_names(request: RunRequest, metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the factors to read: the strategy's own, or all for the user's own strategy."""
+    """Return the factors to read: the strategy's own (of a sweep: the trials'), or all for a Backtrader strategy."""
     known = list(metadata["factors"])
-    strategy = request.choice.strategy
-    if strategy is None:
-        return tuple(known)
-    if strategy.factor not in known:
-        hint = did_you_mean(strategy.factor, known)
-        has = f"{hint or ';'} it has {', '.join(known)}"
-        raise RunError(f"factor {strategy.factor!r} is not in factor set {request.factor_set!r}{has}")
-    return (strategy.factor,)
+    wanted: dict[str, None] = {}
+    for choice in (request.choice, *request.others):
+        if choice.strategy is None:
+            return tuple(known)
+        factor = choice.strategy.factor
+        if factor not in known:
+            has = f"{did_you_mean(factor, known) or ';'} it has {', '.join(known)}"
+            raise RunError(f"factor {factor!r} is not in factor set {request.factor_set!r}{has}")
+        wanted[factor] = None
+    return tuple(wanted)
 
 
 def run_window(request: RunRequest, metadata: Mapping[str, Any]) -> tuple[int, int, list[str]]:
@@ -216,9 +219,10 @@ def unmatched_instruments(request: RunRequest, root: KlineRoot) -> Iterator[str]
 
 
 def volatility_bars(request: RunRequest) -> int:
-    """Return the bars before the window that the strategy's trailing volatility needs."""
-    strategy = request.choice.strategy
-    days = 0.0 if strategy is None else strategy.volatility_days
+    """Return the bars before the window that trailing volatilities need: overlays', and the longest of a sweep's."""
+    strategies = [choice.strategy for choice in (request.choice, *request.others)]
+    targets = [overlay.days for overlay in request.overlays if isinstance(overlay, VolTarget)]
+    days = max([*targets, *(0.0 if strategy is None else strategy.volatility_days for strategy in strategies)])
     return math.ceil(days * request.timeframe.bars_per_day) + 1 if days else 0
 
 

@@ -22,6 +22,7 @@ from ..settings import PROJECT_ROOT, CoreSettings, build, load_core, read_mappin
 if TYPE_CHECKING:
     from ..data.bars import LastBar
     from ..engine.costs import Instrument
+    from ..portfolio import Overlay
     from ..strategies.base import Strategy
 
 STRATEGY_YAMLS = PROJECT_ROOT / "config" / "strategies"
@@ -95,6 +96,10 @@ class RunRequest:
         One of ENGINES.
     market
         One of MARKETS; futures run on the compiled engine.
+    overlays
+        Those of the settings, in the order of their table.
+    others
+        The other trials of a sweep: what they need is read too.
     """
 
     core: CoreSettings
@@ -110,6 +115,8 @@ class RunRequest:
     dsl_path: Path | None = None
     last_bars: Mapping[str, tuple[LastBar | None, str | None]] = field(default_factory=dict)
     engine: str = "backtrader"
+    overlays: tuple[Overlay, ...] = ()
+    others: tuple[StrategyChoice, ...] = ()
     market: str = SPOT
 
 
@@ -241,6 +248,19 @@ def with_leverage(
     return core, own
 
 
+def chosen_overlays(core: CoreSettings, choice: StrategyChoice) -> tuple[CoreSettings, tuple[Overlay, ...]]:
+    """Return the overlays that the settings name, and the settings with every parameter of theirs written out."""
+    from ..portfolio import parse_overlays, text_of
+
+    overlays = parse_overlays(core.overlays)
+    if overlays and choice.strategy is None:
+        raise SettingsError(
+            f"overlays {', '.join(core.overlays)}: {choice.source} is a backtrader.Strategy, whose orders are its own; "
+            "run it with --overlay none"
+        )
+    return replace(core, overlays=tuple(text_of(overlay) for overlay in overlays)), overlays
+
+
 def settings_of(arguments: Namespace, symbols: Sequence[str] | None) -> BacktestSettings:
     """Return the settings of a command line: defaults, then core.yaml or ``--config``, then flags.
 
@@ -256,6 +276,7 @@ def settings_of(arguments: Namespace, symbols: Sequence[str] | None) -> Backtest
     check_weights(choice, arguments.market)
     instruments = load_instruments(INSTRUMENTS_YAML) if INSTRUMENTS_YAML.exists() else {}
     core, instruments = with_leverage(core, instruments, arguments.leverage or (), arguments.market)
+    core, overlays = chosen_overlays(replace(core, overlays=tuple(arguments.overlay or core.overlays)), choice)
     request = RunRequest(
         core=core,
         instruments=instruments,
@@ -272,6 +293,7 @@ def settings_of(arguments: Namespace, symbols: Sequence[str] | None) -> Backtest
         if arguments.datahub_root is None
         else arguments.datahub_root.absolute(),
         dsl_path=None if arguments.dsl_path is None else arguments.dsl_path.absolute(),
+        overlays=overlays,
     )
     results = resolve(core.results_root) if arguments.results_root is None else arguments.results_root.absolute()
     given = {name: _plain(value) for name, value in vars(arguments).items()}
@@ -318,8 +340,10 @@ def request_of(context: Mapping[str, Any], *, allow_modules: tuple[str, ...]) ->
         stored = context["strategy"]
         params = {name: as_text(value) for name, value in stored["params"].items()}
         choice = choose_strategy(stored["source"] or stored["name"], params, {}, allow_modules=allow_modules)
+        core = replace(build(CoreSettings, context["settings"], "run_context.json"), allow_modules=allow_modules)
+        core, overlays = chosen_overlays(core, choice)
         return RunRequest(
-            core=replace(build(CoreSettings, context["settings"], "run_context.json"), allow_modules=allow_modules),
+            core=core,
             instruments={name: Instrument(**limits) for name, limits in context["instruments"].items()},
             timeframe=parse_timeframe(context["timeframe"]),
             factor_set=context["factor_set"],
@@ -335,6 +359,7 @@ def request_of(context: Mapping[str, Any], *, allow_modules: tuple[str, ...]) ->
                 symbol: (facts.get("last_bar"), facts.get("end"))
                 for symbol, facts in context["inputs"]["klines"].items()
             },
+            overlays=overlays,
         )
     except (KeyError, TypeError, AttributeError) as error:
         run_id = context.get("run_id")

@@ -42,6 +42,9 @@ def run_text(run: Run) -> str:
         ("window", f"{context['start']} to {context['end']}"),
         ("folder", str(run.folder)),
     ]
+    overlays = context.get("settings", {}).get("overlays")
+    if overlays:
+        what.insert(2, ("overlays", "  ".join(overlays)))
     if was_ruined(context):
         what.append(("outcome", "RUINED: equity reached zero and the run ended there"))
     if context.get("synthetic"):

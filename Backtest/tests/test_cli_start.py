@@ -16,6 +16,7 @@ COMMANDS = {
     "quickstart.py demo": ["quickstart.py", "demo"],
     "run_prepare.py": ["Backtest/run_prepare.py"],
     "run_backtest.py": ["Backtest/run_backtest.py"],
+    "run_sweep.py": ["Backtest/run_sweep.py"],
     "analyze_run.py": ["Backtest/analyze_run.py"],
     "-m Backtest.run_prepare": ["-m", "Backtest.run_prepare"],
     "-m Backtest.run_backtest": ["-m", "Backtest.run_backtest"],

@@ -121,3 +121,79 @@ def test_a_run_made_before_there_were_engines_is_verified_on_backtrader(market, 
     (folder / "run_context.json").write_text(json.dumps(context), encoding="utf-8")
     monkeypatch.setattr(numba, "run", None)
     assert analyze(["--verify", folder.name, "--results-root", str(market.results)]) == 0
+
+
+OVERLAYS = ("--overlay", "max_gross:cap=0.6", "--overlay", "trailing_stop:pct=0.02,cooldown=3", "--overlay",
+            "vol_target:annual=0.5,days=5")  # fmt: skip
+
+
+@pytest.mark.parametrize("strategy, more", [
+    ("topk", ("--param", "k=2")), ("longshort", ()), ("signal", ()),
+    (f"{OWN}:RisingShare", ("--allow-module", OWN)),
+])  # fmt: skip
+def test_overlays_give_the_same_bytes_on_every_engine_are_recorded_and_verified(market, capsys, strategy, more):
+    folders = {name: published(market, capsys, *more, *OVERLAYS, "--engine", name, strategy=strategy)
+               for name in ENGINES}  # fmt: skip
+    allowed = more if OWN in more else ()
+    for folder in folders.values():
+        assert context_of(folder)["settings"]["overlays"] == [
+            "trailing_stop:pct=0.02,after=0.0,cooldown=3", "vol_target:annual=0.5,days=5.0,max_scale=1.0",
+            "max_gross:cap=0.6",
+        ]  # fmt: skip
+        for table in TABLES:
+            assert (folder / table).read_bytes() == (folders["backtrader"] / table).read_bytes(), table
+        assert analyze(["--verify", folder.name, "--results-root", str(market.results), *allowed]) == 0
+        assert "identical" in capsys.readouterr().out
+    assert ",trailing_stop,filled," in (folder / "orders.csv").read_text()
+    curve = (folder / "equity_curve.csv").read_text().splitlines()
+    gross = [float(line.split(",")[3]) for line in curve[1:]]
+    assert 0.3 < max(gross) < 0.68  # 0.6 at a rebalance, and what prices add until the next
+    assert analyze(["--run-id", folder.name, "--results-root", str(market.results)]) == 0
+    assert "overlays    trailing_stop:pct=0.02,after=0.0,cooldown=3  vol_target:annual" in capsys.readouterr().out
+    assert "max_gross:cap=0.6" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_volatility_target_reads_the_bars_before_the_window(market, capsys):
+    words = ("--param", "k=2", "--param", "rebalance=1", "--overlay", "vol_target:annual=0.5,days=5")
+    whole = published(market, capsys, *words)
+    bars = (whole / "equity_curve.csv").read_text().splitlines()
+    start = bars[1 + len(bars) // 2].split(",")[0]
+    for folder, known in ((whole, False), (published(market, capsys, *words, "--start", start), True)):
+        told = "\n".join(context_of(folder)["warnings"])
+        assert known != ("vol_target: the volatility was not known" in told)
+
+
+def test_overlays_stand_in_the_settings_and_the_command_line_replaces_them(market, capsys, tmp_path):
+    config = tmp_path / "core.yaml"
+    own = market.config.read_text(encoding="utf-8")
+    config.write_text(f"{own}overlays:\n  - stop_loss:pct=0.05\n  - max_gross:cap=0.5\n")
+    for words, expected in (
+        ((), ["stop_loss:pct=0.05,cooldown=0", "max_gross:cap=0.5"]),
+        (("--overlay", "max_gross:cap=0.7"), ["max_gross:cap=0.7"]),
+        (("--overlay", "none"), []),
+    ):
+        folder = published(market, capsys, "--param", "k=2", *words, "--config", str(config))
+        assert context_of(folder)["settings"]["overlays"] == expected
+
+
+@pytest.mark.parametrize(
+    "word, told",
+    [
+        ("stop_los:pct=0.1", "overlay 'stop_los:pct=0.1': 'stop_los' is not known; did you mean 'stop_loss'"),
+        ("stop_loss:pct=2,cooldwn=1", "'cooldwn' is not a parameter; did you mean 'cooldown'"),
+        ("stop_loss:pct=0", "pct is 0.0; allowed is 1e-06 to 100"),
+    ],
+)
+def test_what_is_wrong_with_an_overlay_is_one_line_before_anything_is_read(market, capsys, word, told):
+    before = len(run_folders(market.results))
+    assert command(market.arguments("--overlay", word)) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert told in line
+    assert len(run_folders(market.results)) == before
+
+
+def test_a_backtrader_class_takes_no_overlays(market, capsys):
+    words = ("--allow-module", OWN, "--overlay", "stop_loss:pct=0.1")
+    assert command(market.arguments(*words, strategy=f"{OWN}:BuyRising")) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"overlays stop_loss:pct=0.1: {OWN}:BuyRising is a backtrader.Strategy, whose orders are its own" in line

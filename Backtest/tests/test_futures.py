@@ -225,3 +225,12 @@ def test_settings_of_futures(market, capsys, tmp_path):
     line = refused(market, capsys, "--market", "um", *with_line("funding_folder: bad"))
     assert "funding of ADAUSDT" in line
     assert "the mark price of 2023-01-05T00:00:00Z is not positive" in line
+
+
+def test_overlays_close_positions_of_futures(market, capsys):
+    folder = published(
+        market, capsys, "--leverage", "5", "--overlay", "stop_loss:pct=0.02", "--overlay", "max_gross:cap=2"
+    )
+    reasons = {row["reason"] for row in rows_of(folder, "orders.csv")}
+    assert {"stop_loss", "funding"} <= reasons
+    assert analyze(["--verify", folder.name, "--results-root", str(market.results)]) == 0

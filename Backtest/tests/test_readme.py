@@ -112,7 +112,7 @@ def test_every_option_of_both_stages_is_real(project_copy):
     """An option that the README names exists in some command's help."""
     python = quickstart.interpreter(str(project_copy / ".venv"))
     helps = [["quickstart.py", "demo"], ["quickstart.py", "test"], ["Backtest/run_prepare.py"]]
-    helps += [["Backtest/run_backtest.py"], ["-m", "Backtest.analyze_run"]]
+    helps += [["Backtest/run_backtest.py"], ["Backtest/run_sweep.py"], ["-m", "Backtest.analyze_run"]]
     helps += [[str(path)] for path in sorted((PROJECT_ROOT / "Factor Evaluation").glob("step*.py"))]
     told = "".join(run(project_copy, [python, *line, "-h"]).stdout for line in helps)
     named = set(re.findall(r"--[a-z][a-z-]+", CHINESE))
@@ -164,9 +164,10 @@ def run(root: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, encoding="utf-8")
 
 
-def test_strategy_parameters_are_those_of_the_strategies():
+def test_parameters_are_those_of_the_strategies_and_of_the_overlays():
     from dataclasses import fields
 
+    from Backtest.portfolio import OVERLAYS
     from Backtest.strategies import STRATEGIES
 
     for text in (CHINESE, ENGLISH):
@@ -174,4 +175,7 @@ def test_strategy_parameters_are_those_of_the_strategies():
         assert {name: rows[name].split() for name in STRATEGIES} == {
             name: [field.name for field in fields(kind)]  # type: ignore[arg-type]
             for name, kind in STRATEGIES.items()
+        }
+        assert {name: rows[name].split() for name in OVERLAYS} == {
+            name: [field.name for field in fields(kind)] for name, kind in OVERLAYS.items()
         }

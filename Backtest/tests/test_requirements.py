@@ -14,6 +14,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 RUN, TEST = "Backtest/requirements.txt", "Backtest/requirements-dev.txt"
 EVALUATION = "Factor Evaluation/requirements.txt"
 PEERS = "Backtest/benchmarks/requirements.txt"
+ENGINE_PEERS = "Backtest/benchmarks/requirements-engines.txt"
 """Optional: what the benchmarks measure beside us."""
 CLAUSE = r"\w+ [<>=!]+ '[\w.]+'"
 PIN = re.compile(rf"([a-z0-9-]+)==[0-9][0-9a-z.]*( ; \(?{CLAUSE}\)?( (and|or) \(?{CLAUSE}\)*)*)?")
@@ -90,7 +91,7 @@ def test_the_evaluation_imports_nothing_but_its_own_pins_and_those_of_the_backte
     assert distributions(packages) <= pins(RUN) | pins(EVALUATION)
 
 
-@pytest.mark.parametrize("folder, more", [("tests", []), ("benchmarks", [PEERS])])
+@pytest.mark.parametrize("folder, more", [("tests", []), ("benchmarks", [PEERS, ENGINE_PEERS])])
 def test_tests_and_benchmarks_import_nothing_unpinned(folder, more):
     sources = list((PROJECT_ROOT / "Backtest" / folder).rglob("*.py"))
     packages = imported(sources) - {path.stem for path in sources} - DONE_WITHOUT

@@ -27,16 +27,23 @@ MAD_TO_STD = 1.4826
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _median(held, n):
-    middle = n // 2
-    return held[middle] if n % 2 else held[middle - 1] + 0.5 * (held[middle] - held[middle - 1])
+def _middle(held, n):
+    """Return a member and how far the median lies above it: their sum rounds to the size of the values."""
+    base = held[(n - 1) // 2]
+    return base, 0.5 * (held[n // 2] - base)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _mad(held, n, median, away):
+def _median(held, n):
+    base, above = _middle(held, n)
+    return base + above
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _mad(held, n, base, above, away):
     """Return the median distance from the median; `away` is scratch."""
     for i in range(n):
-        away[i] = abs(held[i] - median)
+        away[i] = abs((held[i] - base) - above)
     away[:n].sort()
     return _median(away, n)
 
@@ -74,12 +81,12 @@ def _of_row(mode, held, n, mean, total, std):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _of_member(mode, held, n, v, low, high, k):
-    """Return the value of member v; low and high are the bounds or centre and width of the row."""
+def _of_member(mode, held, n, v, low, high, above, k):
+    """Return the value of member v; low and high are the bounds of the row, or the width and what `_middle` says."""
     if mode == MINMAX:
         return place(v, low, high)
     if mode == ROBUST:
-        return over(v - low, high, low)
+        return over((v - low) - above, high, low)
     if mode == QCUT:
         below = np.searchsorted(held[:n], v, side="left")
         # Edge j lies at position j (n - 1) / k of the sorted row: it is below v where that is below v's place.
@@ -103,16 +110,18 @@ def _gather(x, population, held):
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _bounds(mode, held, n, mean, std, parameter, away):
-    """Return the bounds of a row, or its centre and width."""
+    """Return the bounds of a row and 0; for scores a member, the width, how far the centre lies above the member."""
     if n == 0:
-        return np.nan, np.nan
+        return np.nan, np.nan, 0.0
     if mode == MINMAX:
-        return held[0], held[n - 1]
+        return held[0], held[n - 1], 0.0
     if mode == ROBUST or mode == CLIP_MAD:
-        median = _median(held, n)
-        width = MAD_TO_STD * _mad(held, n, median, away)
-        return (median, width) if mode == ROBUST else (median - parameter * width, median + parameter * width)
-    return mean - parameter * std, mean + parameter * std
+        base, above = _middle(held, n)
+        width = MAD_TO_STD * _mad(held, n, base, above, away)
+        if mode == ROBUST:
+            return base, width, above
+        return base + (above - parameter * width), base + (above + parameter * width), 0.0
+    return mean - parameter * std, mean + parameter * std, 0.0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -126,7 +135,7 @@ def values(x, population, out, mode, parameter, ddof):
         for s in range(columns):
             n += 1 if population[t, s] and x[t, s] == x[t, s] else 0
         mean, total, std = _mean_and_std(x, population, t, ddof)
-        low, high = _bounds(mode, held, n, mean, std, parameter, away)
+        low, high, above = _bounds(mode, held, n, mean, std, parameter, away)
         for s in range(columns):
             v = x[t, s]
             r = np.nan
@@ -134,7 +143,7 @@ def values(x, population, out, mode, parameter, ddof):
                 if mode >= MEAN:
                     r = _of_row(mode, held, n, mean, total, std)
                 else:
-                    r = _of_member(mode, held, n, v + 0.0, low, high, int(parameter))
+                    r = _of_member(mode, held, n, v + 0.0, low, high, above, int(parameter))
             out[t, s] = r
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import backtrader as bt
 
 from ...data.panel import Floats, Panel
+from ...portfolio.overlays import Overlay
 from ...strategies.base import Strategy
 from ..costs import Costs
 from ..decisions import Decisions
@@ -26,7 +27,15 @@ from .broker import broker_of
 from .feeds import Clock, feed_class
 
 
-def run(panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initial_cash: float) -> RunRecord:
+def run(
+    panel: Panel,
+    scores: Floats,
+    strategy: Strategy,
+    *,
+    costs: Costs,
+    initial_cash: float,
+    overlays: tuple[Overlay, ...] = (),
+) -> RunRecord:
     """Return the record of `strategy` over the panel's window.
 
     Parameters
@@ -40,6 +49,8 @@ def run(panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initi
         Asked for weights on its rebalance rows.
     costs, initial_cash
         As their names say.
+    overlays
+        In the order of their table (portfolio/overlays.py).
 
     Raises
     ------
@@ -49,14 +60,15 @@ def run(panel: Panel, scores: Floats, strategy: Strategy, *, costs: Costs, initi
     episodes = checked_episodes(panel, scores, haircut=costs.delisting_haircut, initial_cash=initial_cash)
     window = panel.rows(panel.warmup, len(panel.age))
     journal = Journal(window.timestamp, window.symbols, episodes, costs=costs)
-    decisions = Decisions(panel, scores, strategy, episodes=episodes, costs=costs)
+    decisions = Decisions(
+        panel, scores, strategy, episodes=episodes, costs=costs, initial_cash=initial_cash, overlays=overlays
+    )
     cerebro = cerebro_of(episodes, Clock(window.timestamp), factors={})
     forced: set[int] = set()
     cerebro.broker = broker_of(costs, initial_cash=initial_cash, forced=forced)
     cerebro.addstrategy(Rebalancer, journal=journal, decisions=decisions, forced=forced)
     cerebro.run()
-    warnings = decisions.shortage.lines(strategy.rebalance)
-    return journal.record(decisions.ruined, warnings, scalable=costs.on_rejected == "count")
+    return journal.record(decisions.ruined, decisions.words(), scalable=costs.on_rejected == "count")
 
 
 def cerebro_of(episodes: tuple[Episode, ...], clock: Clock, *, factors: Mapping[str, Floats]) -> Any:
@@ -120,6 +132,7 @@ class Rebalancer(bt.Strategy):
             if intent.reason == "delisting":
                 (self.refused.discard if done else self.refused.add)(intent.column)
             self.journal.outcome(self.row, intent, feed, filled=done, price=price, commission=fees, margin=margin)
-            self.journal.hold(feed, self.broker.positions[self.datas[feed]].size)
+            position = self.broker.positions[self.datas[feed]]
+            self.journal.hold(feed, position.size, average=position.price)
         self.open_orders = []
         self.broker.orders.clear()  # Backtrader keeps every order it ever saw, 5 kB each, and never reads them

@@ -2,7 +2,7 @@
 
 What runs here and not on Backtrader's broker (tested against the plain-Python replay, or not at all comparable):
 
-- a run in time chunks whose account is carried over (`layout.State`);
+- a run in time chunks whose account is carried over (`run_chunks`);
 - a plan of weights made beforehand for many parameter sets (`layout.Plan`);
 - USDT-M futures (`um_*.py`): margin, funding, liquidation (tested by worked cases, and against a replay of their own).
 
@@ -16,6 +16,8 @@ from ...machine_code import remove_outdated
 
 remove_outdated(Path(__file__).parent)
 
-from .engine import run  # noqa: E402  (what it decorates asks for the folder of the machine code)
+# What they decorate asks for the folder of the machine code.
+from .chunks import run_chunks  # noqa: E402
+from .engine import run  # noqa: E402
 
-__all__ = ["run"]
+__all__ = ["run", "run_chunks"]

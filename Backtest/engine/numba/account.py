@@ -3,8 +3,7 @@
 Sums and products stand in the sequence in which BackBroker makes them (its `_execute`, `_get_value` and
 `Position.update`), so that cash, equity and fill prices have the very same bits.
 
-A function that is called for every row takes the arrays out of the tuples once, and what is called for every order
-takes numbers only: numba counts references for each array that a call hands on, which costs more than the arithmetic.
+How the functions are compiled is explained in kernel.py.
 """
 
 # Numba infers the types of compiled functions from their arguments.
@@ -20,7 +19,7 @@ from .layout import CASH, DELISTING, FILLED, HELD, LOGGED, MARGIN, PENDING, TOUC
 DUST = 1e-9
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def split(size, held):
     """Return (opened, closed) of an order on a holding, as `Position.update` does."""
     new = held + size
@@ -33,7 +32,7 @@ def split(size, held):
     return new, -held
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def slipped(opened, high, low, buys, slippage, capped):
     """Return the price that an order would have: slippage against it, where capped not beyond the bar."""
     if buys:
@@ -43,7 +42,7 @@ def slipped(opened, high, low, buys, slippage, capped):
     return low if capped and price < low else price
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def settle(market, terms, state, log, t):
     """Check, fill and log the waiting orders at the open of the row."""
     look_up(market, terms, state, t)
@@ -54,7 +53,7 @@ def settle(market, terms, state, log, t):
     write_ends(market, terms, state, log, t)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def look_up(market, terms, state, t):
     """Write the parts of each waiting order, the open it meets (NaN: no bar) and the price after slippage.
 
@@ -78,7 +77,7 @@ def look_up(market, terms, state, t):
         priced[i] = slipped(price, high, low, size > 0, slippage, terms.capped) if slippage != 0 else price
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def check_cash(terms, state):
     """Check 1: on a running cash at the created price; the debit of what is refused stays. Marks what is refused."""
     counts, outcome, touch, dones = state.counts, state.outcome, state.touch, state.done
@@ -104,7 +103,7 @@ def check_cash(terms, state):
             outcome[i] = MARGIN
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def execute(terms, state, turn):
     """Fill the orders that skipped check 1, or those that passed it, in their sequence (check 2).
 
@@ -179,7 +178,7 @@ def list_held(state, column, feed, begins):
     counts[HELD] = n - 1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def write_ends(market, terms, state, log, t):
     """Log the end of each order: its filled part, and the refused part where there is one."""
     counts, sizes, holder = state.counts, state.size, state.holder

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.panel import Floats, Panel
+from ...portfolio.overlays import Overlay
 from ...strategies.base import Strategy
 from ..costs import Costs
 from ..decisions import Decisions
 from ..episodes import checked_episodes
 from ..futures.terms import FuturesTerms
 from ..journal import closing_words
-from ..ledger import Order, RunRecord
+from ..ledger import OrderTable, RunRecord
 from ..orders import refuse_unfit
 from .kernel import advance
 from .layout import (
@@ -29,6 +30,7 @@ from .layout import (
     CASH,
     DONE,
     EQUITY,
+    FILLED,
     FUNDING,
     LOGGED,
     OUTCOMES,
@@ -48,6 +50,7 @@ from .layout import (
     new_state,
 )
 from .market import market_of, terms_of
+from .overlays import Watch, watch_of, words_of
 from .plans import plan_of
 from .um_layout import Futures
 from .um_run import margin_record, open_account
@@ -72,6 +75,7 @@ def run(
     *,
     costs: Costs,
     initial_cash: float,
+    overlays: tuple[Overlay, ...] = (),
     futures: FuturesTerms | None = None,
 ) -> RunRecord:
     """Return the record of `strategy` over the panel's window; parameters and errors as for the reference engine.
@@ -79,7 +83,9 @@ def run(
     `futures` None is spot; else the account is one of USDT-M futures, whose fees replace the commission.
     """
     episodes = checked_episodes(panel, scores, haircut=costs.delisting_haircut, initial_cash=initial_cash)
-    decisions = Decisions(panel, scores, strategy, episodes=episodes, costs=costs)
+    decisions = Decisions(
+        panel, scores, strategy, episodes=episodes, costs=costs, initial_cash=initial_cash, overlays=overlays
+    )
     rows, width = decisions.tradable.shape
     market = market_of(
         episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped or futures is not None
@@ -87,6 +93,7 @@ def run(
     terms = terms_of(costs, decisions.symbols, rows=rows)
     plan, found = plan_of(decisions)
     state = new_state(width, len(episodes), initial_cash=initial_cash)
+    watch = watch_of(overlays, decisions, initial_cash=initial_cash)
     asked: set[int] = set()
 
     def ask(row: int, account: State) -> Floats:
@@ -97,11 +104,10 @@ def run(
 
     window = panel.rows(panel.warmup, len(panel.age))
     account = None if futures is None else open_account(futures, decisions.symbols, window, market)
-    result = run_rows(
-        market, terms, plan, state=state, log=new_log(FIRST_ORDERS), ask=ask, positions=True, futures=account
-    )
+    log = new_log(FIRST_ORDERS)
+    result = run_rows(market, terms, plan, state=state, log=log, ask=ask, positions=True, watch=watch, futures=account)
     count_shortage(decisions, plan, found, asked=asked, last=last_asked(result, rows))
-    words = decisions.shortage.lines(strategy.rebalance)
+    words = (*decisions.shortage.lines(strategy.rebalance), *words_of(watch))
     scalable = costs.on_rejected == "count"
     record = record_of(result, window.timestamp, decisions.symbols, words=words, scalable=scalable)
     return record if futures is None or account is None else margin_record(record, futures, account.used, window)
@@ -116,16 +122,17 @@ def run_rows(
     log: Log,
     ask: Callable[[int, State], Floats] | None = None,
     positions: bool = False,
+    watch: Watch | None = None,
     futures: Futures | None = None,
 ) -> Result:
-    """Run all rows of a chunk and return what is left; `state` goes on to the next chunk.
+    """Run all rows of a chunk and return what is left; `state` and `watch` go on to the next chunk.
 
     `ask` gives the weights [S] of a row where the plan cannot; a plan that needs it without it is a TypeError.
     """
     width = len(state.size)
     curves = new_curves(len(market.close), width, positions=positions)
     answer = np.empty(width)
-    status = advance(market, terms, plan, state, log, curves, answer, futures)
+    status = advance(market, terms, plan, state, log, curves, answer, watch, futures)
     while status != DONE:
         if status == ASK:
             if ask is None:
@@ -135,7 +142,7 @@ def run_rows(
             answer[:] = weights
         else:
             log = grown(log, 2 * len(log.size) + 2 * width)
-        status = advance(market, terms, plan, state, log, curves, answer, futures)
+        status = advance(market, terms, plan, state, log, curves, answer, watch, futures)
     return Result(state, log, curves)
 
 
@@ -162,6 +169,7 @@ def record_of(
 ) -> RunRecord:
     """Return the record of a whole run; `words` is what the log must say beside ruin and rejections."""
     orders = orders_of(result, symbols)
+    refused = orders.where(orders.columns["status"] == "rejected")
     ruined = bool(result.state.counts[RUINED])
     return RunRecord(
         timestamp=timestamp,
@@ -172,31 +180,29 @@ def record_of(
         marks=result.curves.marks,
         orders=orders,
         ruined=ruined,
-        warnings=(*words, *closing_words(orders, ruined=ruined, scalable=scalable)),
+        warnings=(*words, *closing_words(refused, ruined=ruined, scalable=scalable)),
     )
 
 
-def orders_of(result: Result, symbols: tuple[str, ...]) -> tuple[Order, ...]:
-    """Return the log as orders."""
+def orders_of(result: Result, symbols: tuple[str, ...], first: int = 1) -> OrderTable:
+    """Return the log as orders, numbered from `first` on."""
     n = int(result.state.counts[LOGGED])
-    columns = [values[:n].tolist() for values in result.log]
-    return tuple(
-        Order(
-            order_id=number,
-            created_bar=created,
-            filled_bar=filled,
-            symbol=symbols[column],
-            side="buy" if size > 0 else "sell",
-            size=0.0 if reason == FUNDING else abs(size),
-            price=price,
-            value=commission if reason == FUNDING else abs(size) * price,
-            commission=0.0 if reason == FUNDING else commission,
-            slippage=slippage,
-            reason=REASONS[reason],
-            status="rejected" if outcome else "filled",
-            detail=OUTCOMES[outcome],
-        )
-        for number, (created, filled, column, size, price, commission, slippage, reason, outcome) in enumerate(
-            zip(*columns, strict=True), 1
-        )
+    log = Log(*(values[:n].copy() for values in result.log))  # type: ignore[arg-type]
+    size, paid = np.abs(log.size), log.reason == FUNDING
+    return OrderTable(
+        {
+            "order_id": np.arange(first, first + n),
+            "created_bar": log.created,
+            "filled_bar": log.filled,
+            "symbol": np.array(symbols)[log.column],
+            "side": np.where(log.size > 0, "buy", "sell"),
+            "size": np.where(paid, 0.0, size),
+            "price": log.price,
+            "value": np.where(paid, log.commission, size * log.price),
+            "commission": np.where(paid, 0.0, log.commission),
+            "slippage": log.slippage,
+            "reason": np.array(REASONS)[log.reason],
+            "status": np.where(log.outcome == FILLED, "filled", "rejected"),
+            "detail": np.array(OUTCOMES)[log.outcome],
+        }
     )

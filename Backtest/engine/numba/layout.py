@@ -29,8 +29,12 @@ DONE, ASK, FULL = range(3)
 """What `kernel.advance` returns: the chunk is done; weights of this row are wanted; the log must grow."""
 ASKED, WEIGHTS, LEGS, SIGNAL = range(4)
 """How a `Plan` states target weights."""
-REASONS = ("rebalance", "flip", "close", "delisting", "ruin", "funding", "liquidation")
-REBALANCE, FLIPPED, CLOSE, DELISTING, RUIN, FUNDING, LIQUIDATION = range(7)
+REASONS = (
+    "rebalance", "flip", "close", "delisting", "ruin", "stop_loss", "take_profit", "trailing_stop", "drawdown_stop",
+    "funding", "liquidation",
+)  # fmt: skip
+REBALANCE, FLIPPED, CLOSE, DELISTING, RUIN = range(5)
+FUNDING, LIQUIDATION = REASONS.index("funding"), REASONS.index("liquidation")
 OUTCOMES = ("", "margin", "untradable")
 FILLED, MARGIN, UNTRADABLE = range(3)
 

@@ -1,11 +1,17 @@
 """From a strategy to the kernel's plan: topk and longshort are ranked and signal is compared once, compiled.
 
 A strategy of another class is asked at each of its rebalances, with what is held then.
+
+1. `choice_of`    Decisions -> what each rebalance row can choose from
+2. `ranking_of`   its columns, best first: once for all strategies that want the same rows, factor and direction
+3. `legs_of`      the legs of one k (or quantile) and weighting, and their shares
+4. `plan_for`     one strategy's plan: budget and cap
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,34 +22,107 @@ from ...strategies.longshort import LongShort
 from ...strategies.signal import Signal
 from ...strategies.topk import TopK
 from ..decisions import Decisions
-from .layout import ASKED, LEGS, SIGNAL, WEIGHTS, Ints, Places, Plan
-from .weights import WEIGHTINGS, pour, ranked_legs
+from .layout import ASKED, LEGS, SIGNAL, WEIGHTS, Columns, Ints, Places, Plan
+from .weights import WEIGHTINGS, pour, ranked_rows, shared_legs
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What R rebalance rows can choose from, while no old listing is held.
+
+    Attributes
+    ----------
+    place
+        int32 [T]: index of each row of the clock among the rebalance rows, -1 where it is none.
+    scores
+        float64 [R, S].
+    choosable
+        bool [R, S].
+    volatility
+        float64 [R, S]; [0, S] where it is not asked for.
+    """
+
+    place: Places
+    scores: Floats
+    choosable: Bools
+    volatility: Floats
+
+    @property
+    def width(self) -> int:
+        """S."""
+        return int(self.scores.shape[1])
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The rebalance rows ranked, see `weights.ranked_rows`."""
+
+    order: Columns
+    found: Ints
+    ascending: bool
+
+
+@dataclass(frozen=True)
+class Legs:
+    """Columns and shares of the legs, see `layout.Plan`."""
+
+    starts: Ints
+    columns: Columns
+    shares: Floats
+
+
+Ranked = Callable[[Choice, bool, bool, int], Ranking]
+"""`ranking_of`, or what remembers its answers."""
 
 
 def plan_of(decisions: Decisions) -> tuple[Plan, Ints]:
     """Return the plan of a run's strategy, and how many symbols each rebalance row can choose from, int64 [R]."""
+    choice = choice_of(decisions)
+    return plan_for(decisions.strategy, choice), choice.choosable.sum(axis=1)
+
+
+def choice_of(decisions: Decisions) -> Choice:
+    """Return what the rebalance rows of `decisions` can choose from."""
     rows = np.flatnonzero(decisions.due[:-1])
-    make = PLANS.get(type(decisions.strategy), asked)
-    choosable, volatility = choice(decisions, rows)
-    plan = make(decisions, rows, choosable=choosable, volatility=volatility)
-    return plan, choosable.sum(axis=1)
+    volatility = [decisions.volatility(row) for row in rows.tolist()] if decisions.volatility_window else None
+    return choice_at(rows, len(decisions.due), decisions.scores, decisions.tradable, volatility)
 
 
-def choice(decisions: Decisions, rows: Ints) -> tuple[Bools, Floats]:
-    """Return (whether a symbol can be chosen, its volatility), both [R, S], while no old listing is held."""
-    choosable = decisions.tradable[rows] & np.isfinite(decisions.scores[rows])
-    if not decisions.volatility_window:
-        return choosable, np.empty((0, choosable.shape[1]))
-    volatility = np.array([decisions.volatility(row) for row in rows.tolist()]).reshape(choosable.shape)
-    with np.errstate(invalid="ignore"):
-        return choosable & (volatility > 0), volatility
+def choice_at(
+    rows: Ints, length: int, scores: Floats, tradable: Bools, volatility: Sequence[Floats | None] | None
+) -> Choice:
+    """Return what these rows of a clock of `length` can choose from.
 
-
-def places(rows: Ints, length: int) -> Places:
-    """Return the index of each row of the clock among the rebalance rows, -1 where it is none."""
+    scores, tradable: [length, S]. volatility: [S] of each of the rows; None where it is not asked for.
+    """
     place = np.full(length, -1, dtype=np.int32)
     place[rows] = np.arange(len(rows))
-    return place
+    seen = np.ascontiguousarray(scores[rows])
+    choosable = tradable[rows] & np.isfinite(seen)
+    if volatility is None:
+        return Choice(place, seen, choosable, np.empty((0, choosable.shape[1])))
+    risk = np.array(volatility, dtype=np.float64).reshape(choosable.shape)
+    with np.errstate(invalid="ignore"):
+        return Choice(place, seen, choosable & (risk > 0), risk)
+
+
+def ranking_of(choice: Choice, both: bool, ascending: bool, depth: int) -> Ranking:
+    """Return the best `depth` columns of each row; `both`: from either end."""
+    order, found = ranked_rows(choice.scores, choice.choosable, depth, both, ascending)
+    return Ranking(order, found, ascending)
+
+
+def legs_of(choice: Choice, ranking: Ranking, counts: Ints, weighting: str) -> Legs:
+    """Return the legs of `counts` [R] columns."""
+    code = WEIGHTINGS.index(weighting)
+    parts = (ranking.order, ranking.found, choice.scores, choice.volatility, counts, ranking.ascending, code)
+    return Legs(*shared_legs(*parts))
+
+
+def plan_for(strategy: Strategy, choice: Choice, ranked: Ranked = ranking_of) -> Plan:
+    """Return the plan of one strategy."""
+    make = PLANS.get(type(strategy))
+    return empty_plan(choice.place, choice.width) if make is None else make(strategy, choice, ranked)
 
 
 def empty_plan(place: Places, width: int, **stated: Any) -> Plan:
@@ -66,88 +145,66 @@ def empty_plan(place: Places, width: int, **stated: Any) -> Plan:
 
 def stated_weights(weights: Floats, rows: Ints, length: int) -> Plan:
     """Return the plan of weights [R, S] made beforehand for these rows of a clock of `length` rows."""
+    place = np.full(length, -1, dtype=np.int32)
+    place[rows] = np.arange(len(rows))
     held = np.ascontiguousarray(weights, dtype=np.float64)
-    return empty_plan(places(rows, length), held.shape[1], mode=WEIGHTS, weights=held)
+    return empty_plan(place, held.shape[1], mode=WEIGHTS, weights=held)
 
 
-def asked(decisions: Decisions, rows: Ints, *, choosable: Bools, volatility: Floats) -> Plan:
-    """Return the plan of a strategy that only itself can tell its weights."""
-    return empty_plan(places(rows, len(decisions.due)), choosable.shape[1])
+def topk_depth(strategy: TopK, width: int) -> int:
+    """Return how deep `width` columns are ranked for `TopK`: one deeper than its leg."""
+    return min(strategy.k, width) + 1
 
 
-def topk(decisions: Decisions, rows: Ints, *, choosable: Bools, volatility: Floats) -> Plan:
+def longshort_depth(strategy: LongShort, width: int) -> int:
+    """Return how deep `width` columns are ranked for `LongShort`: one deeper than its legs."""
+    return strategy.leg_size(width) + 1
+
+
+def topk(strategy: TopK, choice: Choice, ranked: Ranked) -> Plan:
     """Return the plan of `TopK`."""
-    strategy = of(decisions.strategy, TopK)
-    counts = np.full(len(rows), strategy.k, dtype=np.int64)
-    return legs(decisions, rows, counts, choosable=choosable, volatility=volatility, both=False, budget=strategy.invest)
+    depth = topk_depth(strategy, choice.width)
+    ranking = ranked(choice, False, strategy.ascending, depth)
+    counts = np.full(len(choice.scores), depth - 1, dtype=np.int64)
+    return poured(strategy, choice, legs_of(choice, ranking, counts, strategy.weighting), (strategy.invest, 0.0))
 
 
-def longshort(decisions: Decisions, rows: Ints, *, choosable: Bools, volatility: Floats) -> Plan:
+def longshort(strategy: LongShort, choice: Choice, ranked: Ranked) -> Plan:
     """Return the plan of `LongShort`."""
-    strategy = of(decisions.strategy, LongShort)
-    found = choosable.sum(axis=1).tolist()
-    counts = np.array([strategy.leg_size(count) for count in found], dtype=np.int64)
+    ranking = ranked(choice, True, strategy.ascending, longshort_depth(strategy, choice.width))
+    counts = np.array([strategy.leg_size(count) for count in ranking.found.tolist()], dtype=np.int64)
     half = strategy.gross_leverage / 2
-    return legs(decisions, rows, counts, choosable=choosable, volatility=volatility, both=True, budget=half)
+    return poured(strategy, choice, legs_of(choice, ranking, counts, strategy.weighting), (half, half))
 
 
-def legs(
-    decisions: Decisions,
-    rows: Ints,
-    counts: Ints,
-    *,
-    choosable: Bools,
-    volatility: Floats,
-    both: bool,
-    budget: float,
-) -> Plan:
-    """Rank the rebalance rows and return the plan of their legs of `counts` columns."""
-    strategy: Any = decisions.strategy
-    width = choosable.shape[1]
-    starts, columns, shares = ranked_legs(
-        np.ascontiguousarray(decisions.scores[rows]),
-        choosable,
-        volatility,
-        np.minimum(counts, width),
-        both,
-        strategy.ascending,
-        WEIGHTINGS.index(strategy.weighting),
-    )
-    budgets = np.array([float(budget), float(budget) if both else 0.0])
-    poured = np.empty(len(shares))
-    pour(starts, shares, budgets, float(strategy.max_weight), poured)
+def poured(strategy: TopK | LongShort, choice: Choice, legs: Legs, budgets: tuple[float, float]) -> Plan:
+    """Return the plan of legs with these budgets."""
+    room, cap = np.array(budgets, dtype=np.float64), float(strategy.max_weight)
+    weights = np.empty(len(legs.shares))
+    pour(legs.starts, legs.shares, room, cap, weights)
     return empty_plan(
-        places(rows, len(decisions.due)),
-        width,
+        choice.place,
+        choice.width,
         mode=LEGS,
-        starts=starts,
-        columns=columns,
-        shares=shares,
-        poured=poured,
-        budgets=budgets,
-        max_weight=float(strategy.max_weight),
+        starts=legs.starts,
+        columns=legs.columns,
+        shares=legs.shares,
+        poured=weights,
+        budgets=room,
+        max_weight=cap,
     )
 
 
-def signal(decisions: Decisions, rows: Ints, *, choosable: Bools, volatility: Floats) -> Plan:
+def signal(strategy: Signal, choice: Choice, ranked: Ranked) -> Plan:
     """Return the plan of `Signal`."""
-    strategy = of(decisions.strategy, Signal)
-    width = choosable.shape[1]
+    wanted = strategy.wanted_side(choice.scores).astype(np.int8)
     return empty_plan(
-        places(rows, len(decisions.due)),
-        width,
-        mode=SIGNAL,
-        wanted=strategy.wanted_side(decisions.scores[rows]).astype(np.int8),
-        size=float(strategy.size_of(width)),
+        choice.place, choice.width, mode=SIGNAL, wanted=wanted, size=float(strategy.size_of(choice.width))
     )
 
 
-def of(strategy: Strategy, kind: type[Any]) -> Any:
-    """Return the strategy as the class that the table found it to be."""
-    if type(strategy) is not kind:
-        raise TypeError(f"{type(strategy).__name__} is planned as {kind.__name__}")
-    return strategy
-
-
-PLANS: dict[type[Any], Callable[..., Plan]] = {TopK: topk, LongShort: longshort, Signal: signal}
+PLANS: dict[type[Any], Callable[[Any, Choice, Ranked], Plan]] = {TopK: topk, LongShort: longshort, Signal: signal}
 """By the very class: a subclass may have other weights."""
+
+DEPTHS: dict[type[Any], Callable[[Any, int], int]] = {TopK: topk_depth, LongShort: longshort_depth}
+"""Of those that rank: how deep."""

@@ -179,47 +179,75 @@ def best_first(keys, n, k, places, sorted_keys):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def ranked_legs(scores, choosable, volatility, counts, both, ascending, weighting):
-    """Return (starts [R, 3], columns [N], shares [N]) of the legs of each row; see `layout.Plan`.
+def ranked_rows(scores, choosable, depth, both, ascending):
+    """Return (order uint32 [R, sides, depth], found int64 [R]): the best columns of each row, and how many there are.
 
-    scores, choosable, volatility: [R, S]; volatility is read for inverse_vol only. counts: int64 [R], columns of a leg.
-    both: whether there is a short leg, from the other end.
+    Side 0 begins at the better end, side 1 (where `both`) at the other. scores, choosable: [R, S].
     """
     rows, width = scores.shape
-    starts = np.zeros((rows, 3), np.int64)
-    room = 0
-    for r in range(rows):
-        room += counts[r] * (2 if both else 1)
-    columns, shares = np.empty(room, np.uint32), np.empty(room)
-    found, key = np.empty(width, np.uint32), np.empty(width)
-    order, ranked = np.empty(width + 1, np.int64), np.empty(width + 1)
-    values, risks, part = np.empty(width), np.empty(width), np.empty(width)
-    used = 0
+    sides = 2 if both else 1
+    order, found = np.zeros((rows, sides, depth), np.uint32), np.zeros(rows, np.int64)
+    columns, key = np.empty(width, np.uint32), np.empty(width)
+    places, ranked = np.empty(max(width, depth), np.int64), np.empty(max(width, depth))
     for r in range(rows):
         n = 0
         for c in range(width):
-            if choosable[r, c]:
-                found[n] = c
-                n += 1
-        starts[r, 0] = used
-        for side in range(2 if both else 1):
+            columns[n] = c
+            n += choosable[r, c]
+        found[r] = n
+        for side in range(sides):
             turned = ascending != (side == 1)
             for i in range(n):
-                v = scores[r, found[i]]
+                v = scores[r, columns[i]]
                 key[i] = v if turned else -v
-            best = best_first(key, n, counts[r] + 1, order, ranked)
-            k = min(best, counts[r])
+            for i in range(best_first(key, n, depth, places, ranked)):
+                order[r, side, i] = columns[places[i]]
+    return order, found
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def shared_legs(order, found, scores, volatility, counts, ascending, weighting):
+    """Return (starts [R, 3], columns [N], shares [N]) of legs of `counts` [R] columns; see `layout.Plan`.
+
+    order, found: as `ranked_rows` gives them, one deeper than any leg. volatility: [R, S], read for inverse_vol only.
+    """
+    rows, sides, depth = order.shape
+    starts = np.zeros((rows, 3), np.int64)
+    room = 0
+    for r in range(rows):
+        room += min(counts[r], found[r]) * sides
+    columns, shares = np.empty(room, np.uint32), np.empty(room)
+    values, risks, part = np.empty(depth), np.empty(depth), np.empty(depth)
+    used = 0
+    for r in range(rows):
+        starts[r, 0] = used
+        k = min(counts[r], found[r])
+        for side in range(sides):
+            turned = ascending != (side == 1)
             for i in range(k):
-                c = found[order[i]]
+                c = order[r, side, i]
                 columns[used + i] = c
-                values[i] = -ranked[i]
+                values[i] = -scores[r, c] if turned else scores[r, c]
                 risks[i] = volatility[r, c] if weighting == INVERSE_VOL else 0.0
             if k > 0:
-                following = -ranked[k] if best > k else 0.0
-                shares_of(values[:k], risks, following, best > k, weighting, part)
+                more, following = found[r] > k, 0.0
+                if more:
+                    v = scores[r, order[r, side, k]]
+                    following = -v if turned else v
+                shares_of(values[:k], risks, following, more, weighting, part)
                 shares[used : used + k] = part[:k]
             used += k
             starts[r, 1 + side] = used
-        if not both:
+        if sides == 1:
             starts[r, 2] = used
-    return starts, columns[:used], shares[:used]
+    return starts, columns, shares
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def ranked_legs(scores, choosable, volatility, counts, both, ascending, weighting):
+    """Return what `shared_legs` does of rows that are ranked for it alone."""
+    depth = 1
+    for r in range(len(counts)):
+        depth = max(depth, counts[r] + 1)
+    order, found = ranked_rows(scores, choosable, depth, both, ascending)
+    return shared_legs(order, found, scores, volatility, counts, ascending, weighting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def results(data_root: Path) -> tuple[dict[str, np.ndarray], list[RunRecord]]:
     return dict(values), records
 
 
-def decided_before(orders: tuple[Order, ...], bar: int) -> list[Order]:
+def decided_before(orders: Sequence[Order], bar: int) -> list[Order]:
     return [order for order in orders if order.filled_bar < bar]
 
 

@@ -10,6 +10,8 @@ import math
 import statistics
 from collections import Counter
 
+from Backtest.tests.engine.replay_overlays import Overlays
+
 FLIP = "flip"
 ALONE = None
 
@@ -19,10 +21,11 @@ def replay(market, scores, strategy, costs, cash, seen=None):
 
     `market`: symbols, bars[symbol][t] = (open, high, low, close) or None, tradable[symbol][t], gap (rows that may be
     missing inside a listing), due[t] (rebalance rows). `scores[symbol][t]`: float or None. `strategy`: kind and its
-    parameters. `costs`: commission, slippage, slippage_capped, lot_step, min_notional, no_trade_band, on_rejected,
-    delisting_haircut.
+    parameters, `overlays` as replay_overlays.py takes them. `costs`: commission, slippage,
+    slippage_capped, lot_step, min_notional, no_trade_band, on_rejected, delisting_haircut.
     """
     account = Account(market, costs, cash, Counter() if seen is None else seen)
+    overlays = Overlays(account, strategy.get("overlays", {}), cash)
     equity, cashes = [], []
     rows = len(market["due"])
     for t in range(rows):
@@ -34,9 +37,15 @@ def replay(market, scores, strategy, costs, cash, seen=None):
         if t + 1 == rows:
             break
         wishes = forced_orders(account, t)
+        leaving = {} if account.ruined else overlays.look(t)
+        weights = {}
         if market["due"][t] and not account.ruined:
-            weights = WEIGHTS[strategy["kind"]](account, scores, strategy, t)
-            wishes += target_orders(account, weights, t)
+            weights = overlays.limit(WEIGHTS[strategy["kind"]](account, scores, strategy, t), t)
+        weights |= dict.fromkeys(leaving, 0.0)
+        wishes += [
+            {**order, "reason": leaving.get(order["symbol"], order["reason"])}
+            for order in target_orders(account, weights, t)
+        ]
         wishes.sort(key=lambda o: (o["size"] > 0, not closes_something(account, o), o["symbol"]))
         if costs["on_rejected"] == "scale":
             wishes = scale_to_cash(account, wishes, t)
@@ -52,6 +61,7 @@ class Account:
         self.size = dict.fromkeys(market["symbols"], 0.0)
         self.lives = {symbol: lives(market["bars"][symbol], market["gap"]) for symbol in market["symbols"]}
         self.bought = {}  # the row of the first fill of what is held
+        self.average = {}  # the price paid for what is held
         self.waiting, self.orders = [], []
         self.refused, self.ruined = set(), False
 
@@ -146,6 +156,8 @@ class Account:
                 self.bought[order["symbol"]] = t
             self.cash = after
             self.size[order["symbol"]] = 0.0 + held + order["size"] if not closing else opening
+            paid = self.average[order["symbol"]] if held and not closing else price
+            self.average[order["symbol"]] = price if closing else (held * paid + opening * price) / (held + opening)
         if abs(self.size[order["symbol"]]) < 1e-12:
             self.size[order["symbol"]] = 0.0
         return order["size"], ""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pytest
 
 from Backtest.engine.agreement import first_difference
-from Backtest.engine.ledger import Order, RunRecord
+from Backtest.engine.ledger import Order, OrderTable, RunRecord
 
 NAMES = ("one", "two")
 
@@ -69,3 +70,20 @@ def test_an_order_of_one_engine_only_then_ruin_then_bars():
     assert first_difference(mine, other, names=NAMES) == words
     other = record(order(), cash=(1000.0, 900.0, math.nan))
     assert first_difference(mine, other, names=NAMES).startswith("cash at the close of 2024-01-01T02:00:00Z")
+
+
+def test_orders_kept_as_columns_are_the_orders():
+    columns = {
+        field.name: np.array([getattr(one, field.name) for one in (order(), order(size=3.0), order(side="sell"))])
+        for field in fields(Order)
+    }
+    table = OrderTable(columns)
+    expected = (order(), order(size=3.0), order(side="sell"))
+    assert tuple(table) == expected == (table[0], table[1], table[-1])
+    assert [type(value) for value in vars(table[1]).values()] == [type(value) for value in vars(order()).values()]
+    assert table == expected
+    assert table[1:] == expected[1:]
+    assert table.where(columns["side"] == "sell") == expected[2:]
+    assert table != expected[:2]
+    with pytest.raises(IndexError):
+        table[3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import math
 from collections import Counter
@@ -11,6 +12,7 @@ import pytest
 
 from Backtest.data.timeframe import parse_timeframe
 from Backtest.engine.backtrader import run
+from Backtest.portfolio import OVERLAYS
 from Backtest.strategies import build_strategy
 from Backtest.strategies.portfolio import WEIGHTINGS
 from Backtest.tests.engine.market import costs, panel_of, random_walk
@@ -185,6 +187,27 @@ def identity_error(record, panel):
     return worst
 
 
+def overlays_of(seed: int, bars_per_day: float, *, share: float = 0.45) -> list[str]:
+    """Overlays of one seed, each with this chance; drawn apart, so that a case is the same market without them."""
+    draw = np.random.default_rng((seed, 1))
+
+    def one(*values):
+        return values[int(draw.integers(len(values)))]
+
+    texts = [
+        f"stop_loss:pct={one(0.02, 0.05, 0.1)},cooldown={one(0, 0, 3, 10)}",
+        f"take_profit:pct={one(0.02, 0.05, 0.2)},cooldown={one(0, 0, 3, 10)}",
+        f"trailing_stop:pct={one(0.02, 0.05, 0.1)},after={one(0, 0, 0.02)},cooldown={one(0, 0, 3, 10)}",
+        f"drawdown_stop:pct={one(0.02, 0.1, 0.3)},cooldown={one(0, 2, 5, 2, 5, 'none')}",
+        f"vol_target:annual={one(0.1, 0.5, 2.0)},days={one(3, 8) / bars_per_day},max_scale={one(1, 2)}",
+        f"max_position:cap={one(0.1, 0.3)}",
+        f"max_gross:cap={one(0.3, 0.8)}",
+        f"max_net:cap={one(0, 0.2, 0.6)}",
+        f"max_turnover:cap={one(0.1, 0.4)}",
+    ]
+    return [text for text in texts if draw.random() < share]
+
+
 def case(seed: int):
     """(panel, scores, strategy's name and values, costs) of one seed."""
     draw = np.random.default_rng(seed)
@@ -192,10 +215,25 @@ def case(seed: int):
     return panel, scores, *random_strategy(draw, panel.timeframe.bars_per_day), random_costs(draw)
 
 
-def replayed(panel, scores, kind, values, terms, seen=None):
+def plain_overlays(texts, seconds: float):
+    """The overlays as the replay reads them; `seconds` of a bar."""
+    rules: dict[str, dict] = {}
+    for name, kind in OVERLAYS.items():
+        for text in (text for text in texts if text.startswith(name + ":")):
+            words = dict(word.split("=") for word in text.partition(":")[2].split(","))
+            given = {key: None if value == "none" else float(value) for key, value in words.items()}
+            rules[name] = {field.name: field.default for field in dataclasses.fields(kind)} | given
+    if "vol_target" in rules:
+        rules["vol_target"]["window"] = max(2, round(rules["vol_target"]["days"] * 86_400 / seconds))
+        rules["vol_target"]["root"] = math.sqrt(365 * 86_400 / seconds)
+    return rules
+
+
+def replayed(panel, scores, kind, values, terms, seen=None, overlays=()):
     """What the plain-Python replay says of a case."""
     market, listed = plain(panel, scores, due_rows(values["rebalance"], panel))
-    return replay(market, listed, {"kind": kind, "window": 12, **values}, terms, CASH, seen)
+    rules = plain_overlays(overlays, panel.timeframe.seconds)
+    return replay(market, listed, {"kind": kind, "window": 12, "overlays": rules, **values}, terms, CASH, seen)
 
 
 def check_case(seed: int):

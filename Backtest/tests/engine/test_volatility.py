@@ -6,9 +6,10 @@ import math
 import statistics
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from Backtest.engine.volatility import close_returns, trailing_volatility
+from Backtest.engine.volatility import close_returns, portfolio_volatility, trailing_volatility
 from Backtest.tests.engine.market import panel_of, random_walk
 
 GONE = math.nan
@@ -63,3 +64,24 @@ def test_warmup_rows_before_the_window_count():
     cold = panel_of(closes=closes, symbols="AB").rows(30, 40)
     assert warm.orders[0].created_bar == 0
     assert run(cold, scores, strategy, costs=costs(), initial_cash=1e4).orders == ()
+
+
+def test_a_portfolio_s_volatility_is_the_root_of_its_covariances():
+    """pandas' covariance matrix, as bt's TargetVol takes it."""
+    returns = close_returns(panel_of(closes=random_walk(4, 80, 4)[3], symbols="ABCD"))
+    weights = np.array([0.5, -0.3, 0.0, 0.2])
+    covariance = pd.DataFrame(returns[31:71]).cov().to_numpy()
+    found = portfolio_volatility(returns, 70, weights, window=40)
+    assert found == pytest.approx(math.sqrt(weights @ covariance @ weights), rel=1e-12)
+
+
+def test_what_has_no_return_moves_with_the_others_up_to_half_of_the_weight():
+    returns = close_returns(panel_of(closes=random_walk(5, 60, 3)[3], symbols="ABC"))
+    whole = portfolio_volatility(returns, 50, np.array([0.6, -0.2, 0.0]), window=20)
+    returns[:, 2] = GONE
+    assert portfolio_volatility(returns, 50, np.array([0.6, -0.2, 0.0]), window=20) == whole  # C is not held
+    spread = portfolio_volatility(returns, 50, np.array([0.6, -0.2, 0.4]), window=20)
+    assert spread == pytest.approx(whole * 1.2 / 0.8, rel=1e-12)
+    assert math.isnan(portfolio_volatility(returns, 50, np.array([0.6, -0.2, 0.81]), window=20))
+    assert math.isnan(portfolio_volatility(returns, 17, np.array([0.6, -0.2, 0.0]), window=20))  # 17 returns
+    assert portfolio_volatility(returns, 18, np.array([0.6, -0.2, 0.0]), window=20) > 0

@@ -21,3 +21,4 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stage A works in this process."""
     monkeypatch.setattr(stage, "Pool", InlinePool)
+    monkeypatch.setattr("Backtest.stage_a.pool.Pool", InlinePool)

@@ -1,11 +1,14 @@
 """The same evaluation by peers, written as their users would, vectorised: IC, rank IC, errors, quantiles, turnover.
 
-Every call takes the factor and the forward returns as arrays [T, S] without missing values or ties and returns the mean
-rank IC per horizon, which the benchmark compares before it believes the time.
+Every call takes the factor and the forward returns as arrays [T, S] and returns the mean rank IC per horizon, which the
+benchmark compares before it believes the time. NumPy + scipy does all that ours does: ties, gaps dropped pair by pair,
+constant bars, names that leave (a test holds every number of it equal to ours). pandas and polars are written for data
+without gaps, which is less work; alphalens drops what lacks any of the horizons.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,17 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 QUANTILES = 5
 
 
-def newey_west(values: Floats, lag: int) -> float:
-    """Return the t-statistic of the mean, as statsmodels' HAC with a correction."""
-    away = values - values.mean()
+def newey_west(values: Floats, lag: int) -> tuple[float, float]:
+    """Return the mean and its t-statistic, as statsmodels' HAC with a correction; bars without a value deviate not."""
+    there = np.isfinite(values)
+    n = int(there.sum())
+    mean = float(values[there].mean())
+    away = np.where(there, values - mean, 0.0)
     total = away @ away
     for step in range(1, lag + 1):
         total += 2.0 * (1.0 - step / (lag + 1.0)) * (away[step:] @ away[:-step])
-    n = values.size
-    return float(values.mean() / (np.sqrt(total * n / (n - 1)) / n))
+    return mean, float(mean / (np.sqrt(total * n / (n - 1)) / n))
 
 
 def correlation(one: Floats, other: Floats) -> Floats:
@@ -32,27 +38,74 @@ def correlation(one: Floats, other: Floats) -> Floats:
     return np.asarray((one * other).sum(axis=1) / np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1)))
 
 
-def with_scipy(factor: Floats, labels: Mapping[str, Floats], horizons: Mapping[str, int]) -> list[float]:
-    """NumPy and `scipy.stats.rankdata`."""
+def correlation_of_pairs(one: Floats, other: Floats, pairs: Bools) -> Floats:
+    """Return the same over the cells `pairs`, missing below three."""
+    count = pairs.sum(axis=1)
+    one, other = (np.where(pairs, side, 0.0) for side in (one, other))
+    one, other = (np.where(pairs, side - (side.sum(axis=1) / count)[:, None], 0.0) for side in (one, other))
+    made = (one * other).sum(axis=1) / np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
+    return np.where(count > 2, made, np.nan)
+
+
+def numpy_numbers(factor: Floats, labels: Mapping[str, Floats], horizons: Mapping[str, int]) -> dict[str, Any]:
+    """Return by horizon key IC and rank IC (mean, t, ICIR), quantile means and t, and turnover; autocorrelation.
+
+    Whole bars are correlated at once; only bars with gaps are masked and ranked anew.
+    """
     from scipy.stats import rankdata
 
-    ranks = rankdata(factor, axis=1)
-    bucket = np.minimum((QUANTILES * (ranks - 0.5) / factor.shape[1]).astype(np.int64), QUANTILES - 1)
-    held = [bucket == q for q in range(QUANTILES)]
-    found = []
-    for key, bars in horizons.items():
-        label = labels[key]
-        ic, rank_ic = correlation(factor, label), correlation(ranks, rankdata(label, axis=1))
-        for series in (ic, rank_ic):
-            newey_west(series, 2 * (bars - 1))
-            series.std(ddof=1)
-        for mask in held:
-            means = np.where(mask, label, 0.0).sum(axis=1) / mask.sum(axis=1)
-            newey_west(means, 2 * (bars - 1))
-            (1.0 - (mask[:-bars] & mask[bars:]).sum(axis=1) / mask[:-bars].sum(axis=1)).mean()
-        found.append(float(rank_ic.mean()))
-    correlation(ranks[1:], ranks[:-1]).mean()
+    known = np.isfinite(factor)
+    factor = np.where(known, factor, np.nan)
+    ranks = rankdata(factor, axis=1, nan_policy="omit")
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        known &= ((known.sum(axis=1) > 2) & (np.nanmin(factor, axis=1) < np.nanmax(factor, axis=1)))[:, None]
+        names, usable = known.sum(axis=1), np.asarray(known.any(axis=1))
+        bucket = np.where(known, np.floor(QUANTILES * (ranks - 0.5) / names[:, None] + 1e-9), -1.0).astype(np.int8)
+        held = [bucket == q for q in range(QUANTILES)]
+        sizes = [mask.sum(axis=1) for mask in held]
+        found: dict[str, Any] = {}
+        for key, bars in horizons.items():
+            label = labels[key]
+            pairs = known & np.isfinite(label)
+            gaps = ~pairs.all(axis=1)
+            some, mine, paid = pairs[gaps], factor[gaps], label[gaps]
+            ic, rank_ic = correlation(factor, label), correlation(ranks, rankdata(label, axis=1))
+            ic[gaps] = correlation_of_pairs(mine, paid, some)
+            theirs = [rankdata(np.where(some, side, np.nan), axis=1, nan_policy="omit") for side in (mine, paid)]
+            rank_ic[gaps] = correlation_of_pairs(theirs[0], theirs[1], some)
+            ic[np.asarray(np.isnan(rank_ic))] = (
+                np.nan
+            )  # a constant side: its ranks are equal exactly, its rounded mean is not
+            quantiles, turnover = [], []
+            for mask, size in zip(held, sizes, strict=True):
+                means = np.where(mask, label, 0.0).sum(axis=1) / size
+                here = mask[gaps] & some
+                means[gaps] = np.where(here, paid, 0.0).sum(axis=1) / here.sum(axis=1)
+                quantiles.append(newey_west(means, 2 * (bars - 1)))
+                sold = 1.0 - (mask[:-bars] & mask[bars:]).sum(axis=1) / size[:-bars]
+                turnover.append(float(np.nanmean(sold[usable[bars:] & usable[:-bars]])))
+            found[key] = (
+                *((*newey_west(one, 2 * (bars - 1)), icir(one)) for one in (ic, rank_ic)),
+                quantiles,
+                turnover,
+            )
+        both = known[1:] & known[:-1]
+        steps, gaps = correlation(ranks[1:], ranks[:-1]), ~both.all(axis=1)
+        steps[gaps] = correlation_of_pairs(ranks[1:][gaps], ranks[:-1][gaps], both[gaps])
+        found["autocorrelation"] = float(np.nanmean(steps))
     return found
+
+
+def icir(values: Floats) -> float:
+    """Return the mean over the standard deviation (ddof 1)."""
+    return float(np.nanmean(values) / np.nanstd(values, ddof=1))
+
+
+def with_scipy(factor: Floats, labels: Mapping[str, Floats], horizons: Mapping[str, int]) -> list[float]:
+    """NumPy and `scipy.stats.rankdata`."""
+    found = numpy_numbers(factor, labels, horizons)
+    return [found[key][1][0] for key in horizons]
 
 
 def with_pandas(factor: Floats, labels: Mapping[str, Floats], horizons: Mapping[str, int]) -> list[float]:
@@ -84,7 +137,7 @@ def with_pandas(factor: Floats, labels: Mapping[str, Floats], horizons: Mapping[
         earlier = table.groupby("name", sort=False)["bucket"].shift(bars)
         gone = (table["bucket"] != earlier)[earlier.notna()]
         gone.groupby([table["bar"], earlier]).mean().groupby(level=1).mean()
-        found.append(float(rank_ic.mean()))
+        found.append(float(np.nanmean(rank_ic)))
     table["before"] = table.groupby("name", sort=False)["rank"].shift(1)
     per_bar("rank", "before")
     return found
@@ -112,14 +165,14 @@ def with_polars(factor: Floats, labels: Mapping[str, Floats], horizons: Mapping[
         table.with_columns(pl.col("bucket").shift(bars).over("name").alias("was")).drop_nulls("was").group_by(
             "bar", "was"
         ).agg((pl.col("bucket") != pl.col("was")).mean().alias("gone")).group_by("was").agg(pl.col("gone").mean())
-        found.append(float(np.mean(per_bar["rank_ic"].to_numpy())))
+        found.append(float(np.nanmean(per_bar["rank_ic"].to_numpy())))
     shifted = base.with_columns(pl.col("rank").shift(1).over("name").alias("before")).drop_nulls("before")
     shifted.group_by("bar").agg(pl.corr("rank", "before")).mean()
     return found
 
 
 def with_alphalens(factor: Floats, labels: Mapping[str, Floats], horizons: Mapping[str, int]) -> list[float]:
-    """Its `performance` functions on a factor table with our forward returns."""
+    """Its `performance` functions on a factor table with our forward returns, as `get_clean_factor` makes it."""
     import pandas as pd
     from alphalens import performance, utils
 
@@ -128,6 +181,7 @@ def with_alphalens(factor: Floats, labels: Mapping[str, Floats], horizons: Mappi
     tidy = pd.DataFrame({f"{bars}h": labels[key].ravel() for key, bars in horizons.items()}, index)
     tidy.index.levels[0].freq = days.freq
     tidy["factor"] = factor.ravel()
+    tidy = tidy.dropna()
     tidy["factor_quantile"] = utils.quantize_factor(tidy, QUANTILES)
     ic = performance.factor_information_coefficient(tidy)
     performance.mean_return_by_quantile(tidy, demeaned=False)

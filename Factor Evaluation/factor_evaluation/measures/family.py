@@ -101,7 +101,7 @@ def _rank_scores(values: Floats, held: np.ndarray[tuple[int, ...], np.dtype[np.b
     """Return centred ranks of unit length per bar; zero where not `held` and in bars without a usable cross-section."""
     rows = factor_rows(values, 1, held)
     with np.errstate(divide="ignore", invalid="ignore"):
-        scores = rows.ranks / np.sqrt(rows.rank_squares.astype(np.float64))[:, None]
+        scores = rows.centred_ranks / np.sqrt(rows.rank_squares.astype(np.float64))[:, None]
     return np.where(rows.usable[:, None], scores, 0.0)
 
 

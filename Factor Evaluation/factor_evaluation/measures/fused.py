@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .orderkeys import Floats, column_mask
-from .ranked import FactorRows, chunk_rows
-from .return_rows import finish, moments, prepare, turn_factor
+from .orderkeys import Floats, column_mask, pack
+from .ranked import BLOCK, FactorRows, chunk_rows
+from .return_rows import finish, moments, turn_factor
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,15 @@ class BarSeries:
     rank_ic: Floats
     quantile_return: Floats
     pairs: NDArray[np.int32]
+
+    @classmethod
+    def room(cls, bars: int, quantiles: int) -> BarSeries:
+        """Return unwritten series of `bars` bars."""
+        return cls(np.empty(bars), np.empty(bars), np.empty((quantiles, bars)).T, np.empty(bars, np.int32))
+
+    def part(self, here: slice) -> BarSeries:
+        """Return the bars `here`; writing there writes here."""
+        return BarSeries(self.ic[here], self.rank_ic[here], self.quantile_return[here], self.pairs[here])
 
 
 def cross_sections(factor: Floats, rows: FactorRows, labels: Sequence[Floats]) -> list[BarSeries]:
@@ -42,72 +51,88 @@ def cross_sections(factor: Floats, rows: FactorRows, labels: Sequence[Floats]) -
         for a horizon when it has a factor in a usable cross-section and this horizon's return. IC and rank IC are
         missing below `MIN_NAMES` pairs and where either side is constant. No value depends on the chunking.
     """
+    made = [BarSeries.room(len(factor), len(rows.held)) for _ in labels]
+    measure(factor, rows, labels, made)
+    return made
+
+
+def measure(factor: Floats, rows: FactorRows, labels: Sequence[Floats], made: Sequence[BarSeries]) -> None:
+    """Do `cross_sections`' work into the series `made`, one per label."""
     bars, columns = factor.shape
-    quantiles = rows.members.shape[1]
-    made = [
-        BarSeries(np.empty(bars), np.empty(bars), np.empty((quantiles, bars)).T, np.empty(bars, np.int32))
-        for _ in labels
-    ]
+    quantiles = len(rows.held)
     step = min(chunk_rows(columns), max(bars, 1))
     scratch = _Scratch.of(step, columns, quantiles)
     for first in range(0, bars, step):
         here = slice(first, min(first + step, bars))
         n = here.stop - here.start
         inner = scratch if n == step else _Scratch.of(n, columns, quantiles)
-        turn_factor(factor[here], rows.quantile[here], rows.mean[here], inner.off, inner.label)
+        turn_factor(
+            factor[here],
+            rows.ranks[here],
+            rows.count[here],
+            rows.rank_squares[here],
+            rows.mean[here],
+            rows.held[:, here],
+            inner.place,
+            inner.names,
+            inner.column,
+            inner.off,
+            inner.label,
+            inner.bands,
+        )
         for label, series in zip(labels, made, strict=True):
             _one(label[here], factor[here], rows, here, inner, series)
-    return made
 
 
 @dataclass(frozen=True)
 class _Scratch:
-    single: NDArray[np.float32]
-    bits: NDArray[np.int32]
-    turned: Floats
     off: Floats
     label: NDArray[np.int8]
+    column: NDArray[np.uint16]
+    bands: NDArray[np.int64]
+    place: NDArray[np.int16]
+    names: NDArray[np.uint16]
     keys: NDArray[np.int32]
+    turned: Floats
     sums: Floats
     cross: Floats
     own: Floats
-    middle: Floats
 
     @classmethod
     def of(cls, rows: int, columns: int, quantiles: int) -> _Scratch:
-        single = np.empty((rows, columns), np.float32)
+        blocks = -(-rows // BLOCK)
         return cls(
-            single=single,
-            bits=single.view(np.int32),
-            turned=np.empty((columns, rows)),
-            off=np.empty((columns, rows)),
-            label=np.empty((columns, rows), np.int8),
+            off=np.empty((blocks, columns, BLOCK)),
+            label=np.empty((blocks, columns, BLOCK), np.int8),
+            column=np.empty((blocks, columns, BLOCK), np.uint16),
+            bands=np.empty((blocks, quantiles, 2), np.int64),
+            place=np.empty((rows, columns), np.int16),
+            names=np.empty((rows, columns), np.uint16),
             keys=np.empty((rows, columns), np.int32),
+            turned=np.empty((columns, BLOCK)),
             sums=np.empty((quantiles, rows)),
             cross=np.empty(rows),
             own=np.empty(rows),
-            middle=np.empty(rows),
         )
 
 
-def _one(label: Floats, factor: Floats, rows: FactorRows, here: slice, work: _Scratch, series: BarSeries) -> None:
+def _one(values: Floats, factor: Floats, rows: FactorRows, here: slice, work: _Scratch, series: BarSeries) -> None:
     """Measure one horizon on one chunk: the four steps of `return_rows`."""
-    mask, pairs = column_mask(label.shape[1]), series.pairs[here]
-    quantile = rows.quantile[here]
-    prepare(label, quantile, mask, work.single, work.bits, work.keys, pairs, work.turned)
+    mask, pairs = column_mask(values.shape[1]), series.pairs[here]
+    pack(values, work.place, mask, work.keys.view(np.float32), work.keys, pairs)
+    moments(values, work.column, work.label, work.off, work.bands, pairs, work.turned, work.sums, work.cross, work.own)
     work.keys.sort(axis=1)
-    moments(work.turned, work.label, work.off, pairs, work.sums, work.cross, work.own, work.middle)
     finish(
         work.keys,
-        label,
+        values,
         mask,
         factor,
-        quantile,
+        work.names,
+        work.label,
         rows.ranks[here],
         rows.count[here],
         rows.held[:, here],
         rows.rank_squares[here],
-        rows.rank_size[here],
         rows.squares[here],
         pairs,
         work.sums,

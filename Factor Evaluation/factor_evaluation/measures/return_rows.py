@@ -1,14 +1,16 @@
 """Forward returns against a factor's cross-sections: IC, rank IC and quantile means of every bar, in one fused pass.
 
-For every chunk of bars (cache-sized) and horizon:
-1. `prepare`   sort keys that carry the symbol, and returns transposed: bars lie side by side in the inner loops
+For every chunk of bars (cache-sized), `turn_factor` brings the factor into its own sorted order; then for every horizon
+1. `pack`      keys that carry the name's place in that order
 2. NumPy sorts the keys
-3. `moments`   two passes over the symbols: sums per quantile, then centred products with the factor
-4. `finish`    one walk over the sorted order: the rank IC in integers, exact
+3. `moments`   returns gathered into that order, bars side by side: sums per quantile (a run of places), then centred
+               products with the factor
+4. `finish`    the rank IC in integers, exact: the sorted keys' low bits are the factor's ranks already
 
-A bar where every name of the factor's cross-section has a return needs nothing else. Where returns are missing, the
-factor's mean and ranks are made again over the pairs that are left (`subset_moments`, `subset_ranks`): pairs are
-dropped per horizon, so a long horizon never changes a short one's IC.
+A bar where every name of the factor's cross-section has a return and no values tie needs nothing else. For the others
+the low bits become columns again; where returns are missing, the factor's mean and ranks are made again over the pairs
+that are left (`subset_moments`, `subset_ranks`): pairs are dropped per horizon, so a long horizon never changes a short
+one's IC.
 """
 
 from __future__ import annotations
@@ -17,78 +19,179 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .orderkeys import Floats, Ints, Keys, Singles, in_order, pack
-from .ranked import MIN_NAMES
+from .orderkeys import Columns, Floats, Int8s, Int16s, Ints, Keys, scan, settle
+from .ranked import MIN_NAMES, squares_of_ranks
 
-Int8s = NDArray[np.int8]
 Int32s = NDArray[np.int32]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def turn_factor(factor: Floats, quantile: Int8s, mean: Floats, off: Floats, label: Int8s) -> None:
-    """Write the factor less its bar's mean, and its quantiles, as [S, C]; zero where there is no quantile."""
-    rows, columns = factor.shape
-    for s in range(columns):
-        for t in range(rows):
-            label[s, t] = quantile[t, s]
-            off[s, t] = factor[t, s] - mean[t] if quantile[t, s] >= 0 else 0.0
+SIDE = 8
+"""Bars written side by side: a cache line of float64."""
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def prepare(
-    values: Floats,
-    quantile: Int8s,
-    mask: np.int32,
-    single: Singles,
-    bits: Keys,
-    keys: Keys,
-    pairs: Int32s,
-    turned: Floats,
+def turn_factor(
+    factor: Floats,
+    ranks: Int16s,
+    count: Int32s,
+    rank_squares: Ints,
+    mean: Floats,
+    held: Int16s,
+    place: Int16s,
+    names: Columns,
+    column: Columns,
+    off: Floats,
+    label: Int8s,
+    bands: Ints,
 ) -> None:
-    """Write the keys and the pairs of every bar, and `values` [C, S] transposed [S, C] with zero where missing."""
-    rows, columns = values.shape
-    pack(values, quantile, mask, single, bits, keys, pairs)
-    whole = rows // 8 * 8
-    for t in range(0, whole, 8):
-        for s in range(columns):
-            for j in range(8):
-                value = values[t + j, s]
-                turned[s, t + j] = value if value - value == 0.0 else 0.0
-    for t in range(whole, rows):
-        for s in range(columns):
-            turned[s, t] = values[t, s] if values[t, s] - values[t, s] == 0.0 else 0.0
+    """Bring a chunk of the factor [C, S] into its own order.
+
+    By cell, `place` [C, S]: the name's place, -1 without a rank, and `names` [C, S]: the column at a place. By place,
+    `BLOCK` bars side by side, all [B, S, BLOCK]: `column`; `off`, the factor less its bar's mean; `label`, its
+    quantile. Beyond the last place they hold any column, 0 and -1. `bands` [B, Q, 2]: the places that a quantile has in
+    any bar of the block.
+    """
+    rows, columns = factor.shape
+    block = label.shape[2]
+    away = np.empty((SIDE, columns))
+    _places(ranks, count, rank_squares, place, names)
+    for b in range(label.shape[0]):
+        start = b * block
+        _label(held, start, min(block, rows - start), label[b], bands[b])
+        for first in range(0, min(block, rows - start), SIDE):
+            side = min(SIDE, rows - start - first)
+            for j in range(side):
+                for s in range(columns):
+                    away[j, s] = factor[start + first + j, s] - mean[start + first + j]
+            if side == SIDE:
+                for p in range(columns):
+                    for j in range(SIDE):
+                        s = names[start + first + j, p]
+                        column[b, p, first + j] = s
+                        off[b, p, first + j] = away[j, s] if label[b, p, first + j] >= 0 else 0.0
+            else:
+                for p in range(columns):
+                    for j in range(side):
+                        s = names[start + first + j, p]
+                        column[b, p, first + j] = s
+                        off[b, p, first + j] = away[j, s] if label[b, p, first + j] >= 0 else 0.0
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _places(ranks: Int16s, count: Int32s, rank_squares: Ints, place: Int16s, names: Columns) -> None:
+    """Write the place of every name and the name at every place; beyond the last it is any column."""
+    rows, columns = ranks.shape
+    names[:] = 0
+    for t in range(rows):
+        if rank_squares[t] == 0 or rank_squares[t] == squares_of_ranks(count[t]):
+            for s in range(columns):
+                place[t, s] = (ranks[t, s] >> 1) - 1
+        else:
+            _tied_places(ranks[t], count[t], place[t])
+        if rank_squares[t] and count[t] == columns:
+            for s in range(columns):
+                names[t, np.uint16(place[t, s])] = s
+        else:
+            for s in range(columns):
+                if place[t, s] >= 0:
+                    names[t, np.uint16(place[t, s])] = s
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _tied_places(ranks: Int16s, full: int, place: Int16s) -> None:
+    """Do `_places`' work on one bar: tied names follow their columns. Counting sorts the ranks, small integers."""
+    tally = np.zeros(2 * full + 2, np.int64)
+    for rank in ranks:
+        tally[rank] += 1
+    below = 0
+    for rank in range(1, 2 * full + 1):
+        here = tally[rank]
+        tally[rank] = below
+        below += here
+    for s in range(ranks.size):
+        place[s] = tally[ranks[s]] if ranks[s] else -1
+        tally[ranks[s]] += 1
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _label(held: Int16s, start: int, bars: int, label: Int8s, bands: Ints) -> None:
+    """Write the quantile of every place [S, BLOCK] of a block, -1 beyond the last, and the quantiles' `bands`."""
+    below = np.zeros(label.shape[1], np.int32)
+    label[:] = -1
+    for q in range(held.shape[0]):
+        low, high = label.shape[0], 0
+        for j in range(bars):
+            here = held[q, start + j]
+            low = min(low, below[j]) if here else low
+            high = max(high, below[j] + here) if here else high
+        for p in range(low, high):
+            for j in range(bars):
+                label[p, j] = q if below[j] <= p < below[j] + held[q, start + j] else label[p, j]
+        for j in range(bars):
+            below[j] += held[q, start + j]
+        bands[q, 0], bands[q, 1] = low, high
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def moments(
-    turned: Floats, label: Int8s, off: Floats, pairs: Int32s, sums: Floats, cross: Floats, own: Floats, middle: Floats
+    values: Floats,
+    column: Columns,
+    label: Int8s,
+    off: Floats,
+    bands: Ints,
+    pairs: Int32s,
+    turned: Floats,
+    sums: Floats,
+    cross: Floats,
+    own: Floats,
 ) -> None:
-    """Sum the returns per quantile, then the centred products; bars side by side.
+    """Sum the returns [C, S] per quantile, then the centred products; bars side by side.
 
-    `turned`, `label`, `off` are [S, C]; `sums` [Q, C]; `cross` = sum (r - mean) (f - mean), `own` = sum (r - mean)^2
-    and `middle` = mean, all [C]. The products hold where no return is missing; `finish` makes the others again.
+    `column`, `label`, `off` and `bands` are `turn_factor`'s; `turned` [S, BLOCK] is room for a block's returns, zero
+    where missing. Written are `sums` [Q, C], `cross` [C] = sum (r - mean) (f - mean) and `own` [C] = sum (r - mean)^2.
+    The products hold where no return is missing; `finish` makes the others again.
     """
-    columns, rows = turned.shape
-    quantiles = sums.shape[0]
+    rows, columns = values.shape
+    block = turned.shape[1]
+    middle = np.empty(block)
     sums[:] = 0.0
-    for s in range(columns):
-        for q in range(quantiles):
-            for t in range(rows):
-                sums[q, t] += turned[s, t] if label[s, t] == q else 0.0
-    middle[:] = 0.0
-    for q in range(quantiles):
-        for t in range(rows):
-            middle[t] += sums[q, t]
-    for t in range(rows):
-        middle[t] = middle[t] / pairs[t] if pairs[t] else 0.0
     cross[:] = 0.0
     own[:] = 0.0
-    for s in range(columns):
-        for t in range(rows):
-            away = turned[s, t] - middle[t]
-            away = away if label[s, t] >= 0 else 0.0
-            cross[t] += away * off[s, t]
-            own[t] += away * away
+    for b in range(label.shape[0]):
+        start = b * block
+        bars = min(block, rows - start)
+        _gather(values, start, bars, column, b, turned)
+        middle[:] = 0.0
+        for q in range(sums.shape[0]):
+            for p in range(bands[b, q, 0], bands[b, q, 1]):
+                for j in range(bars):
+                    sums[q, start + j] += turned[p, j] if label[b, p, j] == q else 0.0
+            for j in range(bars):
+                middle[j] += sums[q, start + j]
+        for j in range(bars):
+            middle[j] = middle[j] / pairs[start + j] if pairs[start + j] else 0.0
+        for p in range(columns):
+            for j in range(bars):
+                away = turned[p, j] - middle[j]
+                away = away if label[b, p, j] >= 0 else 0.0
+                cross[start + j] += away * off[b, p, j]
+                own[start + j] += away * away
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _gather(values: Floats, start: int, bars: int, column: Columns, b: int, turned: Floats) -> None:
+    """Write a block's returns by place [S, BLOCK], zero where missing."""
+    for first in range(0, bars, SIDE):
+        if first + SIDE <= bars:
+            for p in range(turned.shape[0]):
+                for j in range(first, first + SIDE):
+                    value = values[start + j, column[b, p, j]]
+                    turned[p, j] = value if value - value == 0.0 else 0.0
+        else:
+            for p in range(turned.shape[0]):
+                for j in range(first, bars):
+                    value = values[start + j, column[b, p, j]]
+                    turned[p, j] = value if value - value == 0.0 else 0.0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -97,12 +200,12 @@ def finish(
     values: Floats,
     mask: np.int32,
     factor: Floats,
-    quantile: Int8s,
-    ranks: NDArray[np.int16],
+    names: Columns,
+    label: Int8s,
+    ranks: Int16s,
     count: Int32s,
-    held: NDArray[np.int16],
+    held: Int16s,
     rank_squares: Ints,
-    rank_size: Floats,
     squares: Floats,
     pairs: Int32s,
     sums: Floats,
@@ -114,39 +217,62 @@ def finish(
 ) -> None:
     """Write IC, rank IC and quantile means of every bar of the chunk from its sorted keys and its sums."""
     rows, columns = values.shape
+    block = label.shape[2]
     tally = np.zeros(2 * columns + 2, np.int64)
-    fresh = np.zeros(columns, np.int16)
-    names = np.zeros(sums.shape[0], np.int16)
-    for q in range(names.size):
+    fresh = np.zeros(columns, np.int32)
+    for q in range(held.shape[0]):
         for t in range(rows):
             quantile_return[q, t] = sums[q, t] / held[q, t]
     for t in range(rows):
         n = pairs[t]
         whole = n == count[t]
-        order, row = keys[t], values[t]
-        if not whole:
-            names[:] = 0
-            for i in range(n):
-                names[quantile[t, order[i] & mask]] += 1
-            for q in range(names.size):
-                quantile_return[q, t] = sums[q, t] / names[q]  # nothing by nobody is missing
+        clash, total = scan(keys, t, n, mask)
+        size = squares_of_ranks(n)
+        if whole and not clash and n >= MIN_NAMES and rank_squares[t] == size:
+            ic[t] = _ratio(cross[t], own[t], squares[t])
+            rank_ic[t] = _rank_ratio(total, n, size)
+            continue
         ic[t] = np.nan
         rank_ic[t] = np.nan
+        if not whole:
+            _means_of_some(keys[t, :n], mask, label[t // block, :, t % block], sums[:, t], quantile_return[:, t])
         if n < MIN_NAMES:
             continue
-        ties = in_order(order, row, n, mask)
-        if row[order[0] & mask] == row[order[n - 1] & mask]:
+        order, row = keys[t], values[t]
+        ties = clash and settle(order, row, names[t], n, mask)
+        if ties and row[names[t, order[0] & mask]] == row[names[t, order[n - 1] & mask]]:
             continue
         if whole:
             ic[t] = _ratio(cross[t], own[t], squares[t])
-            if ties:
-                rank_ic[t] = rank_pass(order, row, n, mask, ranks[t], rank_squares[t], ties)
-            else:
-                rank_ic[t] = rank_products(order, n, mask, ranks[t]) / rank_size[t]
+            if not ties and rank_squares[t] == size:
+                rank_ic[t] = _rank_ratio(scan(keys, t, n, mask)[1], n, size)
+                continue
+        for i in range(n):
+            order[i] = (order[i] & ~mask) | np.int32(names[t, order[i] & mask])
+        if whole:
+            for s in range(columns):
+                fresh[s] = ranks[t, s] - (n + 1)
+            left = rank_squares[t]
         else:
             ic[t] = subset_moments(order, row, n, mask, factor[t])
             left = subset_ranks(order, n, mask, ranks[t], count[t], tally, fresh)
-            rank_ic[t] = rank_pass(order, row, n, mask, fresh, left, ties)
+        rank_ic[t] = rank_pass(order, row, n, mask, fresh, left, ties)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _rank_ratio(total: int, n: int, size: int) -> float:
+    """Return the Spearman correlation without ties from the sum of products of places."""
+    return float(4 * total - np.int64(n) * (n - 1) * (n - 1)) / float(size)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _means_of_some(order: Keys, mask: np.int32, label: Int8s, sums: Floats, means: Floats) -> None:
+    """Write the quantile means of a bar with missing returns: nothing by nobody is missing."""
+    held = np.zeros(sums.size, np.int64)
+    for key in order:
+        held[label[key & mask]] += 1
+    for q in range(sums.size):
+        means[q] = sums[q] / held[q]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -161,7 +287,7 @@ def _ratio(cross: float, own: float, squares: float) -> float:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def rank_products(order: Keys, n: int, mask: np.int32, ranks: NDArray[np.int16]) -> np.int64:
+def rank_products(order: Keys, n: int, mask: np.int32, ranks: Int32s) -> np.int64:
     """Return the sum of products of both sides' doubled, centred ranks; no ties in the returns."""
     total = np.int64(0)
     for i in range(n):
@@ -170,9 +296,7 @@ def rank_products(order: Keys, n: int, mask: np.int32, ranks: NDArray[np.int16])
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def rank_pass(
-    order: Keys, row: Floats, n: int, mask: np.int32, ranks: NDArray[np.int16], rank_squares: int, ties: bool
-) -> float:
+def rank_pass(order: Keys, row: Floats, n: int, mask: np.int32, ranks: Int32s, rank_squares: int, ties: bool) -> float:
     """Return the Spearman correlation of the sorted returns with the factor's `ranks` (doubled, centred)."""
     if rank_squares == 0:
         return np.nan
@@ -217,16 +341,14 @@ def subset_moments(order: Keys, row: Floats, n: int, mask: np.int32, factor: Flo
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def subset_ranks(
-    order: Keys, n: int, mask: np.int32, ranks: NDArray[np.int16], full: int, tally: Ints, fresh: NDArray[np.int16]
-) -> int:
+def subset_ranks(order: Keys, n: int, mask: np.int32, ranks: Int16s, full: int, tally: Ints, fresh: Int32s) -> int:
     """Rank the `n` names at the head of `order` among themselves into `fresh`; return the sum of squares.
 
     The doubled ranks among all `full` names are small integers: counting sorts them.
     """
     tally[: 2 * full + 1] = 0
     for i in range(n):
-        tally[ranks[order[i] & mask] + full] += 1
+        tally[ranks[order[i] & mask]] += 1
     below = 0
     squares = 0
     for place in range(2 * full + 1):
@@ -237,5 +359,5 @@ def subset_ranks(
         below += here
     for i in range(n):
         s = order[i] & mask
-        fresh[s] = tally[ranks[s] + full]
+        fresh[s] = tally[ranks[s]]
     return squares

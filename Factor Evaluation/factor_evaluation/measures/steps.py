@@ -7,9 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .orderkeys import Floats, Ints
-from .ranked import FactorRows
-
-Words = NDArray[np.uint64]
+from .ranked import FactorRows, Memberships, Words
 
 
 def quantile_turnover(rows: FactorRows, bars: int) -> Floats:
@@ -24,7 +22,7 @@ def quantile_turnover(rows: FactorRows, bars: int) -> Floats:
     return out
 
 
-def mean_turnover(rows: FactorRows, bars: int) -> Floats:
+def mean_turnover(rows: FactorRows | Memberships, bars: int) -> Floats:
     """Return [Q]: the mean of `quantile_turnover` over the bars that have one."""
     out = np.empty(rows.members.shape[1])
     _mean_turnover(rows.members, rows.usable, bars, out)
@@ -37,7 +35,7 @@ def rank_autocorrelation(rows: FactorRows, bars: int) -> Floats:
     Ranks are those within each bar's own cross-section. Missing below `MIN_NAMES` common names.
     """
     out = np.full(rows.count.size, np.nan)
-    _autocorrelation(rows.ranks, rows.quantile, rows.count, rows.rank_squares, rows.members, rows.usable, bars, out)
+    _autocorrelation(rows.ranks, rows.count, rows.rank_squares, rows.members, rows.usable, bars, out)
     return out
 
 
@@ -87,7 +85,6 @@ def _mean_turnover(members: Words, usable: NDArray[np.bool_], bars: int, out: Fl
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _autocorrelation(
     ranks: NDArray[np.int16],
-    quantile: NDArray[np.int8],
     count: NDArray[np.int32],
     rank_squares: Ints,
     members: Words,
@@ -104,9 +101,10 @@ def _autocorrelation(
             total = np.int64(0)
             for s in range(columns):
                 total += np.int64(np.int32(before[s]) * np.int32(after[s]))
+            total -= np.int64(count[t]) * np.int64(count[t] + 1) ** 2  # the means are n + 1
             out[t] = total / np.sqrt(float(rank_squares[t]) * float(rank_squares[t - bars]))
         else:
-            out[t] = _common(before, after, quantile[t - bars], quantile[t])
+            out[t] = _common(before, after)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -123,11 +121,11 @@ def _same_names(before: Words, after: Words) -> bool:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _common(before: NDArray[np.int16], after: NDArray[np.int16], was: NDArray[np.int8], now: NDArray[np.int8]) -> float:
-    """Return the correlation of the ranks over the names with a quantile at both bars, in integers."""
+def _common(before: NDArray[np.int16], after: NDArray[np.int16]) -> float:
+    """Return the correlation of the ranks over the names ranked at both bars, in integers."""
     n = a = b = aa = bb = ab = np.int64(0)
     for s in range(before.size):
-        if was[s] >= 0 and now[s] >= 0:
+        if before[s] and after[s]:
             x, y = np.int64(before[s]), np.int64(after[s])
             n += 1
             a += x

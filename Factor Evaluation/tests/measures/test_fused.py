@@ -89,6 +89,14 @@ def test_values_that_float32_cannot_tell_apart(scale, shift):
         assert series.ic[0] == pytest.approx(size if cross > 0 else -size, abs=1e-9)
 
 
+def test_many_names_do_not_overflow():
+    """The sum of products of 2,500 places is beyond 2^31: with the returns in the factor's order it is largest."""
+    factor = np.random.default_rng(4).standard_normal((3, 2_500))
+    _, (same, other) = measured(factor, [factor, -factor])
+    assert same.rank_ic.tolist() == [1.0] * 3
+    assert other.rank_ic.tolist() == [-1.0] * 3
+
+
 def test_alphalens_information_coefficient():
     _, (series,) = measured([[1, 2, 3, 4], [4, 3, 2, 1]], [[[4, 3, 2, 1], [1, 2, 3, 4]]])
     assert series.ic.tolist() == [-1.0, -1.0]

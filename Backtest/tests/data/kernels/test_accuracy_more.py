@@ -37,7 +37,7 @@ def check(name: str, arrays: list[np.ndarray], exact: Callable[..., tuple[float,
     """Compare with `exact(*window values)` -> (value, natural scale); NaN: missing."""
     operator = OPERATORS[name]
     age = np.arange(1, ROWS + 1, dtype=np.int32)[:, None].copy()
-    columns = [np.ascontiguousarray(array[:, None]) for array in arrays[: len(operator.array_arguments)]]
+    columns = [np.ascontiguousarray(array[:, None]) for array in arrays[: len(operator.operands)]]
     got = run(operator, columns, {"d": D, **literals}, Context(age=age, first_bar=1_000_001))[:, 0]
     checked = 0
     for t in range(D - 1, ROWS, STEP):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,12 +18,15 @@ from Backtest.engine.numba import kernel, layout, weights
 from Backtest.engine.numba.engine import run_rows
 from Backtest.engine.numba.layout import Market, Plan, State
 from Backtest.engine.numba.market import market_of, terms_of
+from Backtest.engine.numba.overlays import Watch, volatility_of, watch_of
 from Backtest.engine.numba.plans import plan_of, stated_weights
+from Backtest.engine.volatility import portfolio_volatility
+from Backtest.portfolio import parse_overlays
 from Backtest.strategies import CrossSection, build_strategy, portfolio
 from Backtest.strategies.longshort import LongShort
 from Backtest.tests.engine.engines import ENGINES
 from Backtest.tests.engine.market import costs, panel_of, random_walk
-from Backtest.tests.engine.test_replay import CASH, case
+from Backtest.tests.engine.test_replay import CASH, case, overlays_of
 
 ODD = st.floats(min_value=1e-12, max_value=1e12)
 
@@ -109,11 +113,15 @@ def test_more_lots_than_an_int64_holds(on_rejected):
     assert len(records[0].orders) > 20
 
 
-def prepared(seed):
-    """Market, terms, plan, and a function that gives weights where the plan cannot."""
+def prepared(seed, share):
+    """Market, terms, plan, a function that gives weights where the plan cannot, and one that makes the overlays."""
     panel, scores, kind, values, terms = case(seed)
+    overlays = parse_overlays(overlays_of(seed, panel.timeframe.bars_per_day, share=share))
     episodes = checked_episodes(panel, scores, haircut=terms["delisting_haircut"], initial_cash=CASH)
-    decisions = Decisions(panel, scores, build_strategy(kind, {}, values), episodes=episodes, costs=costs(**terms))
+    decisions = Decisions(
+        panel, scores, build_strategy(kind, {}, values), episodes=episodes, costs=costs(**terms), initial_cash=CASH,
+        overlays=overlays,
+    )  # fmt: skip
     market = market_of(episodes, decisions.alive, decisions.tradable, capped=terms["slippage_capped"])
 
     def ask(row: int, state: State):
@@ -121,29 +129,37 @@ def prepared(seed):
         book, _ = decisions.book(row, cash=cash, equity=equity, sizes=state.size, holder=state.holder)
         return decisions.weights(row, book)
 
+    def watch():
+        return watch_of(overlays, decisions, initial_cash=CASH)
+
     rows = terms_of(costs(**terms), decisions.symbols, rows=len(market.close))
-    return market, rows, plan_of(decisions)[0], ask
+    return market, rows, plan_of(decisions)[0], ask, watch
 
 
-def chunk(market: Market, plan: Plan, begin: int, end: int) -> tuple[Market, Plan]:
+def chunk(market: Market, plan: Plan, watch: Watch | None, begin: int, end: int) -> tuple[Market, Plan, Watch | None]:
     names = ("open", "high", "low", "close", "tradable", "alive")
     cut = {name: getattr(market, name)[begin:end] for name in names}
-    return market._replace(first=begin, **cut), plan._replace(place=plan.place[begin:end])
+    if watch is not None and watch.window:
+        first = max(0, begin + 1 - watch.window)
+        watch = watch._replace(returns=watch.returns[first:end], lead=begin - first)
+    return market._replace(first=begin, **cut), plan._replace(place=plan.place[begin:end]), watch
 
 
-@settings(max_examples=60)
+@pytest.mark.parametrize("share", [0.0, 0.6])
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1))
-def test_time_chunks_of_any_length_are_the_run_in_one_piece_bit_for_bit(seed):
-    market, terms, plan, ask = prepared(seed)
+def test_time_chunks_of_any_length_are_the_run_in_one_piece_bit_for_bit(share, seed):
+    market, terms, plan, ask, new_watch = prepared(seed, share)
     width, episodes, rows = market.close.shape[1], len(market.proven), len(market.close)
+    whole_watch, watch = new_watch(), new_watch()
     whole = run_rows(market, terms, plan, state=layout.new_state(width, episodes, initial_cash=CASH),
-                     log=layout.new_log(4), ask=ask, positions=True)  # fmt: skip
+                     log=layout.new_log(4), ask=ask, positions=True, watch=whole_watch)  # fmt: skip
     draw = np.random.default_rng(seed)
     edges = [0, *sorted(draw.integers(0, rows, size=draw.integers(0, 6)).tolist()), rows]
     state, log, kept = layout.new_state(width, episodes, initial_cash=CASH), layout.new_log(4), []
     for begin, end in pairwise(edges):
-        prices, weighed = chunk(market, plan, begin, end)
-        piece = run_rows(prices, terms, weighed, state=state, log=log, ask=ask, positions=True)
+        prices, weighed, watched = chunk(market, plan, watch, begin, end)
+        piece = run_rows(prices, terms, weighed, state=state, log=log, ask=ask, positions=True, watch=watched)
         log = piece.log
         kept.append(piece.curves)
     for name in layout.Curves._fields:
@@ -151,9 +167,29 @@ def test_time_chunks_of_any_length_are_the_run_in_one_piece_bit_for_bit(seed):
         assert joined.tobytes() == getattr(whole.curves, name).tobytes()
     for name in ("money", "counts", "size", "average", "refused"):
         assert getattr(state, name).tobytes() == getattr(whole.state, name).tobytes(), name
+    if watch is not None and whole_watch is not None:
+        for name in ("side", "best", "out_until", "leaving", "peak", "counts"):
+            assert getattr(watch, name).tobytes() == getattr(whole_watch, name).tobytes(), name
     logged = int(state.counts[layout.LOGGED])
     for name in layout.Log._fields:
         assert getattr(log, name)[:logged].tobytes() == getattr(whole.log, name)[:logged].tobytes(), name
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 2**32 - 1))
+def test_the_volatility_of_a_portfolio_has_the_bits_of_numpy_s(seed):
+    draw = np.random.default_rng(seed)
+    rows, width, window = int(draw.integers(2, 300)), int(draw.integers(1, 40)), int(draw.integers(2, 300))
+    returns = 0.02 * draw.standard_normal((rows, width))
+    returns[draw.random((rows, width)) < draw.choice([0.0, 0.1, 0.4])] = np.nan
+    wish = np.where(draw.random(width) < 0.7, draw.standard_normal(width), 0.0)
+    wish[0] = 0.3
+    held = np.flatnonzero(wish)
+    watch = SimpleNamespace(returns=returns, wish=wish, held=held, parts=np.empty(width), moves=np.empty(window),
+                            window=window)  # fmt: skip
+    row = int(draw.integers(0, rows))
+    expected = portfolio_volatility(returns, row, wish, window=window)
+    assert np.array_equal(volatility_of.py_func(watch, row, len(held)), expected, equal_nan=True)
 
 
 def test_weights_made_beforehand_need_no_strategy_and_positions_need_not_be_kept():

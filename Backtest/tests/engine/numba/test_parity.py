@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from Backtest.engine.backtrader import run as run_reference
 from Backtest.engine.ledger import RunRecord
 from Backtest.engine.numba import run
+from Backtest.portfolio import parse_overlays
 from Backtest.strategies import build_strategy
 from Backtest.tests.engine.market import costs
-from Backtest.tests.engine.test_replay import CASH, case, compare, replayed
+from Backtest.tests.engine.test_replay import CASH, case, compare, overlays_of, replayed
 
 CASES = 500
 LONG_CASES = 5000
+OVERLAY_CASES = 400
+LONG_OVERLAY_CASES = 4000
 AT_LEAST = 30
 FEATURES = {
     "topk", "longshort", "signal", "commission zero", "commission above zero", "slippage zero", "slippage above zero",
@@ -27,6 +30,14 @@ FEATURES = {
     "a flip to long", "a flip to short", "k larger than the universe", "rebalance by bars", "rebalance by 1d",
     "rebalance by 1w", "rebalance by 1M",
 }  # fmt: skip
+OVERLAY_FEATURES = {
+    *(f"{name} of a {side}" for name in ("stop_loss", "take_profit", "trailing_stop") for side in ("long", "short")),
+    "a trailing stop that does not trail yet", "an exit is sent again", "a cooldown bars an opening",
+    "a reversal begins a new reference", "drawdown_stop", "trading resumes after a drawdown stop", "vol_target",
+    "weights scaled up", "a volatility that is not known", "a return stands for those that are missing",
+    "max_position", "max_gross", "max_net", "max_turnover",
+}  # fmt: skip
+"""Counted in the markets of the overlays, which come on top of the others."""
 
 
 def same_records(mine: RunRecord, theirs: RunRecord) -> None:
@@ -52,24 +63,46 @@ def features_of(kind, values, terms, seen) -> set[str]:
 
 
 def test_random_markets_give_the_same_record_on_both_engines(long_run):
-    counted: Counter[str] = Counter()
-    cases = 0
+    cases = LONG_CASES if long_run else CASES
+    found, counted = compared_markets(cases, share=0.0)
+    assert found >= cases * 0.9
+    rare = {name: counted[name] for name in sorted(FEATURES) if counted[name] < AT_LEAST}
+    assert not rare, f"in fewer than {AT_LEAST} of {found} markets: {rare}"
 
-    @settings(max_examples=LONG_CASES if long_run else CASES, suppress_health_check=list(HealthCheck), database=None)
+
+def test_random_markets_with_overlays_give_the_same_record_on_both_engines(long_run):
+    cases = LONG_OVERLAY_CASES if long_run else OVERLAY_CASES
+    found, counted = compared_markets(cases, share=0.6)
+    assert found >= cases * 0.75  # where the volatility is never known, nothing is traded
+    rare = {name: counted[name] for name in sorted(OVERLAY_FEATURES) if counted[name] < AT_LEAST}
+    assert not rare, f"in fewer than {AT_LEAST} of {found} markets: {rare}"
+
+
+def compared_markets(cases: int, *, share: float) -> tuple[int, Counter[str]]:
+    """Compare the two engines and the replay on random markets, each overlay in this share of them.
+
+    Return how many markets traded, and how many of these each feature was found in.
+    """
+    counted: Counter[str] = Counter()
+    found = 0
+
+    @settings(max_examples=cases, suppress_health_check=list(HealthCheck), database=None)
     @given(st.integers(min_value=0, max_value=2**32 - 1))
     def check(seed):
-        nonlocal cases
+        nonlocal found
         panel, scores, kind, values, terms = case(seed)
+        texts = overlays_of(seed, panel.timeframe.bars_per_day, share=share)
         strategy = build_strategy(kind, {}, values)
-        record = run(panel, scores, strategy, costs=costs(**terms), initial_cash=CASH)
-        same_records(record, run_reference(panel, scores, strategy, costs=costs(**terms), initial_cash=CASH))
+        record, reference = (
+            engine(panel, scores, strategy, costs=costs(**terms), initial_cash=CASH, overlays=parse_overlays(texts))
+            for engine in (run, run_reference)
+        )
+        same_records(record, reference)
         seen: Counter[str] = Counter()
-        compare(record, replayed(panel, scores, kind, values, terms, seen), CASH)
+        compare(record, replayed(panel, scores, kind, values, terms, seen, texts), CASH)
         if record.orders:
-            cases += 1
+            found += 1
             counted.update(features_of(kind, values, terms, seen))
 
     check()
-    assert cases >= (LONG_CASES if long_run else CASES) * 0.9
-    rare = {name: counted[name] for name in sorted(FEATURES) if counted[name] < AT_LEAST}
-    assert not rare, f"in fewer than {AT_LEAST} of {cases} markets: {rare}"
+    return found, counted

@@ -14,6 +14,7 @@ from Backtest.data.root import open_root
 from Backtest.data.source import load_symbol
 from Backtest.data.timeframe import parse_duration, parse_timeframe
 from Backtest.data.universe import resolve_symbols
+from Backtest.portfolio import parse_overlays
 from Backtest.settings import CoreSettings
 from Backtest.simulate import run_on
 from Backtest.strategies import build_strategy
@@ -29,6 +30,12 @@ TERMS = (
     {"commission": 0.001, "slippage": 0.001, "min_notional": 5.0},
     {"commission": 0.0005, "slippage": 0.002, "slippage_capped": True, "lot_step": 0.01, "on_rejected": "scale"},
 )
+OVERLAYS = (
+    ("stop_loss:pct=0.08,cooldown=6", "trailing_stop:pct=0.15", "vol_target:annual=0.6,days=20,max_scale=1.5",
+     "max_gross:cap=1.2"),
+    ("take_profit:pct=0.2", "drawdown_stop:pct=0.1,cooldown=90", "max_position:cap=0.25", "max_net:cap=0.5",
+     "max_turnover:cap=0.6"),
+)  # fmt: skip
 SETS: dict[str, tuple[dict[str, Any], ...]] = {
     "topk": (
         {"k": 5}, {"k": 12, "weighting": "score", "max_weight": 0.2, "rebalance": "6"},
@@ -88,10 +95,15 @@ def test_both_engines_agree_on_real_klines(name, kind, real_data, long_run):
     end = rows if long_run else min(rows, begin + length)
     panel = whole.rows(begin - LOOKBACK, end, warmup=LOOKBACK)
     orders = 0
+    reasons = set()
     for number, values in enumerate(SETS[kind] if long_run else SETS[kind][:2]):
         window = {} if kind == "signal" else {"vol_window": 5.0}
         strategy = build_strategy(kind, {}, {"factor": "momentum", **window, **values})
         terms = costs(**TERMS[number % 2])
         record = run_on("both", panel, momentum[begin:end], strategy, costs=terms, initial_cash=CASH)
         orders += len(record.orders)
+        rules = parse_overlays(OVERLAYS[number % 2])
+        watched = run_on("both", panel, momentum[begin:end], strategy, costs=terms, initial_cash=CASH, overlays=rules)
+        reasons |= {order.reason for order in watched.orders}
     assert orders > 100
+    assert reasons >= {"stop_loss", "take_profit", "trailing_stop", "drawdown_stop"}

@@ -1,0 +1,159 @@
+"""``run_sweep``: trials are the runs of run_backtest; its folder is whole, the same for any workers, or absent."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from Backtest.metrics import METRICS
+from Backtest.results import incomplete_runs, run_folders
+from Backtest.run_backtest import command as backtest
+from Backtest.run_sweep import command
+from Backtest.tests.fake_market import Market, make_market
+
+GRID = ("--param", "k=1,2,5", "--param", "rebalance=6,1d", "--param", "weighting=equal,inverse_vol",
+        "--param", "vol_window=5")  # fmt: skip
+OVERLAYS = ("--overlay", "trailing_stop:pct=0.02", "--overlay", "vol_target:annual=0.3,days=5")
+OWN = "Backtest.tests.sample_strategy"
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory) -> Market:
+    return make_market(tmp_path_factory.mktemp("sweeps"))
+
+
+@pytest.fixture(autouse=True)
+def without_pictures(monkeypatch):
+    monkeypatch.setattr("Backtest.simulate.draw_all", lambda *_: {})
+
+
+def swept(market: Market, capsys, *more: str, strategy: str = "topk") -> tuple[Path, dict]:
+    code = command(market.arguments(*more, strategy=strategy))
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    told = json.loads(out)
+    return Path(told["path"]), told
+
+
+def rows_of(folder: Path) -> list[dict]:
+    with open(folder / "trials.csv", encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize(
+    "strategy, grid, names",
+    [
+        ("topk", GRID, ("k", "rebalance", "weighting", "vol_window")),
+        ("longshort", ("--param", "k=1,2", "--param", "gross_leverage=0.5,1.5"), ("k", "gross_leverage")),
+        ("signal", ("--param", "upper=0.01,0.03", "--param", "lower=-inf,-0.01"), ("upper", "lower")),
+        (f"{OWN}:RisingShare", ("--allow-module", OWN, "--param", "weight=0.05,0.15"), ("weight",)),
+        ("topk", ("--param", "k=1,3", *OVERLAYS), ("k",)),
+    ],
+)
+def test_a_trial_has_the_metrics_of_the_run_with_its_parameters(market, capsys, strategy, grid, names):
+    folder, told = swept(market, capsys, *grid, strategy=strategy)
+    rows = rows_of(folder)
+    assert told["trials"] == len(rows) >= 2
+    allow = ["--allow-module", OWN] if ":" in strategy else list(OVERLAYS) if "--overlay" in grid else []
+    for row in (rows[0], rows[len(rows) // 2], rows[-1]):
+        params = [f"{name}={row[name]}" for name in names]
+        words = [word for param in params for word in ("--param", param)]
+        assert backtest(market.arguments("--engine", "numba", *allow, *words, strategy=strategy)) == 0
+        metrics = json.loads(capsys.readouterr().out)["metrics"]
+        assert list(metrics) == list(row)[-len(metrics) :]
+        for name, value in metrics.items():
+            if isinstance(value, float):
+                assert float(row[name]) == pytest.approx(value, rel=1e-12, abs=1e-12), name
+            else:
+                assert row[name] == ("" if value is None else str(value)), name
+
+
+def test_the_folder_does_not_depend_on_the_workers_and_names_the_best(market, capsys):
+    first, told = swept(market, capsys, *GRID, "--workers", "1", "--sort", "max_drawdown")
+    second, _ = swept(market, capsys, *GRID, "--workers", "3", "--sort", "max_drawdown")
+    assert first != second
+    assert (first / "trials.csv").read_bytes() == (second / "trials.csv").read_bytes()
+    summary, other = (json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in (first, second))
+    assert {**summary, "sweep_id": ""} == {**other, "sweep_id": ""}
+    drawdowns = [float(row["max_drawdown"]) for row in rows_of(first)]
+    assert [trial["metrics"]["max_drawdown"] for trial in summary["best"]] == sorted(drawdowns, reverse=True)[:10]
+    assert summary["best"][0] == told["best"]
+    assert summary["varied"] == ["k", "rebalance", "weighting"]
+    assert summary["grid"]["k"] == ["1", "2", "5"]
+    assert sorted(path.name for path in first.iterdir()) == [
+        "logs.txt", "summary.json", "sweep_context.json", "trials.csv",
+    ]  # fmt: skip
+
+
+def test_parquet_holds_what_csv_holds(market, capsys):
+    folder, _ = swept(market, capsys, *GRID, "--format", "parquet")
+    rows = rows_of(swept(market, capsys, *GRID)[0])
+    table = pq.read_table(folder / "trials.parquet").to_pylist()
+    assert [list(row) for row in table] == [list(row) for row in rows]
+    for left, right in zip(table, rows, strict=True):
+        assert left["k"] == int(right["k"])
+        assert left["sharpe_ratio"] == float(right["sharpe_ratio"])
+        assert left["num_orders"] == int(right["num_orders"])
+        assert (left["ruined"], left["ascending"]) == (False, False)
+    assert set(METRICS) >= set(table[0]) & set(METRICS)
+
+
+def test_the_context_tells_what_was_swept_and_run_lists_do_not_show_it(market, capsys):
+    folder, _ = swept(market, capsys, *GRID)
+    context = json.loads((folder / "sweep_context.json").read_text(encoding="utf-8"))
+    assert context["strategy"]["params"]["rebalance"] == ["6", "1d"]
+    assert context["engine"] == "numba"
+    assert set(context["outputs"]) == {"trials.csv", "summary.json"}
+    assert "engine" not in context["arguments"]
+    assert folder.name not in run_folders(market.results)
+    assert folder.name not in incomplete_runs(market.results)
+
+
+def test_overwrite_removes_sweeps_of_the_very_same_experiment_only(tmp_path, capsys):
+    market = make_market(tmp_path)
+    same, _ = swept(market, capsys, "--param", "k=1,2")
+    other, _ = swept(market, capsys, "--param", "k=1,3")
+    last, _ = swept(market, capsys, "--param", "k=1,2", "--overwrite")
+    assert not same.exists()
+    assert other.exists()
+    assert last.exists()
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (("--param", "k=1,x"), "k is 'x'; a whole number is allowed"),
+        (("--param", "k=1,,2"), "a value between commas is empty"),
+        (("--param", "k=1,2,1"), "'1' stands twice"),
+        (("--param", "kk=1,2"), "'kk' is not a parameter; did you mean 'k'"),
+        (("--param", "k=0,1"), "k is 0; allowed is 1"),
+        (("--param", "weighting=equal,scores"), "allowed: equal, score"),
+        (("--sort", "sharpe"), "did you mean 'sharpe_ratio'"),
+        (("--sort", "bars"), "allowed: final_equity"),
+        (("--workers", "-1"), "--workers -1; 0 (one per core) or more is allowed"),
+        (("--param", "rebalance=" + ",".join(map(str, range(1, 2001))),
+          "--param", "k=" + ",".join(map(str, range(1, 600)))), "1,198,000 trials; at most 1,000,000"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_told_in_one_line(market, capsys, more, message):
+    before = sorted(market.results.rglob("*"))
+    code = command(market.arguments(*more))
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert sorted(market.results.rglob("*")) == before
+
+
+def test_an_unknown_factor_among_known_ones_and_a_backtrader_class_are_refused(market, capsys):
+    words = market.arguments()
+    words[words.index("factor=mom")] = "factor=mom,mum"
+    assert command(words) == 2
+    assert "did you mean 'mom'" in capsys.readouterr().err
+    own = market.arguments("--allow-module", OWN, strategy=f"{OWN}:BuyRising")
+    assert command(own) == 2
+    assert "is a backtrader.Strategy; a sweep runs classes of weights only" in capsys.readouterr().err
