@@ -27,7 +27,7 @@ from .engine.costs import costs_from
 from .errors import FactorError, SettingsError, did_you_mean
 from .files import json_text, sha256, utc_now, write_bytes, write_json, write_text
 from .logs import LOGGER, log_path, progress, run_log
-from .metrics import METRICS, Value, iso_time
+from .metrics import METRICS, SPOT_METRICS, Value, iso_time
 from .results import new_run_id, publishing, read_json, remove_run
 from .runs.context import experiment_sha256, run_context
 from .runs.inputs import RunInputs, load_inputs
@@ -114,7 +114,7 @@ def sweep_settings(arguments: Namespace, symbols: Sequence[str] | None) -> Sweep
 
 def checked_metric(name: str) -> str:
     """Return a measure that has a better end; another name is refused."""
-    sortable = [row.name for row in METRICS.values() if row.better]
+    sortable = [name for name in SPOT_METRICS if METRICS[name].better]
     if name not in sortable:
         near = did_you_mean(name, sortable) or ";"
         raise SettingsError(f"--sort is {name!r}{near} allowed: {', '.join(sortable)}")

@@ -19,12 +19,13 @@ something.
 from __future__ import annotations
 
 import numba
+import numpy as np
 
 from .account import look_up, write_ends
 from .ahead import ask_for
 from .layout import CASH, EQUITY, FILLED, FUNDING, HELD, LOGGED, MARGIN, OVER, PENDING, RUINED, UNTRADABLE
 from .um_liquidation import liquidate
-from .um_margin import tier_of
+from .um_margin import in_danger, tier_of
 from .um_wallet import add_to, realise, take_in_profits
 
 AHEAD = 4
@@ -34,7 +35,7 @@ TIGHT = 1e-12
 """Relative to the account: an opening of exactly what the margin covers is not refused for a last bit."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def live_through(market, terms, state, log, curves, futures, t):
     """Take the account from the open to the close of a row; False, with nothing done, where the log is too short."""
     counts, starts = state.counts, futures.starts
@@ -54,37 +55,41 @@ def live_through(market, terms, state, log, curves, futures, t):
     return True
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def value_margin(market, state, futures, t):
-    """Value the account at the close of the row; return whether the bar's adverse extremes liquidate anything."""
+    """Value the account at the close of the row; return whether the bar's adverse extremes liquidate anything.
+
+    Most rows are far from it: where even the widest move of any symbol, under the heaviest rate of a notional as large
+    as all positions together, would liquidate nothing, the extremes are not looked at.
+    """
     size, average, held, holder = state.size, state.average, state.held, state.holder
-    highs, lows, closes, proven, last = market.high, market.low, market.close, market.proven, market.last
-    tables, since, spans, floors = futures.tables, futures.since, futures.spans, futures.floors
-    rates, cums, shares, margin = futures.rates, futures.cums, futures.shares, futures.margin
+    closes, proven, last, shares, margin = market.close, market.proven, market.last, futures.shares, futures.margin
     isolated, row, n, wallet = futures.isolated, market.first + t, state.counts[HELD], state.money[CASH]
-    danger, over, balance, needed, gained, used = False, 0, wallet, 0.0, 0.0, 0.0
+    over, gained, used, gross, least = 0, 0.0, 0.0, 0.0, np.inf
     for i in range(n):
         column = held[i]
-        amount, feed, paid = size[column], holder[column], average[column]
-        price, worst = closes[t, column], lows[t, column] if amount > 0 else highs[t, column]
+        amount, feed = size[column], holder[column]
+        price = closes[t, column]
         ask_for(closes, t + AHEAD, column)
-        ask_for(lows if amount > 0 else highs, t + AHEAD, column)
         if row >= proven[feed]:
-            price = worst = last[feed]
-            over = 1
-        notional = abs(amount) * worst
-        tier = tier_of(tables, since, spans, floors, column, row, notional)
-        kept = notional * rates[tier] - cums[tier]
-        gained += amount * (price - paid)
+            price, over = last[feed], 1
+        gain, notional = amount * (price - average[column]), abs(amount) * price
+        gained += gain
+        gross += notional
         if isolated:
-            danger = danger or margin[column] + amount * (worst - paid) <= kept
+            least = min(least, (margin[column] + gain) / notional)
             used += margin[column]
         else:
-            balance += amount * (worst - paid)
-            needed += kept
-            used += abs(amount) * price * shares[column]
-    state.money[EQUITY], state.counts[OVER], futures.used[t] = wallet + gained, over, used
-    return danger or (not isolated and n > 0 and balance <= needed)
+            used += notional * shares[column]
+    equity = wallet + gained
+    state.money[EQUITY], state.counts[OVER], futures.used[t] = equity, over, used
+    move, tier = futures.move[t], 0
+    while tier + 1 < len(futures.steps) and gross * (1.0 + move) >= futures.steps[tier + 1]:
+        tier += 1
+    kept = move + (1.0 + move) * futures.heaviest[tier]
+    if n == 0 or (least > kept if isolated else equity > gross * kept):
+        return False
+    return in_danger(market, state, futures, t)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
@@ -135,7 +140,7 @@ def suffer(market, terms, state, log, futures, t):
     liquidate(market, terms, state, log, futures, t)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def look_at_opens(market, terms, state, futures, t):
     """Write the opens of what is held into `Futures.now` and `worst`; return whether they liquidate anything.
 
@@ -164,7 +169,7 @@ def look_at_opens(market, terms, state, futures, t):
     return danger or (not isolated and n > 0 and balance <= needed)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def settle_funding(market, state, log, futures, t, begin, end):
     """Pay and get funding: mark * quantity * rate, which longs pay where it is positive.
 
@@ -206,7 +211,7 @@ def payable(market, state, futures, t, column):
     return max(0.0, most)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def close_parts(state, futures, t):
     """Fill the closing part of every waiting order; cancel those of what the open has liquidated."""
     columns, outcome, dones, paid, fees = state.order_column, state.outcome, state.done, state.paid, state.fee
@@ -227,7 +232,7 @@ def close_parts(state, futures, t):
     take_in_profits(state, futures)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def open_parts(market, state, futures, t):
     """Fill the opening part of each waiting order in their sequence, as far as the margin covers it."""
     size, columns, opening, outcome = state.size, state.order_column, state.opening, state.outcome
@@ -256,7 +261,7 @@ def open_parts(market, state, futures, t):
     take_in_profits(state, futures)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def free_margin(state, futures):
     """Return what is left for new positions at `Futures.now`: the wallet, in cross margin the equity, less margins."""
     size, average, held, now = state.size, state.average, state.held, futures.now

@@ -29,6 +29,10 @@ class Futures(NamedTuple):
         run and has the tiers spans[d] .. spans[d + 1] - 1.
     floors, rates, caps, cums
         float64, one entry per tier: see `futures.tiers.TierTable`.
+    steps, heaviest
+        float64: from a notional of steps[j] to below the next one no table of any column has a rate above heaviest[j].
+    move
+        float64 [n]: the widest way of any column from its close to its bar's high or low, over the close.
     starts
         int64 [n + 1]: the chunk's row t has the settlements starts[t] .. starts[t + 1] - 1, by time, then column.
     inner
@@ -57,6 +61,9 @@ class Futures(NamedTuple):
     rates: Floats
     caps: Floats
     cums: Floats
+    steps: Floats
+    heaviest: Floats
+    move: Floats
     starts: Ints
     inner: Ints
     column: Columns
@@ -76,6 +83,7 @@ def futures_of(terms: FuturesTerms, symbols: tuple[str, ...], bars: joins.Bars, 
     tables = [terms.tiers.of(symbol) for symbol in symbols]
     dated = [table for own in tables for table in own]
     which = np.searchsorted(first_rows(terms.fees.rows, bars.opens), np.arange(rows), side="right") - 1
+    steps = sorted({floor for table in dated for floor in table.floors})
     starts, inner, column, rate, mark = settlements(terms, symbols, bars, market)
     return Futures(
         isolated=terms.margin_mode == "isolated",
@@ -90,6 +98,9 @@ def futures_of(terms: FuturesTerms, symbols: tuple[str, ...], bars: joins.Bars, 
         rates=np.concatenate([table.rates for table in dated]),
         caps=np.concatenate([table.caps for table in dated]),
         cums=np.concatenate([table.cums for table in dated]),
+        steps=np.array(steps),
+        heaviest=np.array([max(table.rates[table.tier(step)] for table in dated) for step in steps]),
+        move=widest_moves(market),
         starts=starts,
         inner=inner,
         column=column,
@@ -123,3 +134,11 @@ def settlements(
     starts = np.searchsorted(row, np.arange(len(bars.opens) + 1), side="left").astype(np.int64)
     inner = np.searchsorted(stamp, bars.opens, side="right").astype(np.int64)
     return starts, inner, column, rate, mark
+
+
+def widest_moves(market: Market) -> Floats:
+    """Return `Futures.move`, a little wider than it is: no rounding may hide a liquidation."""
+    beyond = np.maximum(market.high - market.close, market.close - market.low)
+    beyond /= market.close
+    moves: Floats = beyond.max(axis=1) * (1.0 + 1e-9) + 1e-12
+    return moves

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import numba
 
-from .layout import CASH
+from .layout import CASH, HELD
 
 STEPS = 100
 """Newton's steps cross a tier each; no file has as many."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def tier_of(tables, since, spans, floors, column, row, notional):
     """Return the place of the tier of a notional at a row of the run; a floor belongs to the tier that begins there."""
     table = tables[column + 1] - 1
@@ -66,3 +66,28 @@ def move_to_liquidation(state, futures, row, begin, end):
     for i in range(begin, end):
         column = state.held[i]
         futures.now[column] += way * (futures.worst[column] - futures.now[column])
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def in_danger(market, state, futures, t):
+    """Say whether the bar's adverse extremes liquidate a position, or the account."""
+    size, average, held, holder = state.size, state.average, state.held, state.holder
+    highs, lows, proven, last = market.high, market.low, market.proven, market.last
+    tables, since, spans, floors = futures.tables, futures.since, futures.spans, futures.floors
+    rates, cums, isolated, row = futures.rates, futures.cums, futures.isolated, market.first + t
+    danger, balance, needed = False, state.money[CASH], 0.0
+    for i in range(state.counts[HELD]):
+        column = held[i]
+        amount, feed = size[column], holder[column]
+        worst = lows[t, column] if amount > 0 else highs[t, column]
+        if row >= proven[feed]:
+            worst = last[feed]
+        notional, gained = abs(amount) * worst, amount * (worst - average[column])
+        tier = tier_of(tables, since, spans, floors, column, row, notional)
+        kept = notional * rates[tier] - cums[tier]
+        if isolated:
+            danger = danger or futures.margin[column] + gained <= kept
+        else:
+            balance += gained
+            needed += kept
+    return danger or (not isolated and balance <= needed)

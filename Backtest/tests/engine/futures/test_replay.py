@@ -206,7 +206,9 @@ def test_time_chunks_are_the_run_in_one_piece_bit_for_bit(mode):
             cut = {
                 name: getattr(market, name)[begin:end] for name in ("open", "high", "low", "close", "tradable", "alive")
             }
-            part = {name: getattr(account, name)[begin:end] for name in ("taker", "liquidation", "inner", "used")}
+            part = {
+                name: getattr(account, name)[begin:end] for name in ("taker", "liquidation", "move", "inner", "used")
+            }
             result = run_rows(
                 market._replace(first=begin, **cut), limits, plan._replace(place=plan.place[begin:end]), state=state,
                 log=log, futures=account._replace(starts=account.starts[begin : end + 1], **part),
