@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -10,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from numba.core.dispatcher import Dispatcher
 
 from Backtest import machine_code
 from Backtest.errors import SettingsError
@@ -197,3 +202,23 @@ def test_other_packages_keep_numba_s_own_error(tmp_path, nowhere) -> None:
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **nowhere, "PYTHONPATH": paths},
                           capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
     assert "True" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("package", ["Backtest.engine.numba", "Backtest.search", "Backtest.data.kernels"])
+def test_all_that_stands_in_the_machine_code_is_watched(package):
+    """Numba takes the value of a constant at compile time: a change of its file must remove the machine code."""
+    folder = machine_code._folder(Path(importlib.import_module(package).__path__[0]))
+    watched = json.loads((folder / machine_code.STAMP).read_text(encoding="utf-8"))
+    for path in Path(importlib.import_module(package).__path__[0]).glob("*.py"):
+        module = importlib.import_module(f"{package}.{path.stem}" if path.stem != "__init__" else package)
+        compiled = [one for one in vars(module).values() if isinstance(one, Dispatcher)]
+        used = {name for one in compiled if one.py_func.__module__ == module.__name__ for name in names_of(one)}
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.level > 1 and used & {name.name for name in node.names}:
+                origin = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                assert "/".join(origin.split(".")[-2:]) in watched, (path.name, origin)
+
+
+def names_of(dispatcher):
+    """The globals that a compiled function names."""
+    return dispatcher.py_func.__code__.co_names

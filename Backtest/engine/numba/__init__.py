@@ -14,7 +14,8 @@ from pathlib import Path
 
 from ...machine_code import remove_outdated
 
-remove_outdated(Path(__file__).parent)
+ENGINE = Path(__file__).parents[1]
+remove_outdated(Path(__file__).parent, ENGINE / "volatility.py", ENGINE.parent / "portfolio" / "exits.py")
 
 # What they decorate asks for the folder of the machine code.
 from .chunks import run_chunks  # noqa: E402
