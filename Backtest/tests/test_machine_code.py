@@ -146,7 +146,8 @@ def compiled_in(path: Path) -> set[Path]:
     names = {name.id for one in decorated for line in one.body for name in ast.walk(line) if isinstance(name, ast.Name)}
     found = set()
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.level > 1 and names & {one.asname or one.name for one in node.names}:
+        taken = {one.asname or one.name for one in node.names} if isinstance(node, ast.ImportFrom) else set()
+        if isinstance(node, ast.ImportFrom) and node.level > 1 and names & taken:
             assert node.module
             source = path.parents[node.level - 1].joinpath(*node.module.split("."))
             found.add(source / "__init__.py" if source.is_dir() else source.with_suffix(".py"))
