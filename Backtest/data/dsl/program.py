@@ -4,7 +4,7 @@ Looking up kernels, completing literals and cutting arrays costs as much as comp
 once (`Program._prepare`), again only where the shape of a tile changes. What a tile leaves for the next one:
 
 * an array in `_history` of the last rows of each step that later rows look back to. A kernel is given the look-back of
-  its operands in front of the tile's own rows and leaves rubbish there in its result; `_Keep` puts the true rows back;
+  its operands in front of the tile's own rows and leaves rubbish there in its result; `_before` puts the true rows back;
 * the state of each recursive operator (`Memory`).
 
 Windows are cut at absolute bar indices, so that no value depends on the tiles.
@@ -207,7 +207,7 @@ class Program:
         self.setup, self.segment, self.columns = setup, segment, columns
         self.across = segment.number % 2 == 1
         self.width = columns.stop - columns.start
-        self._places, _ = places(setup.plan, segment)
+        self._places, _ = places(setup.plan, segment, setup.full)
         self._reaches = reaches(setup.plan)
         self._arrays = arrays
         self._all = self.width == setup.symbols
