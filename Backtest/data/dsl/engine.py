@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,6 +162,7 @@ class Stream:
             `warmup` of this panel.
         """
         assert begin >= min(self.overlap, self._seen), "too few rows of the part before"
+        self._check(panel, library, out)
         undefined = np.zeros(len(self.plan.steps), dtype=np.int64)
         if not self.symbols:
             return undefined
@@ -185,6 +187,17 @@ class Stream:
                     for count in counts:
                         undefined += count
         return undefined
+
+    def _check(self, panel: Panel, library: Mapping[int, Floats], out: Mapping[str, Floats]) -> None:
+        """Refuse arrays of another size than they must have: chains are given their addresses alone."""
+        rows = panel.shape[0]
+        arrays: list[tuple[NDArray[Any], type, int]] = [(panel.age, np.int32, rows), (panel.exists, np.bool_, rows)]
+        arrays += [(values, np.float64, rows) for values in (*panel.fields.values(), *library.values())]
+        arrays += [(values, np.float64, rows - panel.warmup) for values in out.values()]
+        for values, kind, length in arrays:
+            if values.dtype != kind or values.shape != (length, self.symbols):
+                wanted = f"{kind.__name__} {(length, self.symbols)} is wanted"
+                raise ValueError(f"an array is {values.dtype} {values.shape}; {wanted}")
 
     def _run(self, programs: Sequence[Program], tiles: Sequence[Tile]) -> Undefined:
         undefined, nobody = (np.zeros(len(self.plan.steps), dtype=np.int64) for _ in range(2))

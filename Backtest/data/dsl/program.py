@@ -194,14 +194,13 @@ class Program:
     ----------
     contexts
         Look-back -> what kernels are told about the tile's rows with that look-back in front.
-    exists
-        The columns' part of ``panel.exists`` for the tile's own rows.
+    exists, ages
+        The columns' part of ``panel.exists`` for the tile's own rows, of ``panel.age`` with the look-back in front.
     """
 
     contexts: dict[int, Context]
     exists: Bools
-    _exists_address: int
-    _age_address: int
+    ages: NDArray[np.int32]
 
     def __init__(self, setup: Setup, segment: Segment, columns: slice, arrays: Arrays) -> None:
         self.setup, self.segment, self.columns = setup, segment, columns
@@ -246,9 +245,9 @@ class Program:
         """Return where the tile's own rows of a source, an output or the ages begin."""
         kind, name = what
         if kind == "exists":
-            return self._exists_address
+            return int(self.exists.ctypes.data)
         if kind == "age":
-            return self._age_address
+            return int(self.ages[len(self.ages) - (tile.end - tile.begin) :].ctypes.data)
         if what not in tile.bases:
             array = tile.out[str(name)] if kind == "out" else self._whole(tile, int(name))
             tile.bases[what] = int(array.ctypes.data)
@@ -265,19 +264,17 @@ class Program:
         return {n for n in self.segment.sources if self._all and (steps[n].is_computed or n in tile.lendable)}
 
     def _look(self, tile: Tile) -> None:
-        """Cut out what is not a step: ages, who takes part, which bars are there."""
+        """Cut out what is not a step: ages, who takes part, which bars are there. Chains hold their addresses."""
         across = self.across
         own = slice(tile.begin, tile.end)
         # writable also where the panel is read-only: to numba those are two types, and it would compile anew
         self.exists = _plain(tile.panel.exists[own, self.columns])
-        self._exists_address = self.exists.ctypes.data
         deepest = max(self._lookbacks, default=0)
-        ages = _plain(tile.panel.age[tile.begin - deepest : tile.end, self.columns])
-        self._age_address = ages.ctypes.data + ages.strides[0] * deepest
+        self.ages = _plain(tile.panel.age[tile.begin - deepest : tile.end, self.columns])
         population = _plain(tile.population[tile.begin - deepest : tile.end, self.columns]) if across else None
         self.contexts = {
             lookback: Context(
-                age=ages[deepest - lookback :],
+                age=self.ages[deepest - lookback :],
                 first_bar=tile.panel.first_bar + tile.begin - lookback,
                 population=None if population is None else population[deepest - lookback :],
                 gap_tolerance=self.setup.gap_tolerance,
