@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from ...errors import SettingsError
-from .operators import Operator
 from .plan import Plan
 
 FLOAT = 8
@@ -109,7 +108,7 @@ def _late(plan: Plan, steps: Sequence[int]) -> tuple[int, ...]:
     for number in steps:
         inputs = plan.steps[number].inputs
         if (
-            _operator(plan, number).chains
+            plan.steps[number].operator.chains
             and number not in plan.names
             and all(used in late or not plan.steps[used].is_computed for used in inputs)
         ):
@@ -163,14 +162,8 @@ def is_chain(plan: Plan) -> bool:
 
 
 def _chains(plan: Plan, number: int) -> bool:
-    operator = _operator(plan, number)
+    operator = plan.steps[number].operator
     return operator.chains or (operator.kernel in SUMS and 0 < (plan.steps[number].own_lookback or 0) < SHORT)
-
-
-def _operator(plan: Plan, number: int) -> Operator:
-    source = plan.steps[number].source
-    assert isinstance(source, Operator)
-    return source
 
 
 def read_outside(plan: Plan, numbers: Collection[int]) -> frozenset[int]:

@@ -4,7 +4,7 @@
    one for each block of symbols (`program.Program`), and the arrays that they work in.
 2. `Stream.feed` takes the panel's rows in tiles, from the first to the last (`_tiles`). Rows before the asked window
    are computed like all others, but go nowhere.
-3. Segment after segment, `Program.run` computes a tile and copies factors to their output (`program.publish`).
+3. Segment after segment, `Program.run` computes a tile and copies factors to their output (`tile.publish`).
 4. A panel that does not fit into memory is fed in parts: each brings `Stream.overlap` rows of the part before.
 
 No value depends on the tiles: kernels cut windows at absolute bar indices, recursive ones carry their state from tile
@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from ..kernels.context import Floats
 from ..kernels.rows import WIDTH
-from ..panel import Panel
+from ..panel import Bools, Panel
 from .blocks import LOOKBACK_SHARE, Blocks, deepest, full_places, segments, spans
 from .chains import Moving
 from .plan import Plan
-from .program import Arrays, Program, Setup, Tile, given, lendable, publish
+from .program import Program, Setup
+from .tile import Arrays, Tile, given, lendable, publish
 
-Bools = NDArray[np.bool_]
 Undefined = NDArray[np.int64]
 
 

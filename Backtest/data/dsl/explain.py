@@ -70,7 +70,9 @@ def explain(
     memory_limit
         Bytes, as in `compute`.
     """
-    texts = _Texts(step_texts(plan), {bars: step_texts(Plan(part.steps, ())) for bars, part in plan.coarse_plans.items()})
+    texts = _Texts(
+        step_texts(plan), {bars: step_texts(Plan(part.steps, ())) for bars, part in plan.coarse_plans.items()}
+    )
     lines = [
         f"{len(plan.factors)} factors, {len(plan.needed)} distinct steps"
         + "".join(f", {len(part.needed)} on {bars.label} bars" for bars, part in plan.coarse_plans.items())
