@@ -35,6 +35,10 @@ class OrderFacts(Protocol):
     """What the measures read of an order; `Backtest.engine.ledger.Order` has it."""
 
     @property
+    def side(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
     def size(self) -> float: ...
     @property
     def value(self) -> float: ...
@@ -55,6 +59,10 @@ class RecordFacts(Protocol):
     def equity(self) -> Floats: ...
     @property
     def sizes(self) -> Floats: ...
+    @property
+    def marks(self) -> Floats: ...
+    @property
+    def used_margin(self) -> Floats | None: ...
     @property
     def orders(self) -> Sequence[OrderFacts]: ...
 
@@ -116,7 +124,7 @@ _ROWS = (
     Metric("num_rejected", "orders rejected for margin or because the symbol was not tradable", "count", "low"),
     Metric("turnover", "value of all fills, buys and sells / mean equity / years of 365.25 days; "
            "null when the mean equity is not positive", "per year", "low"),
-    Metric("total_commission", "sum of the commissions paid", "quote", "low"),
+    Metric("total_commission", "sum of the commissions paid, liquidation fees apart", "quote", "low"),
     Metric("total_slippage", "sum of what slippage cost", "quote", "low"),
     Metric("alpha_benchmark", "(mean(r - f) - beta x mean(b - f)) x 365 against the benchmark's daily returns b; "
            "null without a benchmark", "fraction", "high"),
@@ -129,8 +137,27 @@ _ROWS = (
     Metric("end", "close time of the last bar", "time"),
 )  # fmt: skip
 
-METRICS: dict[str, Metric] = {row.name: row for row in _ROWS}
+_FUTURES_ROWS = (
+    Metric("waterfall_gross", "profit at prices before slippage: values sold less values bought, and what is held at "
+           "the end at its mark", "quote", "high"),
+    Metric("waterfall_fees", "- total_commission", "quote", "high"),
+    Metric("waterfall_slippage", "- total_slippage", "quote", "high"),
+    Metric("waterfall_funding", "funding_received - funding_paid", "quote", "high"),
+    Metric("waterfall_liquidation", "- liquidation fees", "quote", "high"),
+    Metric("waterfall_net", "final_equity - initial_cash: the sum of the five above", "quote", "high"),
+    Metric("funding_paid", "sum of the funding paid", "quote", "low"),
+    Metric("funding_received", "sum of the funding received", "quote", "high"),
+    Metric("num_liquidations", "positions that were liquidated", "count", "low"),
+    Metric("margin_utilization_max", "highest initial margin in use / equity at bar closes; 0 without equity",
+           "fraction", "low"),
+    Metric("margin_utilization_mean", "mean of the same over all bars", "fraction", "low"),
+)  # fmt: skip
+
+METRICS: dict[str, Metric] = {row.name: row for row in (*_ROWS, *_FUTURES_ROWS)}
 """Every key of metrics.json, in its order."""
+
+SPOT_METRICS = tuple(row.name for row in _ROWS)
+"""Keys of a run on spot: all but those of futures."""
 
 
 def compute_metrics(
@@ -142,7 +169,7 @@ def compute_metrics(
     initial_cash: float,
     risk_free: float,
 ) -> dict[str, Value]:
-    """Return every metric of METRICS, in its order; a measure without a value is None.
+    """Return every metric of METRICS, on spot without those of futures, in its order; one without a value is None.
 
     Parameters
     ----------
@@ -177,7 +204,9 @@ def compute_metrics(
     for name, curve in (("benchmark", benchmark), ("equal_weight", equal_weight)):
         against = None if curve is None else daily_returns(daily_equity(opens, curve, timeframe, initial_cash))
         found[f"alpha_{name}"], found[f"beta_{name}"] = alpha_beta(returns, against, risk_free=risk_free)
-    return {name: _plain(found[name]) for name in METRICS}
+    if record.used_margin is not None:
+        found |= _futures(record, record.used_margin, equity, initial_cash)
+    return {name: _plain(found[name]) for name in METRICS if name in found}
 
 
 def _plain(value: Value) -> Value:
@@ -335,8 +364,32 @@ def _activity(record: RecordFacts, equity: Floats, years: float) -> dict[str, Va
         "num_orders": len(sized),
         "num_rejected": len(sized) - len(filled),
         "turnover": math.fsum(order.value for order in filled) / mean / years if mean > 0 else None,
-        "total_commission": math.fsum(order.commission for order in filled),
+        "total_commission": math.fsum(order.commission for order in filled if order.reason != "liquidation"),
         "total_slippage": math.fsum(order.slippage for order in filled),
+    }
+
+
+def _futures(record: RecordFacts, used: Floats, equity: Floats, initial_cash: float) -> dict[str, Value]:
+    filled = [order for order in record.orders if order.status == "filled"]
+    struck = [order for order in filled if order.reason == "liquidation"]
+    flows = [order.value for order in filled if order.reason == "funding"]
+    received, paid = math.fsum(flow for flow in flows if flow > 0), math.fsum(-flow for flow in flows if flow < 0)
+    held = record.sizes[-1] != 0
+    sold = [(order.value if order.side == "sell" else -order.value) + order.slippage for order in filled if order.size]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        utilization = np.where(equity > 0, used / equity, 0.0)
+    return {
+        "waterfall_gross": math.fsum([*sold, *(record.sizes[-1][held] * record.marks[-1][held]).tolist()]),
+        "waterfall_fees": 0.0 - math.fsum(order.commission for order in filled if order.reason != "liquidation"),
+        "waterfall_slippage": 0.0 - math.fsum(order.slippage for order in filled),
+        "waterfall_funding": received - paid,
+        "waterfall_liquidation": 0.0 - math.fsum(order.commission for order in struck),
+        "waterfall_net": float(equity[-1]) - initial_cash,
+        "funding_paid": paid,
+        "funding_received": received,
+        "num_liquidations": len(struck),
+        "margin_utilization_max": float(utilization.max()),
+        "margin_utilization_mean": float(utilization.mean()),
     }
 
 

@@ -13,6 +13,8 @@ if not __package__:
 from Backtest.cli import run_command, split_symbols
 
 ENGINES = ("backtrader", "numba", "both")
+MARKETS = ("spot", "um")
+MARGIN_MODES = ("cross", "isolated")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -49,8 +51,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--datahub-root", type=Path, metavar="DIR", help="where the factor set lies")
     add("--results-root", type=Path, metavar="DIR", help="where the run folder goes")
     add("--config", type=Path, metavar="FILE", help="settings instead of config/core.yaml")
-    add("--engine", default="backtrader", choices=ENGINES, help="backtrader: the reference; numba: compiled, the same "
-        "orders; both: run the two, refuse a difference (default: backtrader)")  # fmt: skip
+    add("--engine", choices=ENGINES, help="backtrader: the reference; numba: compiled, the same orders; both: run the "
+        "two, refuse a difference (default: backtrader; numba for --market um, which runs on it alone)")  # fmt: skip
+    add("--market", default="spot", choices=MARKETS, help="um: USDT-M perpetual futures, with margin, funding and "
+        "liquidation (default: spot)")  # fmt: skip
+    add("--leverage", nargs="+", metavar="X", help="futures: notional per margin, for all, or SYMBOL=X for one of them")
+    add("--margin-mode", choices=MARGIN_MODES, help="futures: one wallet for all positions, or a margin for each")
     add("--log-level", type=str.upper, choices=LEVELS, help="how much the log file says")
     add("--allow-module", action="append", metavar="MODULE", help="module whose strategy class may be run")
     add("--overwrite", action="store_true", help="remove earlier runs of the very same experiment afterwards")

@@ -79,6 +79,12 @@ class CoreSettings:
         ``count`` leaves an order that the cash does not cover to the broker; ``scale`` shrinks the opening buys.
     delisting_haircut
         Fraction of the last close that is lost when a delisted holding is settled.
+    margin_mode, leverage
+        Of futures: ``cross`` (one wallet) or ``isolated``, and notional per margin, 1 to 125.
+    um_tiers, um_fees
+        Files with the exchange's dated maintenance-margin tiers and fees; futures pay these, not `commission`.
+    missing_funding
+        ``warn`` or ``refuse``: what to do where a position is held while its funding is unknown.
     overlays
         Rules between a strategy and its orders, ``name:key=value,key=value`` each (portfolio/overlays.py).
     risk_free
@@ -141,6 +147,11 @@ class CoreSettings:
     no_trade_band: float = 0.0
     on_rejected: Literal["count", "scale"] = "count"
     delisting_haircut: float = 0.0
+    margin_mode: Literal["cross", "isolated"] = "cross"
+    leverage: float = 1.0
+    um_tiers: str = "config/exchange/binance_um_tiers.yaml"
+    um_fees: str = "config/exchange/binance_um_fees.yaml"
+    missing_funding: Literal["warn", "refuse"] = "warn"
     overlays: tuple[str, ...] = ()
     risk_free: float = 0.0
     evaluation_root: str = "AI_Agent_Output_fix"
@@ -177,7 +188,8 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("max_bad_rows", 0, 1), ("min_coverage", 0, 1), ("gap_tolerance", 0, 0.5), ("max_window", 1, 10_000_000),
     ("workers", 0, 1024), ("memory_limit_gb", 0.1, 100_000), ("function_timeout", 0.1, 1_000_000),
     ("initial_cash", 1e-6, 1e15), ("commission", 0, 0.5), ("slippage", 0, 0.5), ("lot_step", 1e-12, 1e9),
-    ("min_notional", 0, 1e12), ("no_trade_band", 0, 1), ("delisting_haircut", 0, 1), ("risk_free", -1, 10),
+    ("min_notional", 0, 1e12), ("no_trade_band", 0, 1), ("delisting_haircut", 0, 1), ("leverage", 1, 125),
+    ("risk_free", -1, 10),
     ("golden_rows", 1, 100_000), ("golden_seed", 0, 2**63 - 1), ("qc_max_missing", 0, 1), ("qc_max_stale", 0, 1),
     ("qc_stale_bars", 2, 1_000_000), ("qc_max_outliers", 0, 1), ("qc_outlier_deviations", 1, 1e6),
     ("qc_max_zero_volume", 0, 1), ("qc_max_volume_anomalies", 0, 1), ("qc_volume_ratio", 1, 1e9),

@@ -22,6 +22,7 @@ from .engine.agreement import first_difference
 from .engine.backtrader import run as run_reference
 from .engine.backtrader import run_user_strategy
 from .engine.costs import Costs, costs_from
+from .engine.futures.terms import FuturesTerms
 from .engine.ledger import RunRecord
 from .errors import FactorError, RunError
 from .files import json_text, sha256, utc_now, write_bytes, write_json, write_text
@@ -67,7 +68,8 @@ def _simulate(settings: BacktestSettings, log: Path) -> dict[str, Any]:
     for note in inputs.notes:
         LOGGER.warning("%s", note)
     rows = inputs.panel.shape[0] - inputs.panel.warmup
-    progress(f"running {request.choice.name} on {len(inputs.symbols)} symbols and {rows:,} bars")
+    where = f"{request.market}, engine {request.engine}"
+    progress(f"running {request.choice.name} on {len(inputs.symbols)} symbols and {rows:,} bars ({where})")
     outcome = compared(run_engine(request, inputs), request, inputs)
     for warning in outcome.record.warnings:
         LOGGER.warning("%s", warning)
@@ -101,9 +103,11 @@ def run_engine(request: RunRequest, inputs: RunInputs) -> RunRecord:
         )
     else:
         scores = inputs.factors[choice.strategy.factor]
+        terms = None if inputs.futures is None else inputs.futures.terms
         record = run_on(
-            request.engine, panel, scores, choice.strategy, costs=costs, initial_cash=cash, overlays=request.overlays
-        )
+            request.engine, panel, scores, choice.strategy, costs=costs, initial_cash=cash, overlays=request.overlays,
+            futures=terms,
+        )  # fmt: skip
     wrong = np.flatnonzero(~(np.isfinite(record.equity) & np.isfinite(record.cash)))
     if len(wrong):
         when = iso_time(int(record.timestamp[wrong[0]].astype(np.int64)))
@@ -120,8 +124,11 @@ def run_on(
     costs: Costs,
     initial_cash: float,
     overlays: tuple[Overlay, ...] = (),
+    futures: FuturesTerms | None = None,
 ) -> RunRecord:
     """Return the record of a strategy on one engine; ``both``: that of the reference, once the other one agrees.
+
+    `futures` are the terms of a run on futures, which only the compiled engine knows.
 
     Raises
     ------
@@ -133,7 +140,7 @@ def run_on(
         return run_reference(panel, scores, strategy, **terms)
     from .engine.numba import run as run_compiled
 
-    compiled = run_compiled(panel, scores, strategy, **terms)
+    compiled = run_compiled(panel, scores, strategy, **terms, futures=futures)
     if engine == "numba":
         return compiled
     record = run_reference(panel, scores, strategy, **terms)

@@ -27,12 +27,21 @@ from .engine.costs import costs_from
 from .errors import FactorError, SettingsError, did_you_mean
 from .files import json_text, sha256, utc_now, write_bytes, write_json, write_text
 from .logs import LOGGER, log_path, progress, run_log
-from .metrics import METRICS, Value, iso_time
+from .metrics import METRICS, SPOT_METRICS, Value, iso_time
 from .results import new_run_id, publishing, read_json, remove_run
 from .runs.context import experiment_sha256, run_context
 from .runs.inputs import RunInputs, load_inputs
 from .runs.outcome import csv_text, number
-from .runs.request import BacktestSettings, StrategyChoice, choose_strategy, parse_params, settings_of, storable
+from .runs.request import (
+    SPOT,
+    BacktestSettings,
+    StrategyChoice,
+    check_weights,
+    choose_strategy,
+    parse_params,
+    settings_of,
+    storable,
+)
 from .search.grid import Grid, combinations, grid_of, varied
 from .settings import resolve
 from .strategies.base import Strategy
@@ -83,12 +92,16 @@ def sweep_settings(arguments: Namespace, symbols: Sequence[str] | None) -> Sweep
     grid = grid_of(parse_params(arguments.param))
     trials = combinations(grid)
     words = [f"{key}={value}" for key, value in trials[0].items()]
-    settings = settings_of(Namespace(**{**vars(arguments), "param": words, "engine": "backtrader"}), symbols)
+    spot = {"engine": None, "market": SPOT, "leverage": None, "margin_mode": None}
+    settings = settings_of(Namespace(**{**vars(arguments), "param": words, **spot}), symbols)
     dataclass_of(settings.request.choice)
     core = settings.request.core
     others = tuple(choose_strategy(arguments.strategy, trial, allow_modules=core.allow_modules) for trial in trials[1:])
     given = {**settings.arguments, "param": list(arguments.param)}
-    del given["engine"]
+    for name in spot:
+        del given[name]
+    for choice in others:
+        check_weights(choice, SPOT)
     request = replace(settings.request, others=others, engine="numba")
     backtest = replace(settings, request=request, arguments=given)
     workers = core.workers if arguments.workers is None else arguments.workers
@@ -101,7 +114,7 @@ def sweep_settings(arguments: Namespace, symbols: Sequence[str] | None) -> Sweep
 
 def checked_metric(name: str) -> str:
     """Return a measure that has a better end; another name is refused."""
-    sortable = [row.name for row in METRICS.values() if row.better]
+    sortable = [name for name in SPOT_METRICS if METRICS[name].better]
     if name not in sortable:
         near = did_you_mean(name, sortable) or ";"
         raise SettingsError(f"--sort is {name!r}{near} allowed: {', '.join(sortable)}")

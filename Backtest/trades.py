@@ -2,7 +2,8 @@
 
 Prices are averages as ENGINE.md section 4 has them: weighted on increase, unchanged on reduction, the fill price
 on reversal. One order that reverses a position closes one round trip and opens the next; its costs are shared by
-size. The net profits of all round trips add up to the final equity less the initial cash.
+size. Funding belongs to the stay it was settled in. The net profits of all round trips add up to the final equity less
+the initial cash.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class _Stay:
     gross: float = 0.0
     commission: float = 0.0
     slippage: float = 0.0
+    funding: float = 0.0
     orders: list[int] = field(default_factory=list)
 
     def enter(self, size: float, order: Order, share: float) -> None:
@@ -65,11 +67,12 @@ def round_trips(record: RunRecord) -> list[dict[str, Any]]:
     Keys: ``trade_id symbol side status opened_at closed_at bars size entry_price exit_price gross_pnl commission
     slippage net_pnl return exit_reason orders``. A stay that lasts until the end is ``open``: its exit price is the
     last mark and its profit is unrealised. ``gross_pnl`` is at fill prices, so slippage is already inside it;
-    ``return`` is net_pnl over the value entered.
+    ``return`` is net_pnl over the value entered. Of futures also ``funding``, what was received less what was paid,
+    which net_pnl holds.
     """
     held: dict[str, _Stay] = {}
     trips: list[tuple[_Stay, Order | None]] = []
-    filled = [order for order in record.orders if order.status == "filled" and order.size > 0]
+    filled = [order for order in record.orders if order.status == "filled"]
     for order in sorted(filled, key=lambda order: (order.filled_bar, order.order_id)):
         _apply(order, held, trips)
     marks = dict(zip(record.symbols, record.marks[-1].tolist(), strict=True)) if len(record.marks) else {}
@@ -79,6 +82,11 @@ def round_trips(record: RunRecord) -> list[dict[str, Any]]:
 
 
 def _apply(order: Order, held: dict[str, _Stay], trips: list[tuple[_Stay, Order | None]]) -> None:
+    if order.reason == "funding":
+        held[order.symbol].funding += order.value
+        return
+    if order.size == 0:
+        return
     sign = 1.0 if order.side == "buy" else -1.0
     left = order.size
     stay = held.get(order.symbol)
@@ -102,10 +110,11 @@ def _described(
     mark = marks.get(stay.symbol, np.nan)
     unrealised = stay.sign * stay.size * (mark - stay.average) if last is None else 0.0
     gross = stay.gross + unrealised
-    net = gross - stay.commission
+    net = gross - stay.commission + stay.funding
     exit_value = stay.exited_value + (stay.size * mark if last is None else 0.0)
     exit_size = stay.exited + (stay.size if last is None else 0.0)
     end_bar = len(record.timestamp) - 1 if last is None else last.filled_bar
+    funding = {} if record.used_margin is None else {"funding": stay.funding}
     return {
         "trade_id": number,
         "symbol": stay.symbol,
@@ -124,6 +133,7 @@ def _described(
         "return": net / stay.entered_value,
         "exit_reason": None if last is None else last.reason,
         "orders": stay.orders,
+        **funding,
     }
 
 

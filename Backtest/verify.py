@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .results import Run
-from .runs.context import software
+from .runs.context import futures_digests, software
 from .runs.inputs import RunInputs, load_inputs
 from .runs.outcome import CSV_COLUMNS, result_texts
 from .runs.request import request_of
@@ -166,7 +166,18 @@ def changed_inputs(context: Mapping[str, Any], inputs: RunInputs) -> Iterator[st
         now = inputs.sources.get(symbol)
         if now is None or now["bars_sha256"] != facts["bars_sha256"]:
             yield f"the bars of {symbol} are not those that the run read"
+    yield from changed_futures(then.get("futures"), inputs)
     versions = software()
     for name, version in context["software"].items():
         if versions.get(name) != version:
             yield f"{name} was {version[:12]}, is {str(versions.get(name))[:12]}"
+
+
+def changed_futures(then: Mapping[str, Any] | None, inputs: RunInputs) -> Iterator[str]:
+    """Yield what a run on futures read and finds no longer: tiers, fees, settlements."""
+    if then is None or inputs.futures is None:
+        return
+    before, now = futures_digests(then), futures_digests(inputs.futures.facts)
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            yield f"the {name} {'are' if name in ('tiers', 'fees') else 'is'} not what the run read"

@@ -132,7 +132,7 @@ def _header(line: bytes, match: Match) -> Header:
     try:
         return match([name.strip('"') for name in text.split(",")])
     except DataError as error:
-        raise DataError(f"row 1: {error}") from None
+        raise type(error)(f"row 1: {error}") from None
 
 
 def _check_widths(text: np.ndarray[Any, np.dtype[np.uint8]], header: Header) -> None:

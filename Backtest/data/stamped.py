@@ -56,6 +56,10 @@ OPEN_TIME = "open_time"
 OPEN_WORDS = "the time column is open_time, but what a bar holds is known at its close: use that, or a lag of one bar"
 
 
+class Absent(DataError):
+    """A file has no such column, or no value in it."""
+
+
 @dataclass(frozen=True)
 class Stamped:
     """One series of stamped values.
@@ -118,7 +122,7 @@ def load_stamped(
     Raises
     ------
     DataError
-        One line that names file, row and rule.
+        One line that names file, row and rule; Absent where there is no such column or no value.
     """
     try:
         data, source = _content(path)
@@ -134,7 +138,7 @@ def load_stamped(
             more.append(Finding("stamped_open_time", len(stamps), time_words(int(stamps[0])), OPEN_WORDS))
     except DataError as error:
         where = "" if str(path) in str(error) else f"{path}: "
-        raise DataError(f"{where}{error}") from None
+        raise type(error)(f"{where}{error}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     return Stamped(stamps, values, (*findings, *more), (source,), source.sha256)
@@ -217,7 +221,7 @@ def _place(plain: list[str], wanted: Sequence[str], what: str) -> int:
         if count:
             return plain.index(name)
     hint = did_you_mean(wanted[0], plain) or f"; the file has {', '.join(plain)[:120]}"
-    raise DataError(f"has no {what} column {' or '.join(wanted)}{hint}")
+    raise Absent(f"has no {what} column {' or '.join(wanted)}{hint}")
 
 
 def _rows(name: str, data: bytes, match: Match) -> tuple[Times, Numbers, Any | None, int]:
@@ -260,7 +264,7 @@ def _clean(times: Times, numbers: Numbers, first_row: int) -> tuple[Integers, Fl
         words = f"no value, first in row {first_row + row}"
         findings.append(Finding("stamped_no_value", int(empty.sum()), time_words(int(times.ns[row])), words))
     if empty.all():
-        raise DataError("has no row with a value")
+        raise Absent("has no row with a value")
     return times.ns[~empty], numbers.values[~empty], findings
 
 

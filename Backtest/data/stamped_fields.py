@@ -160,7 +160,7 @@ class StampedFields:
 
     def _load(self, symbol: str, column: str, name: str) -> Stamped:
         try:
-            paths = [path for place in self.places if (path := _file_of(place, symbol))]
+            paths = [path for place in self.places if (path := file_of(place, symbol))]
             if not paths:
                 where = ", ".join(map(str, self.places))
                 raise DataError(f"a factor needs {name}, {where} (setting {self.setting}) has no file of {symbol}")
@@ -171,7 +171,8 @@ class StampedFields:
             raise SymbolRefused(symbol, str(error)) from None
 
 
-def _file_of(place: Path, symbol: str) -> Path | None:
+def file_of(place: Path, symbol: str) -> Path | None:
+    """Return the file of a symbol that a place of a folder setting holds, or is; None where it has none."""
     if place.is_dir():
         return stamped_file(place, symbol)
     stem = place.name[: -len(next((suffix for suffix in SUFFIXES if place.name.lower().endswith(suffix)), ""))]

@@ -26,10 +26,13 @@ class Instrument:
         Smallest size step, base units.
     min_notional
         Smallest order value, quote currency.
+    leverage
+        Of futures: notional per margin.
     """
 
     lot_step: float | None = None
     min_notional: float | None = None
+    leverage: float | None = None
 
 
 @dataclass(frozen=True)
@@ -116,12 +119,12 @@ def load_instruments(path: Path) -> dict[str, Instrument]:
     loaded = {}
     for symbol, values in read_mapping(path).items():
         if not isinstance(values, dict):
-            raise SettingsError(f"{path}: {symbol} is {values!r}; lot_step and min_notional are allowed")
+            raise SettingsError(f"{path}: {symbol} is {values!r}; lot_step, min_notional and leverage are allowed")
         floats = {key: float(value) if isinstance(value, int) else value for key, value in values.items()}
         instrument = build(Instrument, floats, f"{path}: {symbol}")
-        for name, low in (("lot_step", 1e-12), ("min_notional", 0.0)):
+        for name, low, high in (("lot_step", 1e-12, 1e12), ("min_notional", 0.0, 1e12), ("leverage", 1.0, 125.0)):
             value = getattr(instrument, name)
-            if value is not None and not low <= value <= 1e12:
-                raise SettingsError(f"{path}: {symbol}: {name} is {value!r}; allowed is {low:g} to 1e12")
+            if value is not None and not low <= value <= high:
+                raise SettingsError(f"{path}: {symbol}: {name} is {value!r}; allowed is {low:g} to {high:g}")
         loaded[symbol] = instrument
     return loaded

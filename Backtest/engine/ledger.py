@@ -35,7 +35,9 @@ class Order:
     commission, slippage
         Costs in quote currency; 0 when rejected.
     reason
-        rebalance, flip, close, delisting, ruin, or the name of the overlay that closed.
+        rebalance, flip, close, delisting, ruin, or the name of the overlay that closed; of futures also liquidation,
+        whose commission is the liquidation fee, and funding: size 0, side that of the holding, the mark as price, value
+        what was received, negative when paid.
     status
         filled or rejected.
     detail
@@ -102,13 +104,15 @@ class RunRecord:
     symbols
         Columns, sorted.
     equity, cash
-        Quote currency at each bar's close, [T].
+        Quote currency at each bar's close, [T]; the cash of futures is the wallet: equity less unrealised profits.
     sizes, marks
         Held base units and the price each holding is valued at, [T, S]; marks are NaN where nothing is held.
     orders
         In order of creation.
     ruined
         Equity reached zero and the run ended there.
+    used_margin
+        Of futures: initial margin in use at each bar's close, [T]; None on spot.
     warnings
         What the log must say (a clipped k, rejected orders).
     """
@@ -122,3 +126,4 @@ class RunRecord:
     orders: Sequence[Order]
     ruined: bool = False
     warnings: tuple[str, ...] = field(default=())
+    used_margin: NDArray[np.float64] | None = None

@@ -71,5 +71,6 @@ def metric_groups(metrics: Mapping[str, Value]) -> list[tuple[str, list[tuple[st
     """Return (group, [(label, value, formula)]) in reading order."""
     return [
         (group, [(label(name), metric_words(name, metrics[name]), METRICS[name].formula) for name in names])
-        for group, names in GROUPS.items()
+        for group, listed in GROUPS.items()
+        if (names := [name for name in listed if name in metrics])
     ]

@@ -18,6 +18,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
                "alpha_equal_weight", "beta_equal_weight"),
     "Trading": ("num_trades", "num_orders", "num_rejected", "turnover", "total_commission", "total_slippage", "bars",
                 "start", "end"),
+    "Futures": ("waterfall_gross", "waterfall_fees", "waterfall_slippage", "waterfall_funding", "waterfall_liquidation",
+                "waterfall_net", "funding_paid", "funding_received", "num_liquidations", "margin_utilization_max",
+                "margin_utilization_mean"),
 }  # fmt: skip
 """How a reader looks for the metrics; every key of METRICS is in one group."""
 

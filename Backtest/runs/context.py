@@ -21,7 +21,18 @@ from .request import RunRequest, storable
 
 PACKAGES = ("numpy", "numba", "backtrader", "pyarrow", "matplotlib", "lark", "pydantic")
 
-IDENTITY = ("strategy", "factor_set", "timeframe", "start", "end", "symbols", "settings", "instruments", "engine")
+IDENTITY = (
+    "strategy",
+    "factor_set",
+    "timeframe",
+    "start",
+    "end",
+    "symbols",
+    "settings",
+    "instruments",
+    "engine",
+    "market",
+)
 """Keys that, together with the inputs' hashes, make two runs the same experiment."""
 
 
@@ -44,6 +55,7 @@ def run_context(
         "created_at": created_at,
         "strategy": {"name": choice.name, "source": choice.source, "params": storable(choice.params)},
         "engine": request.engine,
+        "market": request.market,
         "factor_set": request.factor_set,
         "timeframe": request.timeframe.label,
         "start": start,
@@ -66,7 +78,8 @@ def run_context(
 
 def _input_facts(request: RunRequest, inputs: RunInputs) -> dict[str, Any]:
     metadata = inputs.metadata
-    return {
+    futures = {} if inputs.futures is None else {"futures": dict(inputs.futures.facts)}
+    return futures | {
         "data_root": str(inputs.data_root),
         "datahub_root": str(request.datahub_root),
         "dsl_path": None if request.dsl_path is None else str(request.dsl_path),
@@ -83,7 +96,15 @@ def experiment_sha256(context: Mapping[str, Any]) -> str:
     inputs = context["inputs"]
     deciding["factor_files"] = inputs["factor_files"]
     deciding["bars"] = {symbol: facts["bars_sha256"] for symbol, facts in inputs["klines"].items()}
+    if "futures" in inputs:
+        deciding["futures"] = futures_digests(inputs["futures"])
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+
+def futures_digests(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is read for futures -> the hash of what a run depends on."""
+    tables = {name: str(facts[name]["sha256"]) for name in ("tiers", "fees")}
+    return tables | {f"funding of {symbol}": one["settlements_sha256"] for symbol, one in facts["funding"].items()}
 
 
 def software() -> dict[str, str]:

@@ -6,6 +6,7 @@
 4. `Hub.read`: the factors that the strategy needs, every file's hash compared.
 5. `run_bars`: prices, and the proof that they are those the factors were computed from.
 6. `build_panel`: prices and factor values on one clock.
+7. `futures_inputs`: on futures, tiers, fees and funding.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from ..data.universe import ALL, resolve_symbols
 from ..errors import DataError, RunError, SymbolRefused, did_you_mean
 from ..portfolio.limits import VolTarget
 from ..settings import CoreSettings, build, resolve
-from .request import RunRequest
+from .futures import FuturesInputs, futures_inputs
+from .request import SPOT, RunRequest
 
 KLINES_CACHE = "klines"
 LAYOUT_SETTINGS = ("klines_folder", "file_pattern")
@@ -62,6 +64,8 @@ class RunInputs:
         Asked symbols that Stage A refused, with its reason.
     notes
         What the log must say.
+    futures
+        Terms of a run on futures; None on spot.
     """
 
     metadata: Mapping[str, Any]
@@ -73,6 +77,7 @@ class RunInputs:
     sources: Mapping[str, Mapping[str, str]]
     refused: Mapping[str, str]
     notes: tuple[str, ...]
+    futures: FuturesInputs | None = None
 
 
 def load_inputs(request: RunRequest) -> RunInputs:
@@ -120,6 +125,9 @@ def load_inputs(request: RunRequest) -> RunInputs:
         sources={one.symbol: _source(one, panel) for one in [*bars, *extra]},
         refused=refused,
         notes=(*own, *notes, *changed, *missing, *left_out, *unused),
+        futures=None
+        if request.market == SPOT
+        else futures_inputs(core, request.instruments, symbols, data_root=data_root, panel=panel),
     )
 
 

@@ -25,6 +25,9 @@ from ..trades import round_trips
 EQUITY_COLUMNS = (
     "timestamp", "equity", "cash", "gross_exposure", "net_exposure", "drawdown", "benchmark", "equal_weight",
 )  # fmt: skip
+MARGIN_COLUMN = "initial_margin"
+"""Last column of equity_curve.csv of a run on futures: what its positions bind of the equity."""
+
 ORDER_COLUMNS = (
     "order_id", "created_at", "filled_at", "symbol", "side", "size", "price", "value", "commission", "slippage",
     "reason", "status", "detail",
@@ -99,8 +102,10 @@ def equity_csv(outcome: Outcome) -> str:
         record.equity, record.cash, gross, net, drawdown(record.equity, outcome.initial_cash),
         empty if outcome.benchmark is None else outcome.benchmark, outcome.equal_weight,
     ]  # fmt: skip
+    names = EQUITY_COLUMNS if record.used_margin is None else (*EQUITY_COLUMNS, MARGIN_COLUMN)
+    columns += [] if record.used_margin is None else [record.used_margin]
     numbers = (map(number, column.tolist()) for column in columns)
-    return csv_text(EQUITY_COLUMNS, zip(iso_times(record.timestamp), *numbers, strict=True))
+    return csv_text(names, zip(iso_times(record.timestamp), *numbers, strict=True))
 
 
 def orders_csv(record: RunRecord) -> str:
@@ -122,8 +127,8 @@ def positions_csv(record: RunRecord) -> str:
     times = iso_times(record.timestamp)
     values = position_values(record)
     bars, columns = np.nonzero(record.sizes)
-    taken = (record.sizes, record.marks, values, values / record.equity[:, None])
-    numbers = (map(number, array[bars, columns].tolist()) for array in taken)
+    held = [array[bars, columns] for array in (record.sizes, record.marks, values)]
+    numbers = (map(number, array.tolist()) for array in (*held, held[-1] / record.equity[bars]))
     names = (record.symbols[column] for column in columns.tolist())
     return csv_text(POSITION_COLUMNS, zip((times[bar] for bar in bars.tolist()), names, *numbers, strict=True))
 

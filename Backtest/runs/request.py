@@ -31,6 +31,18 @@ INSTRUMENTS_YAML = PROJECT_ROOT / "config" / "instruments.yaml"
 ENGINES = ("backtrader", "numba", "both")
 """What runs a strategy: Backtrader's broker, the compiled engine, or both, which must then agree."""
 
+MARKETS = ("spot", "um")
+"""Spot, or USDT-M perpetual futures: margin, funding and liquidation."""
+
+SPOT, UM = MARKETS
+
+SPOT_LIMITS = {
+    "topk": {"invest": 1.0, "max_weight": 1.0},
+    "longshort": {"gross_leverage": 10.0, "max_weight": 10.0},
+    "signal": {"invest": 1.0, "weight": 10.0},
+}
+"""Strategy -> parameter -> the most that spot takes: it is bought with cash. On futures the margin decides."""
+
 SECRET = re.compile(r"secret|passw|credential|api_?key|private_?key|access_?token", re.IGNORECASE)
 """Parameter names that are refused: a run folder keeps every parameter, and people share run folders."""
 
@@ -82,6 +94,8 @@ class RunRequest:
         them; None where it did not. Empty: Stage A's for its symbols, the setting's for the benchmark.
     engine
         One of ENGINES.
+    market
+        One of MARKETS; futures run on the compiled engine.
     overlays
         Those of the settings, in the order of their table.
     others
@@ -103,6 +117,7 @@ class RunRequest:
     engine: str = "backtrader"
     overlays: tuple[Overlay, ...] = ()
     others: tuple[StrategyChoice, ...] = ()
+    market: str = SPOT
 
 
 @dataclass(frozen=True)
@@ -178,14 +193,59 @@ def choose_own(source: str, params: Mapping[str, str], *, allow_modules: tuple[s
     return StrategyChoice(folder, source, asdict(strategy), strategy)  # type: ignore[call-overload]
 
 
-def checked_engine(engine: str, choice: StrategyChoice) -> str:
-    """Return the engine; refuse one that is not known, or that cannot run the strategy."""
+def checked_engine(engine: str | None, choice: StrategyChoice, market: str = SPOT) -> str:
+    """Return the engine, None: the market's default; refuse one that is not known, or cannot run the strategy there."""
+    if market not in MARKETS:
+        near = did_you_mean(market, MARKETS) or ";"
+        raise SettingsError(f"market is {market!r}{near} allowed: {', '.join(MARKETS)}")
+    if engine is None:
+        engine = "backtrader" if market == SPOT else "numba"
+    if market == UM and choice.strategy is None:
+        raise SettingsError(f"--market um: {choice.source} is a backtrader.Strategy, and Backtrader knows no futures")
+    if market == UM and engine in ("backtrader", "both"):
+        raise SettingsError(
+            f"--market um --engine {engine}: Backtrader knows no margin, funding or liquidation; leave --engine out"
+        )
     if engine not in ENGINES:
         near = did_you_mean(engine, ENGINES) or ";"
         raise SettingsError(f"engine is {engine!r}{near} allowed: {', '.join(ENGINES)}")
     if choice.strategy is None and engine != ENGINES[0]:
         raise SettingsError(f"--engine {engine}: {choice.source} is a backtrader.Strategy; only backtrader runs it")
     return engine
+
+
+def check_weights(choice: StrategyChoice, market: str) -> None:
+    """Refuse on spot a strategy of ours that asks for more than cash can buy."""
+    limits = SPOT_LIMITS.get(choice.name, {}) if market == SPOT and choice.source is None else {}
+    for name, most in limits.items():
+        value = choice.params[name]
+        if value is not None and value > most:
+            raise RunError(f"{name} is {value!r}; spot allows 0 to {most:g} (more: --market um with --leverage)")
+
+
+def with_leverage(
+    core: CoreSettings, instruments: Mapping[str, Instrument], words: Sequence[str], market: str
+) -> tuple[CoreSettings, dict[str, Instrument]]:
+    """Return settings and limits with ``--leverage 5 BTC=20``: one for all, ``SYMBOL=`` for a symbol."""
+    from ..engine.costs import Instrument
+
+    own = dict(instruments)
+    for word in words:
+        name, equals, text = word.rpartition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 1 <= value <= 125 or (equals and not name):
+            raise SettingsError(f"--leverage {word!r}; a number from 1 to 125, or SYMBOL=number is allowed")
+        if market == SPOT:
+            raise SettingsError(f"--leverage {word}: spot has none; add --market um")
+        if equals:
+            symbol = name if name in own or name.endswith(core.quote) else name + core.quote
+            own[symbol] = replace(own.get(symbol, Instrument()), leverage=value)
+        else:
+            core = replace(core, leverage=value)
+    return core, own
 
 
 def chosen_overlays(core: CoreSettings, choice: StrategyChoice) -> tuple[CoreSettings, tuple[Overlay, ...]]:
@@ -209,17 +269,22 @@ def settings_of(arguments: Namespace, symbols: Sequence[str] | None) -> Backtest
     from ..engine.costs import load_instruments
 
     params = parse_params(arguments.param)
-    core = load_core(arguments.config, log_level=arguments.log_level)
+    core = load_core(arguments.config, log_level=arguments.log_level, margin_mode=arguments.margin_mode)
     core = replace(core, allow_modules=tuple(dict.fromkeys([*core.allow_modules, *(arguments.allow_module or [])])))
     choice = choose_strategy(arguments.strategy, params, allow_modules=core.allow_modules)
+    engine = checked_engine(arguments.engine, choice, arguments.market)
+    check_weights(choice, arguments.market)
+    instruments = load_instruments(INSTRUMENTS_YAML) if INSTRUMENTS_YAML.exists() else {}
+    core, instruments = with_leverage(core, instruments, arguments.leverage or (), arguments.market)
     core, overlays = chosen_overlays(replace(core, overlays=tuple(arguments.overlay or core.overlays)), choice)
     request = RunRequest(
         core=core,
-        instruments=load_instruments(INSTRUMENTS_YAML) if INSTRUMENTS_YAML.exists() else {},
+        instruments=instruments,
         timeframe=parse_timeframe(arguments.timeframe),
         factor_set=check_name("factor set", arguments.factor_set),
         choice=choice,
-        engine=checked_engine(arguments.engine, choice),
+        engine=engine,
+        market=arguments.market,
         symbols=None if symbols is None else tuple(symbols),
         start=None if arguments.start is None else parse_time(arguments.start),
         end=None if arguments.end is None else parse_time(arguments.end),
@@ -283,7 +348,8 @@ def request_of(context: Mapping[str, Any], *, allow_modules: tuple[str, ...]) ->
             timeframe=parse_timeframe(context["timeframe"]),
             factor_set=context["factor_set"],
             choice=choice,
-            engine=checked_engine(context.get("engine", ENGINES[0]), choice),
+            engine=checked_engine(context.get("engine"), choice, context.get("market", SPOT)),
+            market=context.get("market", SPOT),
             symbols=tuple(context["symbols"]),
             start=parse_time(context["start"]),
             end=parse_time(context["end"]),

@@ -17,7 +17,7 @@ from ..files import write_bytes, write_text
 from ..report.html import report_html
 from ..report.plots import Subject, draw_all
 from ..results import Run, was_ruined
-from .outcome import Outcome, read_table
+from .outcome import MARGIN_COLUMN, Outcome, read_table
 
 
 def reread(run: Run) -> Outcome:
@@ -49,6 +49,7 @@ def reread(run: Run) -> Outcome:
         marks=marks,
         orders=orders,
         ruined=was_ruined(run.context),
+        used_margin=_numbers(curve, MARGIN_COLUMN) if MARGIN_COLUMN in curve else None,
     )
     benchmark = _numbers(curve, "benchmark")
     return Outcome(

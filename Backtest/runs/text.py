@@ -15,7 +15,7 @@ from .index import Entry
 
 LISTED = ("total_return", "annualized_return", "sharpe_ratio", "max_drawdown", "num_trades")
 FACTS = ("run_id", "strategy", "timeframe", "factor_set", "start", "end", "created_at")
-DIFFERING = ("strategy", "engine", "factor_set", "timeframe", "start", "end", "symbols", "settings")
+DIFFERING = ("strategy", "market", "engine", "factor_set", "timeframe", "start", "end", "symbols", "settings")
 
 Table = Sequence[Sequence[str]]
 
@@ -38,6 +38,7 @@ def run_text(run: Run) -> str:
         ("run", run.run_id),
         ("strategy", f"{context['strategy']['name']} {param_words(context['strategy']['params'])}"),
         ("factor set", f"{context['factor_set']}, {context['timeframe']} bars, {len(context['symbols'])} symbols"),
+        *([("market", market_words(context))] if context.get("market", "spot") != "spot" else []),
         ("window", f"{context['start']} to {context['end']}"),
         ("folder", str(run.folder)),
     ]
@@ -50,10 +51,20 @@ def run_text(run: Run) -> str:
         what.append(("prices", "synthetic market: no evidence for the strategy"))
     parts = [aligned(what, left=2)]
     for group, names in GROUPS.items():
-        rows = [(f"  {label(name)}", metric_words(name, run.metrics.get(name))) for name in names]
-        parts.append(f"{group}\n{aligned(_to_width(rows))}")
+        rows = [(f"  {label(name)}", metric_words(name, run.metrics[name])) for name in names if name in run.metrics]
+        if rows:
+            parts.append(f"{group}\n{aligned(_to_width(rows))}")
     parts += [f"warning: {warning}" for warning in context.get("warnings", [])]
     return "\n\n".join(parts)
+
+
+def market_words(context: Mapping[str, Any]) -> str:
+    """Return the terms of a run on futures."""
+    settings = context["settings"]
+    own = {name: limits.get("leverage") for name, limits in context["instruments"].items()}
+    words = [f"{name} {value:g}" for name, value in own.items() if value is not None and name in context["symbols"]]
+    leverage = ", ".join([f"leverage {settings['leverage']:g}", *words])
+    return f"{context['market']} (USDT-M futures), {settings['margin_mode']} margin, {leverage}"
 
 
 def _to_width(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

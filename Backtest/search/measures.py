@@ -1,6 +1,6 @@
 """The measures of metrics.py, compiled, so that a trial of a sweep has them in some ten microseconds.
 
-`metrics.py` decides what they mean; a test holds the two equal for every row of METRICS.
+`metrics.py` decides what they mean; a test holds the two equal for every metric of spot.
 """
 
 # Numba infers the types of compiled functions from their arguments.
@@ -33,7 +33,7 @@ MEASURED = (
     "hit_rate", "best_month", "worst_month", "num_trades", "num_orders", "num_rejected", "turnover", "total_commission",
     "total_slippage", "alpha_benchmark", "beta_benchmark", "alpha_equal_weight", "beta_equal_weight", "bars",
 )  # fmt: skip
-"""Every row of METRICS but the times, which are the same for all trials."""
+"""Every metric of spot but the times, which are the same for all trials."""
 (
     INITIAL, FINAL, TOTAL, ANNUAL, VOLATILITY, SHARPE, SORTINO, CALMAR, DRAWDOWN, DURATION, VAR, CVAR, SKEW, KURTOSIS,
     HIT, BEST, WORST, TRADES, ORDERS, REJECTED, TURNOVER, COMMISSION, SLIPPAGE, ALPHA, BETA, ALPHA_EVEN, BETA_EVEN,

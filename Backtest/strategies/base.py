@@ -16,6 +16,9 @@ Floats = NDArray[np.float64]
 FLIP = np.inf
 """A weight of FLIP means: target size = minus the current size, exactly. NaN leaves the position alone."""
 
+MOST = 125.0
+"""Highest weight, over equity: the highest leverage of futures. What spot allows is decided where the market is."""
+
 REBALANCE = re.compile(r"[1-9][0-9]{0,8}|1d|1w|1M", re.ASCII)
 
 

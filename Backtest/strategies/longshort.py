@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import portfolio
-from .base import CrossSection, Floats, check_choice, check_range, check_rebalance
+from .base import MOST, CrossSection, Floats, check_choice, check_range, check_rebalance
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class LongShort:
         if self.k is not None:
             check_range("k", self.k, low=1, high=100_000)
         check_choice("weighting", self.weighting, tuple(portfolio.WEIGHTINGS))
-        check_range("gross_leverage", self.gross_leverage, low=0.0, high=10.0)
-        check_range("max_weight", self.max_weight, low=1e-6, high=10.0)
+        check_range("gross_leverage", self.gross_leverage, low=0.0, high=MOST)
+        check_range("max_weight", self.max_weight, low=1e-6, high=MOST)
         check_range("vol_window", self.vol_window, low=1e-3, high=36_500)
         check_rebalance(self.rebalance)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import FLIP, CrossSection, Floats, check_range, check_rebalance
+from .base import FLIP, MOST, CrossSection, Floats, check_range, check_rebalance
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Signal:
         check_range("upper", self.upper, low=-np.inf, high=np.inf)
         check_range("lower", self.lower, low=-np.inf, high=self.upper)
         if self.weight is not None:
-            check_range("weight", self.weight, low=0.0, high=10.0)
-        check_range("invest", self.invest, low=0.0, high=1.0)
+            check_range("weight", self.weight, low=0.0, high=MOST)
+        check_range("invest", self.invest, low=0.0, high=MOST)
         check_rebalance(self.rebalance)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import portfolio
-from .base import CrossSection, Floats, check_choice, check_range, check_rebalance
+from .base import MOST, CrossSection, Floats, check_choice, check_range, check_rebalance
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class TopK:
         Cap on each weight, as a fraction of equity. The excess goes to the others in proportion; when all are capped
         the rest stays cash.
     invest
-        Fraction of equity to hold. Below 1, so that fees and a gap at the open do not end in a rejected order.
+        Fraction of equity to hold. Below 1, so that fees and a gap at the open do not end in a rejected order; above 1
+        on futures only.
         Symbols that are held but cannot be traded keep their size and use up their part of it.
     vol_window
         Days of close-to-close returns behind `inverse_vol`; a symbol whose volatility is not known is not chosen.
@@ -47,8 +48,8 @@ class TopK:
     def __post_init__(self) -> None:
         check_range("k", self.k, low=1, high=100_000)
         check_choice("weighting", self.weighting, tuple(portfolio.WEIGHTINGS))
-        check_range("max_weight", self.max_weight, low=1e-6, high=1.0)
-        check_range("invest", self.invest, low=0.0, high=1.0)
+        check_range("max_weight", self.max_weight, low=1e-6, high=MOST)
+        check_range("invest", self.invest, low=0.0, high=MOST)
         check_range("vol_window", self.vol_window, low=1e-3, high=36_500)
         check_rebalance(self.rebalance)
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from Backtest.analyze_run import command
-from Backtest.metrics import METRICS
+from Backtest.metrics import METRICS, SPOT_METRICS
 from Backtest.report.plots import PLOTS
 from Backtest.report.words import GROUPS, metric_words
 from Backtest.results import run_folders
@@ -49,7 +49,7 @@ def test_one_run_as_text(look, ids):
     assert ids[1] in out
     assert "factor=mom k=2" in out
     assert "synthetic market: no evidence" in out
-    for name in METRICS:
+    for name in SPOT_METRICS:
         assert name.replace("_", " ") in out
     assert max(len(line) for line in out.splitlines() if line.startswith("  ")) < 80
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from Backtest.analyze_run import command as analyze
-from Backtest.metrics import METRICS
+from Backtest.metrics import SPOT_METRICS
 from Backtest.report.plots import PLOTS
 from Backtest.results import REQUIRED, run_folders
 from Backtest.run_backtest import command
@@ -68,7 +68,7 @@ def latest(market) -> Path:
 def test_the_run_folder_is_complete(run):
     files = {path.name for path in run.iterdir()}
     assert files == {*REQUIRED, *PLOTS, "factor_metadata.json", "logs.txt", "report.html"}
-    assert list(json.loads((run / "metrics.json").read_text(encoding="utf-8"))) == list(METRICS)
+    assert list(json.loads((run / "metrics.json").read_text(encoding="utf-8"))) == list(SPOT_METRICS)
     assert run.parent.name == "topk"
     assert [path for path in run.parent.iterdir() if path.name.startswith(".")] == []
 

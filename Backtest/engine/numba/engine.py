@@ -20,6 +20,7 @@ from ...strategies.base import Strategy
 from ..costs import Costs
 from ..decisions import Decisions
 from ..episodes import checked_episodes
+from ..futures.terms import FuturesTerms
 from ..journal import closing_words
 from ..ledger import OrderTable, RunRecord
 from ..orders import refuse_unfit
@@ -30,6 +31,7 @@ from .layout import (
     DONE,
     EQUITY,
     FILLED,
+    FUNDING,
     LOGGED,
     OUTCOMES,
     REASONS,
@@ -50,6 +52,8 @@ from .layout import (
 from .market import market_of, terms_of
 from .overlays import Watch, watch_of, words_of
 from .plans import plan_of
+from .um_layout import Futures
+from .um_run import margin_record, open_account
 
 FIRST_ORDERS = 1024
 """Entries of the log to begin with; it doubles."""
@@ -72,14 +76,20 @@ def run(
     costs: Costs,
     initial_cash: float,
     overlays: tuple[Overlay, ...] = (),
+    futures: FuturesTerms | None = None,
 ) -> RunRecord:
-    """Return the record of `strategy` over the panel's window; parameters and errors as for the reference engine."""
+    """Return the record of `strategy` over the panel's window; parameters and errors as for the reference engine.
+
+    `futures` None is spot; else the account is one of USDT-M futures, whose fees replace the commission.
+    """
     episodes = checked_episodes(panel, scores, haircut=costs.delisting_haircut, initial_cash=initial_cash)
     decisions = Decisions(
         panel, scores, strategy, episodes=episodes, costs=costs, initial_cash=initial_cash, overlays=overlays
     )
     rows, width = decisions.tradable.shape
-    market = market_of(episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped)
+    market = market_of(
+        episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped or futures is not None
+    )
     terms = terms_of(costs, decisions.symbols, rows=rows)
     plan, found = plan_of(decisions)
     state = new_state(width, len(episodes), initial_cash=initial_cash)
@@ -92,13 +102,15 @@ def run(
         asked.add(row)
         return decisions.weights(row, book)
 
-    log = new_log(FIRST_ORDERS)
-    result = run_rows(market, terms, plan, state=state, log=log, ask=ask, positions=True, watch=watch)
-    count_shortage(decisions, plan, found, asked=asked, last=last_asked(result, rows))
     window = panel.rows(panel.warmup, len(panel.age))
+    account = None if futures is None else open_account(futures, decisions.symbols, window, market)
+    log = new_log(FIRST_ORDERS)
+    result = run_rows(market, terms, plan, state=state, log=log, ask=ask, positions=True, watch=watch, futures=account)
+    count_shortage(decisions, plan, found, asked=asked, last=last_asked(result, rows))
     words = (*decisions.shortage.lines(strategy.rebalance), *words_of(watch))
     scalable = costs.on_rejected == "count"
-    return record_of(result, window.timestamp, decisions.symbols, words=words, scalable=scalable)
+    record = record_of(result, window.timestamp, decisions.symbols, words=words, scalable=scalable)
+    return record if futures is None or account is None else margin_record(record, futures, account.used, window)
 
 
 def run_rows(
@@ -111,6 +123,7 @@ def run_rows(
     ask: Callable[[int, State], Floats] | None = None,
     positions: bool = False,
     watch: Watch | None = None,
+    futures: Futures | None = None,
 ) -> Result:
     """Run all rows of a chunk and return what is left; `state` and `watch` go on to the next chunk.
 
@@ -119,7 +132,7 @@ def run_rows(
     width = len(state.size)
     curves = new_curves(len(market.close), width, positions=positions)
     answer = np.empty(width)
-    status = advance(market, terms, plan, state, log, curves, answer, watch)
+    status = advance(market, terms, plan, state, log, curves, answer, watch, futures)
     while status != DONE:
         if status == ASK:
             if ask is None:
@@ -129,7 +142,7 @@ def run_rows(
             answer[:] = weights
         else:
             log = grown(log, 2 * len(log.size) + 2 * width)
-        status = advance(market, terms, plan, state, log, curves, answer, watch)
+        status = advance(market, terms, plan, state, log, curves, answer, watch, futures)
     return Result(state, log, curves)
 
 
@@ -175,7 +188,7 @@ def orders_of(result: Result, symbols: tuple[str, ...], first: int = 1) -> Order
     """Return the log as orders, numbered from `first` on."""
     n = int(result.state.counts[LOGGED])
     log = Log(*(values[:n].copy() for values in result.log))  # type: ignore[arg-type]
-    size = np.abs(log.size)
+    size, paid = np.abs(log.size), log.reason == FUNDING
     return OrderTable(
         {
             "order_id": np.arange(first, first + n),
@@ -183,10 +196,10 @@ def orders_of(result: Result, symbols: tuple[str, ...], first: int = 1) -> Order
             "filled_bar": log.filled,
             "symbol": np.array(symbols)[log.column],
             "side": np.where(log.size > 0, "buy", "sell"),
-            "size": size,
+            "size": np.where(paid, 0.0, size),
             "price": log.price,
-            "value": size * log.price,
-            "commission": log.commission,
+            "value": np.where(paid, log.commission, size * log.price),
+            "commission": np.where(paid, 0.0, log.commission),
             "slippage": log.slippage,
             "reason": np.array(REASONS)[log.reason],
             "status": np.where(log.outcome == FILLED, "filled", "rejected"),

@@ -41,6 +41,8 @@ from .layout import (
 )
 from .overlays import LEAVING, check_exits, limit_targets, name_exits
 from .scaling import TIE, scale_to_cash
+from .um_account import live_through
+from .um_scale import scale_to_margin
 from .weights import capped, pairwise_sum
 
 LOT_TOLERANCE = 1e-9
@@ -54,22 +56,26 @@ ULP = 2.0**-53 * (1.0 + 2.0**-52)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def advance(market, terms, plan, state, log, curves, answer, watch=None):
+def advance(market, terms, plan, state, log, curves, answer, watch=None, futures=None):
     """Run the rows of a chunk from `State.counts[ROW]` on; return DONE, ASK or FULL.
 
     After ASK the caller writes the weights of row `State.counts[ROW]` into `answer` [S], after FULL it gives a larger
     log; both call again with all else as it was. A chunk that is DONE is followed by the next one's arrays. `watch` is
-    None without overlays: numba then compiles nothing of what asks for it.
+    None without overlays, `futures` on spot: numba then compiles nothing of what asks for it.
     """
     counts, place = state.counts, plan.place
     for row in range(counts[ROW], market.first + len(market.close)):
         t = row - market.first
         if counts[ANSWERED] == 0:
-            if counts[PENDING] > 0:
-                if len(log.size) - counts[LOGGED] < 2 * counts[PENDING]:
+            if futures is not None:
+                if not live_through(market, terms, state, log, curves, futures, t):
                     return FULL
-                settle(market, terms, state, log, t)
-            value_account(market, state, curves, t)
+            else:
+                if counts[PENDING] > 0:
+                    if len(log.size) - counts[LOGGED] < 2 * counts[PENDING]:
+                        return FULL
+                    settle(market, terms, state, log, t)
+                value_account(market, state, curves, t)
         if row + 1 < terms.rows:  # the last bar has no next open
             ruined, over = counts[RUINED] != 0, counts[OVER] != 0
             asked, leaves = NOTHING if ruined else place[t], False
@@ -91,7 +97,10 @@ def advance(market, terms, plan, state, log, curves, answer, watch=None):
                         name_exits(state, watch, n)
                     put_in_sequence(market, state, t, n)
                     if terms.scale:
-                        scale_to_cash(terms, state)
+                        if futures is not None:
+                            scale_to_margin(market, terms, state, futures, t)
+                        else:
+                            scale_to_cash(terms, state)
         counts[ANSWERED] = 0
         counts[ROW] = row + 1
     return DONE

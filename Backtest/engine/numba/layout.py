@@ -31,8 +31,10 @@ ASKED, WEIGHTS, LEGS, SIGNAL = range(4)
 """How a `Plan` states target weights."""
 REASONS = (
     "rebalance", "flip", "close", "delisting", "ruin", "stop_loss", "take_profit", "trailing_stop", "drawdown_stop",
+    "funding", "liquidation",
 )  # fmt: skip
 REBALANCE, FLIPPED, CLOSE, DELISTING, RUIN = range(5)
+FUNDING, LIQUIDATION = REASONS.index("funding"), REASONS.index("liquidation")
 OUTCOMES = ("", "margin", "untradable")
 FILLED, MARGIN, UNTRADABLE = range(3)
 
@@ -176,7 +178,10 @@ class State(NamedTuple):
 
 
 class Log(NamedTuple):
-    """Ends of orders, in the sequence of their creation: [capacity], of which `State.counts[LOGGED]` are written."""
+    """Ends of orders, in the sequence of their creation: [capacity], of which `State.counts[LOGGED]` are written.
+
+    Of funding: the holding as size, the mark as price, and what was received, negative when paid, as commission.
+    """
 
     created: Ints
     filled: Ints

@@ -259,4 +259,4 @@ def half_steps(begin: int, end: int) -> list[float]:
     ],
 )
 def test_whose_a_single_file_is(file, symbol, found):
-    assert (stamped_fields._file_of(Path(file), symbol) is not None) == found
+    assert (stamped_fields.file_of(Path(file), symbol) is not None) == found

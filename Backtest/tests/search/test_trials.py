@@ -10,7 +10,7 @@ import pytest
 from Backtest.comparison import buy_and_hold, equal_weight
 from Backtest.engine.numba import plans, run
 from Backtest.errors import RunError
-from Backtest.metrics import METRICS, compute_metrics
+from Backtest.metrics import SPOT_METRICS, compute_metrics
 from Backtest.portfolio import parse_overlays
 from Backtest.search import measures, sweep, trials
 from Backtest.strategies import CrossSection, build_strategy
@@ -61,8 +61,8 @@ def expected(panel, scores, strategy, terms, curves, overlays=()):
 
 
 def check(found, number, wanted, ruined):
-    """Every row of METRICS but the times, to 1e-12."""
-    assert set(measures.MEASURED) == set(METRICS) - {"start", "end"}
+    """Every metric of spot but the times, to 1e-12."""
+    assert set(measures.MEASURED) == set(SPOT_METRICS) - {"start", "end"}
     for place, name in enumerate(measures.MEASURED):
         value, right = found.measures[number, place], wanted[name]
         if right is None:

@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from Backtest.data.dsl import chains
-from Backtest.data.dsl.blocks import Blocks
+from Backtest.data.dsl.blocks import SUMS, Blocks
 from Backtest.data.dsl.engine import Stream, counted, evaluate
 from Backtest.data.dsl.operators import OPERATORS, Context, Operator, apply
 from Backtest.data.dsl.plan import Plan, PlannedFactor
 from Backtest.data.dsl.signature import kernel_of
 from Backtest.data.dsl.steps import StepTable
 from Backtest.data.kernels.elementwise import Loop
+from Backtest.data.kernels.rolling import Sums
 from Backtest.data.panel import Panel
 from Backtest.tests.data.kernels.series import literal_cases
 from Backtest.tests.data.small_panel import FIELDS, small_panel
@@ -132,6 +133,12 @@ def test_a_panel_may_come_in_parts(first: int) -> None:
 @pytest.mark.parametrize("name", [name for name, operator in OPERATORS.items() if operator.chains])
 def test_what_the_engine_chains_is_a_loop(name: str) -> None:
     assert isinstance(kernel_of(OPERATORS[name]), Loop)
+
+
+def test_the_sums_that_the_engine_chains_are_sums() -> None:
+    found = [operator for operator in USABLE if operator.kernel in SUMS]
+    assert len(found) >= len(SUMS)
+    assert all(isinstance(kernel_of(operator), Sums) for operator in found)
 
 
 SHORT_SUMS = ("ts_sum", "ts_mean", "ts_count", "add", "div", "where", "gt", "abs", "max2", "shift", "ema")

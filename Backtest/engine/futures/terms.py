@@ -1,0 +1,107 @@
+"""Under which terms a run trades USDT-M futures, and what its log must say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data import joins
+from ...data.clock import time_words
+from ...data.funding import Funding
+from ...data.panel import Bools
+from ...errors import SettingsError
+from .fees import FeeFile
+from .tiers import DEFAULT, TierFile
+
+MARGIN_MODES = ("cross", "isolated")
+MISSING = ("warn", "refuse")
+
+
+@dataclass(frozen=True)
+class FuturesTerms:
+    """Terms of a run on USDT-M futures.
+
+    Attributes
+    ----------
+    margin_mode
+        ``cross``: one wallet backs all positions. ``isolated``: each position has its own margin, and loses no more.
+    leverage
+        Notional per margin of every symbol.
+    tiers, fees
+        Dated tables of the exchange.
+    funding
+        Symbol -> its settlements; None or absent where no file has them. Empty: funding is off.
+    funding_valid_ns
+        The longest time between two settlements: after a longer silence funding is unknown.
+    missing_funding
+        ``warn`` or ``refuse``: what to do where a position was held while funding is unknown.
+    """
+
+    margin_mode: str
+    leverage: Mapping[str, float]
+    tiers: TierFile
+    fees: FeeFile
+    funding: Mapping[str, Funding | None]
+    funding_valid_ns: int
+    missing_funding: str = "warn"
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("margin_mode", self.margin_mode, MARGIN_MODES),
+            ("missing_funding", self.missing_funding, MISSING),
+        ):
+            if value not in allowed:
+                raise SettingsError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+
+
+def check_leverage(terms: FuturesTerms, symbols: tuple[str, ...], opens: NDArray[np.int64]) -> None:
+    """Refuse a leverage that the lowest tier of a table of the window does not allow."""
+    for symbol in symbols:
+        wanted, tables = terms.leverage[symbol], terms.tiers.of(symbol)
+        for place, table in enumerate(tables):
+            used = (place == 0 or table.since <= opens[-1]) and (
+                place + 1 == len(tables) or tables[place + 1].since > opens[0]
+            )
+            if used and not 1 <= wanted <= table.caps[0]:
+                entry = symbol if symbol in terms.tiers.tables else DEFAULT
+                raise SettingsError(
+                    f"leverage of {symbol} is {wanted:g}; 1 to {table.caps[0]:g} is allowed "
+                    f"({terms.tiers.path}, {entry} from {time_words(table.since)[:10]})"
+                )
+
+
+def table_notes(terms: FuturesTerms, symbols: tuple[str, ...], first_ns: int) -> tuple[str, ...]:
+    """Return what the log must say of tables that are not the symbol's own, or not of the time."""
+    notes = []
+    plain = [symbol for symbol in symbols if symbol not in terms.tiers.tables]
+    if plain:
+        notes.append(f"margin tiers: {', '.join(plain)} use the entry {DEFAULT!r} of {terms.tiers.path}")
+    late = {symbol: terms.tiers.of(symbol)[0].since for symbol in symbols if terms.tiers.of(symbol)[0].since > first_ns}
+    for symbol, since in late.items():
+        notes.append(f"margin tiers of {symbol} begin {time_words(since)[:10]}; bars before use them as well")
+    if terms.fees.rows[0].since > first_ns:
+        notes.append(f"fees begin {time_words(terms.fees.rows[0].since)[:10]}; bars before use them as well")
+    return tuple(notes)
+
+
+def unknown_funding(terms: FuturesTerms, symbols: tuple[str, ...], held: Bools, bars: joins.Bars) -> tuple[str, ...]:
+    """Return a line for every symbol that was held on bars whose funding is not known. `held`: bool [T, S]."""
+    if not terms.funding:
+        return ()
+    lines = []
+    for column, symbol in enumerate(symbols):
+        count = int(held[:, column].sum())
+        series = terms.funding.get(symbol)
+        unknown = count
+        if series is not None and count:
+            unknown = int((held[:, column] & ~series.covered(bars, valid_ns=terms.funding_valid_ns)).sum())
+        if unknown:
+            has = "no funding file has it" if series is None else f"its file has {series.span}"
+            lines.append(
+                f"funding of {symbol} is unknown on {unknown:,} of the {count:,} bars it was held on ({has}): "
+                "nothing was settled where no settlement is known"
+            )
+    return tuple(lines)
