@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..timeframe import Timeframe
-from .nodes import INFIX_LEVEL
 from .operators import APART, LISTED, Operator
 from .plan import Plan, PlannedFactor, reachable
 from .row_words import FLAT_WORDS, SQUARES_WORDS
@@ -197,7 +196,7 @@ def _short(text: str) -> str:
 def _operand_text(operand: Step, text: str, user: Operator) -> str:
     """Bracket an infix operand of an infix operator; which brackets could go does not matter here."""
     source = operand.source
-    infix = isinstance(source, Operator) and source.symbol in INFIX_LEVEL and len(operand.operands) == 2
+    infix = isinstance(source, Operator) and source.symbol is not None and len(operand.operands) == 2
     return f"({text})" if user.symbol is not None and infix and " " in text else text
 
 
