@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
-import json
 import os
 import re
 import subprocess
@@ -14,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from numba.core.dispatcher import Dispatcher
 
 from Backtest import machine_code
 from Backtest.errors import SettingsError
@@ -141,6 +139,35 @@ def test_every_package_of_compiled_functions_names_itself() -> None:
         assert re.search(r"\nremove_outdated\(Path\(__file__\)\.parent[,)]", text), folder
 
 
+def compiled_in(path: Path) -> set[Path]:
+    """Return the files outside its package from which the compiled functions of a module take names."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    decorated = [one for one in tree.body if isinstance(one, ast.FunctionDef) and one.decorator_list]
+    names = {name.id for one in decorated for line in one.body for name in ast.walk(line) if isinstance(name, ast.Name)}
+    found = set()
+    for node in tree.body:
+        taken = {one.asname or one.name for one in node.names} if isinstance(node, ast.ImportFrom) else set()
+        if isinstance(node, ast.ImportFrom) and node.level > 1 and names & taken:
+            assert node.module
+            source = path.parents[node.level - 1].joinpath(*node.module.split("."))
+            found.add(source / "__init__.py" if source.is_dir() else source.with_suffix(".py"))
+    return found
+
+
+@pytest.mark.parametrize("name", ["data.kernels", "engine.numba", "search"])
+def test_every_constant_from_elsewhere_is_watched(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machine code holds the constants that it was compiled with."""
+    module = importlib.import_module(f"Backtest.{name}")
+    folder, used = Path(str(module.__file__)).parent, set()
+    monkeypatch.setattr(machine_code, "remove_outdated", lambda package, *others: used.update(others))
+    assert module.__spec__ is not None
+    assert module.__spec__.loader is not None
+    module.__spec__.loader.exec_module(importlib.util.module_from_spec(module.__spec__))
+    packages = [folder, *(path for path in used if path.is_dir())]
+    needed = {file for package_ in packages for path in package_.glob("*.py") for file in compiled_in(path)}
+    assert {file for file in needed if file.parent != folder} <= set(machine_code._files(used))
+
+
 def told(folder: Path, **more: str) -> tuple[list[int], str]:
     """Return what `run` does, and stderr."""
     paths = os.pathsep.join((str(folder), str(Path(machine_code.__file__).parents[1])))
@@ -202,23 +229,3 @@ def test_other_packages_keep_numba_s_own_error(tmp_path, nowhere) -> None:
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **nowhere, "PYTHONPATH": paths},
                           capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
     assert "True" in done.stdout, done.stderr
-
-
-@pytest.mark.parametrize("package", ["Backtest.engine.numba", "Backtest.search", "Backtest.data.kernels"])
-def test_all_that_stands_in_the_machine_code_is_watched(package):
-    """Numba takes the value of a constant at compile time: a change of its file must remove the machine code."""
-    folder = machine_code._folder(Path(importlib.import_module(package).__path__[0]))
-    watched = json.loads((folder / machine_code.STAMP).read_text(encoding="utf-8"))
-    for path in Path(importlib.import_module(package).__path__[0]).glob("*.py"):
-        module = importlib.import_module(f"{package}.{path.stem}" if path.stem != "__init__" else package)
-        compiled = [one for one in vars(module).values() if isinstance(one, Dispatcher)]
-        used = {name for one in compiled if one.py_func.__module__ == module.__name__ for name in names_of(one)}
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.ImportFrom) and node.level > 1 and used & {name.name for name in node.names}:
-                origin = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-                assert "/".join(origin.split(".")[-2:]) in watched, (path.name, origin)
-
-
-def names_of(dispatcher):
-    """The globals that a compiled function names."""
-    return dispatcher.py_func.__code__.co_names

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from ...machine_code import remove_outdated
 
-ENGINE = Path(__file__).parents[1]
-remove_outdated(Path(__file__).parent, ENGINE / "volatility.py", ENGINE.parent / "portfolio" / "exits.py")
+STANDS_ON = ("engine/volatility.py", "portfolio/exits.py")
+"""What compiled functions take constants from, outside this package."""
+remove_outdated(Path(__file__).parent, *(Path(__file__).parents[2] / path for path in STANDS_ON))
 
 # What they decorate asks for the folder of the machine code.
 from .chunks import run_chunks  # noqa: E402

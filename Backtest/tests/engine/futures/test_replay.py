@@ -203,8 +203,8 @@ def test_time_chunks_are_the_run_in_one_piece_bit_for_bit(mode):
     made = terms(symbols, mode=mode, leverage=20, taker=0.0005, liquidation=0.001,
                  settled={symbol: funding(stamps, rates) for symbol in symbols})  # fmt: skip
     episodes = checked_episodes(panel, closes, haircut=0.0, initial_cash=CASH)
-    alive, tradable = owners(episodes, panel.shape)
-    market = market_of(episodes, alive, tradable, capped=True)
+    alive, tradable = owners(episodes, panel)
+    market = market_of(episodes, alive, tradable, panel=panel, capped=True)
     weights = np.random.default_rng(2).uniform(-5, 5, (rows // 20, 4))
     plan = stated_weights(weights, np.arange(0, rows, 20), rows)
     limits = terms_of(costs(slippage=0.001), symbols, rows=rows)
