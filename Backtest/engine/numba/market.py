@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from ...data.panel import Bools, Floats, Panel
@@ -10,7 +12,7 @@ from ..episodes import Episode, all_intact, refuse_unsound_prices
 from ..orders import limits_of
 from .layout import Market, Places, Terms
 
-KERNEL = ("C", "A", "W")
+KERNEL: Final = ("C", "A", "W")
 """What an array must be for the compiled kernel to be used as it is: Numba compiles anew for any other."""
 
 
