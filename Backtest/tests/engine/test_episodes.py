@@ -60,7 +60,7 @@ def test_prices_without_a_gap_are_the_panel_s_own_and_a_gap_in_one_symbol_change
     ],
 )
 def test_one_row_that_is_not_sound_is_found_among_whole_ones(field, value, names, lows, volumes):
-    panel = panel_of({"A": [1.0, 2, 3, 4], "B": [5.0, 6, 7, 8]})
+    panel = panel_of({"A": [1.0, 2, 3, 4], "B": [5.0, 6, 7, 8]}, tradable=np.ones((4, 2), dtype=bool))
     values = panel.fields.get(field, getattr(panel, field, None))
     assert values is not None
     panel.tradable[2, 1] = False
