@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ..kernels.context import Context, Floats, Kernel, Memory, Operand
 from ..kernels.elementwise import Loop
 from ..kernels.rolling import Sums
+from ..kernels.rows import aligned
 from ..panel import Panel
 from .blocks import FLOAT, Segment, places, reaches, read_outside, runs
 from .chains import Chain, Moving, strip_height, write_chain
@@ -82,7 +83,7 @@ class Arrays:
     def take(self, number: int, shape: tuple[int, int]) -> Floats:
         """Return array `number` as a C-ordered array of `shape`, which holds at most `size` values."""
         if number not in self._flat:
-            self._flat[number] = np.empty(self.size)
+            self._flat[number] = aligned(1, self.size)[0]
         return self._flat[number][: shape[0] * shape[1]].reshape(shape)
 
 
@@ -370,7 +371,7 @@ class Program:
     def _strip(self, number: int) -> Floats:
         """Return what windows in the same chain read of a step: it goes on from tile to tile."""
         if number not in self._strips:
-            self._strips[number] = np.zeros((self._reaches[number] + strip_height(self.width), self.width))
+            self._strips[number] = aligned(self._reaches[number] + strip_height(self.width), self.width)
         return self._strips[number]
 
     def _before(self, tile: Tile, number: int) -> list[_Action]:
