@@ -24,7 +24,7 @@ BLOCK_SYMBOLS, LEAST_SYMBOLS = 64, 32
 BLOCK_VALUES = 1 << 15
 """Values of a tile: 0.26 MB an array, so that those of a step stay in a core's L2 cache. Below, calls begin to cost."""
 
-CHAIN_VALUES = 1 << 18
+CHAIN_VALUES = 1 << 20
 """Values of a tile where all steps are one chain, which goes through in strips that stay in a core's L2 cache."""
 
 NARROW = 4
@@ -249,7 +249,8 @@ def choose_blocks(plan: Plan, rows: int, symbols: int, *, budget: float | None =
     least = LOOKBACK_SHARE * deepest(plan)
     if least * columns > NARROW * BLOCK_VALUES:
         columns = min(LEAST_SYMBOLS, columns)
-    longest = min(rows, max((CHAIN_VALUES if is_chain(plan) else BLOCK_VALUES) // columns, least))
+    usual = min(CHAIN_VALUES // columns, rows // threads) if is_chain(plan) else BLOCK_VALUES // columns
+    longest = min(rows, max(usual, least))
     blocks = Blocks(max(1, longest), columns)
     while budget is not None and working_bytes(plan, blocks, rows, symbols, threads=threads) > budget:
         if blocks.rows > LEAST_ROWS:

@@ -44,8 +44,6 @@ class Tile:
         Rows before `begin` that count: as many as there are, or as the tiles before had.
     library
         Step of every library call -> its values, of the panel's shape.
-    population
-        Who takes part in cross-sections, bool of the panel's shape.
     out
         Factor -> array to be filled, whose row 0 is the panel's row `panel.warmup`.
     lendable
@@ -61,7 +59,6 @@ class Tile:
     end: int
     seen: int
     library: Mapping[int, Floats]
-    population: Bools
     out: Mapping[str, Floats]
     lendable: frozenset[int]
     is_flat: bool
@@ -273,9 +270,10 @@ class Program:
         self.exists = _plain(tile.panel.exists[own, self.columns])
         self._exists_address = self.exists.ctypes.data
         deepest = max(self._lookbacks, default=0)
-        ages = _plain(tile.panel.age[tile.begin - deepest : tile.end, self.columns])
+        looked = slice(tile.begin - deepest, tile.end), self.columns
+        ages = _plain(tile.panel.age[looked])
         self._age_address = ages.ctypes.data + ages.strides[0] * deepest
-        population = _plain(tile.population[tile.begin - deepest : tile.end, self.columns]) if across else None
+        population = tile.panel.member[looked] & tile.panel.tradable[looked] if across else None
         self.contexts = {
             lookback: Context(
                 age=ages[deepest - lookback :],
