@@ -41,8 +41,8 @@ WAIT_SECONDS = 5.0
 def remove_outdated(package: Path, *used: Path) -> None:
     """Remove the machine code of the modules in the folder `package` that was not compiled from these sources.
 
-    To be called before a module of the package is imported. `used`: other packages whose functions it calls; where one
-    of their files changes, all its machine code goes.
+    To be called before a module of the package is imported. `used`: other packages, or single files, whose functions it
+    calls or whose constants it compiles in; where one of their files changes, all its machine code goes.
     """
     tolerate(package)
     folder = _folder(package)
@@ -129,17 +129,22 @@ def _tell_once(reason: str) -> None:
 
 
 def _digests(package: Path, used: Iterable[Path] = ()) -> dict[str, str]:
-    """Return module -> digest of its source; of the used packages as ``package/module``."""
+    """Return module -> digest of its source; of what else is used as ``package/module``."""
     own = {path.stem: path for path in sorted(package.glob("*.py"))}
-    others = {f"{other.name}/{path.stem}": path for other in used for path in sorted(other.glob("*.py"))}
+    others = {f"{path.parent.name}/{path.stem}": path for path in _files(used)}
     return {name: hashlib.sha1(path.read_bytes()).hexdigest() for name, path in (own | others).items()}
+
+
+def _files(used: Iterable[Path]) -> list[Path]:
+    """Return the source files of packages, and the files that are named themselves."""
+    return [path for one in used for path in (sorted(one.glob("*.py")) if one.is_dir() else [one])]
 
 
 def _limits(package: Path, used: Iterable[Path], now: Mapping[str, str], before: Mapping[str, str]) -> dict[str, float]:
     """Return for each module the time from which on its machine code is up to date."""
     own = [name for name in now if "/" not in name]
     others = {name for name in {*now, *before} if "/" in name}
-    latest = max((_modified(path) for other in used for path in other.glob("*.py")), default=0.0)
+    latest = max(map(_modified, _files(used)), default=0.0)
     imports = {name: _siblings(package / f"{name}.py") for name in own}
     limits = {}
     for name in own:

@@ -1,4 +1,4 @@
-"""A sweep: a strategy with every combination of parameters, on the compiled engine. Prints one JSON object."""
+"""A sweep on spot: a strategy with every combination of parameters, on the compiled engine. Prints one JSON object."""
 
 from __future__ import annotations
 

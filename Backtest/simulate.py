@@ -36,7 +36,7 @@ from .runs.context import run_context
 from .runs.index import update_index
 from .runs.inputs import RunInputs, load_inputs
 from .runs.outcome import Outcome, result_texts
-from .runs.request import BacktestSettings, RunRequest
+from .runs.request import BacktestSettings, RunRequest, refuse_strangers
 from .runs.reread import subject_of
 from .settings import resolve
 from .strategies import Strategy
@@ -65,6 +65,7 @@ def _simulate(settings: BacktestSettings, log: Path) -> dict[str, Any]:
     LOGGER.info("run %s: %s on factor set %s", run_id, request.choice.name, request.factor_set)
     progress("reading and verifying")
     inputs = load_inputs(request)
+    refuse_strangers(settings, [*inputs.symbols, *inputs.refused])
     for note in inputs.notes:
         LOGGER.warning("%s", note)
     rows = inputs.panel.shape[0] - inputs.panel.warmup

@@ -92,7 +92,7 @@ class Bench:
         episodes = checked_episodes(self.panel, self.scores, haircut=0.0, initial_cash=CASH)
         decisions = Decisions(self.panel, self.scores, setup.strategy, episodes=episodes, costs=COSTS)
         self.episodes = len(episodes)
-        self.market = market_of(episodes, decisions.alive, decisions.tradable, capped=False)
+        self.market = market_of(episodes, decisions.alive, decisions.tradable, panel=self.panel, capped=False)
         self.terms = terms_of(COSTS, decisions.symbols, rows=setup.bars)
         self.plan, _ = plan_of(decisions)
         self.log = new_log(1 << 17)

@@ -61,7 +61,7 @@ def accounts() -> dict[str, Callable[[], tuple[float, int]]]:
     strategy = build_strategy("topk", {}, {"factor": "x", "k": 10, "invest": 0.5, "rebalance": "6"})
     episodes = checked_episodes(panel, scores, haircut=0.0, initial_cash=CASH)
     decisions = Decisions(panel, scores, strategy, episodes=episodes, costs=COSTS)
-    prices = market_of(episodes, decisions.alive, decisions.tradable, capped=True)
+    prices = market_of(episodes, decisions.alive, decisions.tradable, panel=panel, capped=True)
     limits, plan = terms_of(COSTS, decisions.symbols, rows=BARS), plan_of(decisions)[0]
     log, bars = new_log(100_000), joins.bars_of(panel)
 

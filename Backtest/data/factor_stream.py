@@ -16,10 +16,10 @@ import numpy as np
 
 from .coarse import coarsen, join
 from .dsl.blocks import choose_blocks, deepest, held_bytes
-from .dsl.engine import Bools, Stream, Undefined
+from .dsl.engine import Stream, Undefined
 from .dsl.plan import Plan
 from .factors import FactorValues, check_panel, made_missing
-from .panel import Floats, Panel
+from .panel import Bools, Floats, Panel
 from .timeframe import Timeframe
 
 

@@ -14,7 +14,7 @@ from ..portfolio.limits import VolTarget
 from ..portfolio.overlays import Overlay
 from ..strategies.base import CrossSection, Strategy
 from .costs import Costs
-from .episodes import Episode
+from .episodes import Episode, all_intact
 from .journal import Journal
 from .orders import Book, Intent, limits_of, planned
 from .schedule import rebalance_rows
@@ -40,13 +40,13 @@ class Decisions:
         window = panel.rows(panel.warmup, len(panel.age))
         self.symbols, self.strategy, self.costs = window.symbols, strategy, costs
         self.limits = limits_of(costs, self.symbols)
-        self.scores = np.where(window.member & np.isfinite(scores), scores, np.nan)
+        self.scores = eligible(scores, window.member)
         self.scores.flags.writeable = False  # a strategy sees rows of it
         self.due = rebalance_rows(
             strategy.rebalance, window.timeframe, first_bar=window.first_bar, rows=len(window.age)
-        ).tolist()
+        )
         self.closes = [episode.close for episode in episodes]
-        self.alive, self.tradable = owners(episodes, window.shape)
+        self.alive, self.tradable = owners(episodes, window)
         self.proven = np.array([episode.proven for episode in episodes])
         self.warmup, self.timeframe = panel.warmup, window.timeframe
         self.volatility_window = 0
@@ -148,10 +148,19 @@ def answered(strategy: Strategy, section: CrossSection) -> Floats:
         raise RunError(f"strategy {type(strategy).__name__}: target_weights raised {what} at {place}") from error
 
 
-def owners(episodes: tuple[Episode, ...], shape: tuple[int, int]) -> tuple[NDArray[np.int32], Bools]:
-    """Return (place of the episode alive at each row and column, -1 for none; tradable), both [T, S]."""
-    alive = np.full(shape, -1, dtype=np.int32)
-    tradable = np.zeros(shape, dtype=np.bool_)
+def eligible(scores: Floats, member: Bools) -> Floats:
+    """Return scores [T, S] with NaN where they are not finite or not of the population; a view where there is none."""
+    fit = np.isfinite(scores)
+    fit &= member
+    return np.asarray(scores, dtype=np.float64).view() if fit.all() else np.where(fit, scores, np.nan)
+
+
+def owners(episodes: tuple[Episode, ...], window: Panel) -> tuple[NDArray[np.int32], Bools]:
+    """Return (place of the episode alive at each row and column, -1 for none; tradable), both [T, S], read-only."""
+    if all_intact(episodes, window):
+        return np.broadcast_to(np.arange(len(episodes), dtype=np.int32), window.shape), window.tradable
+    alive = np.full(window.shape, -1, dtype=np.int32)
+    tradable = np.zeros(window.shape, dtype=np.bool_)
     for place, episode in enumerate(episodes):
         alive[episode.begin : episode.proven, episode.column] = place
         tradable[:, episode.column] |= episode.tradable

@@ -35,6 +35,8 @@ class Episode:
         placeholder. After `proven` the open (and low) is the settlement price.
     volume
         float64 [T], 0 where there is no bar.
+    intact
+        Every row of the panel is a sound bar of it: its prices are views of the panel's.
     """
 
     symbol: str
@@ -48,6 +50,7 @@ class Episode:
     low: Floats
     close: Floats
     volume: Floats
+    intact: bool
 
     @property
     def name(self) -> str:
@@ -70,6 +73,9 @@ def checked_episodes(panel: Panel, scores: Floats, *, haircut: float, initial_ca
 
 def find_episodes(panel: Panel, *, haircut: float) -> tuple[Episode, ...]:
     """Return the episodes that have a bar in the window, by symbol and time. Rows of the window only, no warm-up."""
+    if is_intact(panel):
+        volume = panel.fields.get("volume", np.zeros(panel.shape))
+        return tuple(intact_episode(panel, column, volume[:, column]) for column in range(len(panel.symbols)))
     episodes = []
     for column in range(len(panel.symbols)):
         number = 0
@@ -78,6 +84,40 @@ def find_episodes(panel: Panel, *, haircut: float) -> tuple[Episode, ...]:
                 number += 1
                 episodes.append(episode_of(panel, column, begin, proven=proven, number=number, haircut=haircut))
     return tuple(episodes)
+
+
+def is_intact(panel: Panel) -> bool:
+    """Say whether every symbol has a sound bar, and a finite volume, on every row of one episode."""
+    age, sound = panel.age, True
+    if not (len(age) and age.size and panel.exists.all()):
+        return False
+    for name, lowest in (*((name, 0.0) for name in PRICES), ("volume", -np.inf)):
+        values = panel.fields.get(name)
+        # the comparisons are false where there is a NaN
+        sound = sound and (values is None or bool(values.min() > lowest and values.max() < np.inf))
+    # from row to row an age grows by 1 or falls
+    return sound and bool(np.all(age[0] > 0) and np.all(age[-1] - age[0] == len(age) - 1))
+
+
+def all_intact(episodes: tuple[Episode, ...], panel: Panel) -> bool:
+    """Say whether the episodes are those of a panel in which nothing is missing, one for each column."""
+    return len(episodes) == len(panel.symbols) and all(episode.intact for episode in episodes)
+
+
+def intact_episode(panel: Panel, column: int, volume: Floats) -> Episode:
+    """Return the one episode of a symbol that has a sound bar on every row; `volume` is of the panel's rows."""
+    cut = slice(panel.warmup, len(panel.age))
+    return Episode(
+        symbol=panel.symbols[column],
+        column=column,
+        number=1,
+        begin=0,
+        proven=len(panel.age) - panel.warmup,
+        tradable=panel.tradable[cut, column],
+        volume=volume[cut],
+        intact=True,
+        **{name: panel.fields[name][cut, column] for name in PRICES},
+    )
 
 
 def spans(age: NDArray[np.int32]) -> list[tuple[int, int]]:
@@ -95,7 +135,7 @@ def episode_of(panel: Panel, column: int, begin: int, *, proven: int, number: in
     rows = len(panel.age)
     inside = np.zeros(rows, dtype=np.bool_)
     inside[begin:proven] = True
-    bars = {name: np.array(panel.fields[name][:, column]) for name in PRICES}
+    bars = {name: panel.fields[name][:, column] for name in PRICES}
     sound = np.ones(rows, dtype=np.bool_)
     for values in bars.values():
         if not (values.min() > 0 and values.max() < np.inf):  # so too where there is a NaN
@@ -103,13 +143,15 @@ def episode_of(panel: Panel, column: int, begin: int, *, proven: int, number: in
     tradable = inside & panel.tradable[:, column]
     refuse_unsound(panel, column, tradable & ~sound)
     real = inside & panel.exists[:, column] & sound
-    whole = bool(real.all())
-    close = bars["close"] if whole else carried(bars["close"], real)
-    prices = bars if whole else {name: np.where(real, bars[name], close) for name in PRICES}
+    volume = panel.fields["volume"][:, column] if "volume" in panel.fields else np.zeros(rows)
+    volume = np.where(real & np.isfinite(volume), volume, 0.0)
+    if real.all():
+        return intact_episode(panel, column, volume)
+    close = carried(bars["close"], real)
+    prices = {name: np.where(real, bars[name], close) for name in PRICES}
     after = slice(proven + 1, rows)
     prices["open"][after] = close[after] * (1.0 - haircut)
     prices["low"][after] = prices["open"][after]
-    volume = panel.fields["volume"][:, column] if "volume" in panel.fields else np.zeros(rows)
     cut = slice(panel.warmup, rows)
     return Episode(
         symbol=panel.symbols[column],
@@ -118,7 +160,8 @@ def episode_of(panel: Panel, column: int, begin: int, *, proven: int, number: in
         begin=max(0, begin - panel.warmup),
         proven=proven - panel.warmup,
         tradable=tradable[cut],
-        volume=np.where(real & np.isfinite(volume), volume, 0.0)[cut],
+        volume=volume[cut],
+        intact=False,
         **{name: np.ascontiguousarray(values[cut]) for name, values in prices.items()},
     )
 

@@ -5,31 +5,31 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.panel import Floats
+from ..data.panel import Bools, Floats
 from ..strategies.base import CrossSection
 
 
 class Shortage:
     """Counts the rebalances that could choose fewer symbols than `wanted`, from the first bar with a score on."""
 
-    def __init__(self, wanted: int, due: list[bool], scores: Floats, *, timestamp: NDArray[np.datetime64]) -> None:
+    def __init__(self, wanted: int, due: Bools, scores: Floats, *, timestamp: NDArray[np.datetime64]) -> None:
         self.wanted, self.timestamp = wanted, timestamp
-        self.decides = any(due[:-1])
-        scored = np.flatnonzero(np.isfinite(scores).any(axis=1))
-        self.first = int(scored[0]) if len(scored) else len(scores)
+        self.decides = bool(due[:-1].any())
+        scored = np.isfinite(scores)
+        self.first = int(scored.argmax()) // scores.shape[1] if scored.any() else len(scores)
         self.rebalances = 0
         self.short: list[tuple[int, int]] = []
 
     def count(self, row: int, cross_section: CrossSection) -> None:
         """Take one rebalance into account."""
-        self.count_found(row, int(cross_section.choosable.sum()))
+        self.count_found(np.array([row]), np.array([cross_section.choosable.sum()]))
 
-    def count_found(self, row: int, found: int) -> None:
-        """Take one rebalance that could choose among `found` symbols into account."""
-        if row >= self.first:
-            self.rebalances += 1
-            if found < self.wanted:
-                self.short.append((found, row))
+    def count_found(self, rows: NDArray[np.int64], found: NDArray[np.int64]) -> None:
+        """Take rebalances into account that could choose among `found` symbols each."""
+        counted = rows >= self.first
+        self.rebalances += int(counted.sum())
+        short = counted & (found < self.wanted)
+        self.short += zip(found[short].tolist(), rows[short].tolist(), strict=True)
 
     def lines(self, rebalance: str) -> tuple[str, ...]:
         """Return what the log must say at the end of the run."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -229,7 +229,7 @@ def with_leverage(
     """Return settings and limits with ``--leverage 5 BTC=20``: one for all, ``SYMBOL=`` for a symbol."""
     from ..engine.costs import Instrument
 
-    own = dict(instruments)
+    own, seen = dict(instruments), dict[str, str]()
     for word in words:
         name, equals, text = word.rpartition("=")
         try:
@@ -240,12 +240,31 @@ def with_leverage(
             raise SettingsError(f"--leverage {word!r}; a number from 1 to 125, or SYMBOL=number is allowed")
         if market == SPOT:
             raise SettingsError(f"--leverage {word}: spot has none; add --market um")
-        if equals:
-            symbol = name if name in own or name.endswith(core.quote) else name + core.quote
+        symbol = completed(name, own, core.quote) if equals else ""
+        if symbol in seen:
+            raise SettingsError(f"--leverage {word}: {seen[symbol]} is given as well")
+        seen[symbol] = word
+        if symbol:
             own[symbol] = replace(own.get(symbol, Instrument()), leverage=value)
         else:
             core = replace(core, leverage=value)
     return core, own
+
+
+def completed(name: str, known: Collection[str], quote: str) -> str:
+    """Return a symbol as ``--leverage`` names it, with its quote."""
+    return name if name in known or name.endswith(quote) else name + quote
+
+
+def refuse_strangers(settings: BacktestSettings, symbols: Collection[str]) -> None:
+    """Refuse a ``--leverage SYMBOL=number`` whose symbol is not among those of the run: a slip would trade another."""
+    core, own = settings.request.core, settings.request.instruments
+    for word in settings.arguments.get("leverage") or ():
+        name, equals, _ = word.rpartition("=")
+        symbol = completed(name, own, core.quote)
+        if equals and symbol not in symbols:
+            near = did_you_mean(symbol, symbols) or ";"
+            raise SettingsError(f"--leverage {word}: {symbol} is not in the run{near} allowed: {', '.join(symbols)}")
 
 
 def chosen_overlays(core: CoreSettings, choice: StrategyChoice) -> tuple[CoreSettings, tuple[Overlay, ...]]:
@@ -276,6 +295,8 @@ def settings_of(arguments: Namespace, symbols: Sequence[str] | None) -> Backtest
     check_weights(choice, arguments.market)
     instruments = load_instruments(INSTRUMENTS_YAML) if INSTRUMENTS_YAML.exists() else {}
     core, instruments = with_leverage(core, instruments, arguments.leverage or (), arguments.market)
+    if arguments.margin_mode is not None and arguments.market == SPOT:
+        raise SettingsError(f"--margin-mode {arguments.margin_mode}: spot has none; add --market um")
     core, overlays = chosen_overlays(replace(core, overlays=tuple(arguments.overlay or core.overlays)), choice)
     request = RunRequest(
         core=core,

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from ..machine_code import remove_outdated
 
-remove_outdated(Path(__file__).parent, Path(__file__).parents[1] / "engine" / "numba")
+STANDS_ON = ("engine/numba", "engine/volatility.py", "portfolio/exits.py", "data/timeframe.py", "metrics.py")
+"""What compiled functions call or take constants from, outside this package."""
+remove_outdated(Path(__file__).parent, *(Path(__file__).parents[1] / path for path in STANDS_ON))
 
 from .trials import Sweep, sweep  # noqa: E402  (what it decorates asks for the folder of the machine code)
 

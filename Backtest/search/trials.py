@@ -175,7 +175,7 @@ def ground_of(
     decisions = Decisions(
         panel, scores, first, episodes=episodes, costs=costs, initial_cash=initial_cash, overlays=overlays
     )
-    market = market_of(episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped)
+    market = market_of(episodes, decisions.alive, decisions.tradable, panel=panel, capped=costs.slippage_capped)
     window = panel.rows(panel.warmup, len(panel.age))
     facts = facts_of(
         window.timestamp.astype("datetime64[ns]").astype(np.int64),

@@ -187,6 +187,13 @@ def test_an_experiment_is_told_by_its_market_and_leverage(market, capsys):
         (("--market", "um", "--leverage", "0.5"), "--leverage '0.5'; a number from 1 to 125"),
         (("--market", "um", "--leverage", "126"), "--leverage '126'; a number from 1 to 125"),
         (("--market", "um", "--leverage", "BTC=x"), "--leverage 'BTC=x'; a number from 1 to 125"),
+        (("--market", "um", "--leverage", "5", "7"), "--leverage 7: 5 is given as well"),
+        (("--market", "um", "--leverage", "BTC=5", "BTCUSDT=6"), "--leverage BTCUSDT=6: BTC=5 is given as well"),
+        (
+            ("--market", "um", "--leverage", "BTV=5"),
+            "--leverage BTV=5: BTVUSDT is not in the run; did you mean 'BTCUSDT'",
+        ),
+        (("--margin-mode", "isolated"), "--margin-mode isolated: spot has none; add --market um"),
         (("--market", "um", "--leverage", "60"), "leverage of ADAUSDT is 60; 1 to 50 is allowed"),
         (("--param", "gross_leverage=11"), "gross_leverage is 11.0; spot allows 0 to 10 (more: --market um"),
     ],

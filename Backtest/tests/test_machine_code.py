@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import importlib.util
 import os
 import re
 import subprocess
@@ -134,6 +137,35 @@ def test_every_package_of_compiled_functions_names_itself() -> None:
     for folder in {one for one in compiled if "tests" not in one.relative_to(top).parts}:
         text = (folder / "__init__.py").read_text(encoding="utf-8")
         assert re.search(r"\nremove_outdated\(Path\(__file__\)\.parent[,)]", text), folder
+
+
+def compiled_in(path: Path) -> set[Path]:
+    """Return the files outside its package from which the compiled functions of a module take names."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    decorated = [one for one in tree.body if isinstance(one, ast.FunctionDef) and one.decorator_list]
+    names = {name.id for one in decorated for line in one.body for name in ast.walk(line) if isinstance(name, ast.Name)}
+    found = set()
+    for node in tree.body:
+        taken = {one.asname or one.name for one in node.names} if isinstance(node, ast.ImportFrom) else set()
+        if isinstance(node, ast.ImportFrom) and node.level > 1 and names & taken:
+            assert node.module
+            source = path.parents[node.level - 1].joinpath(*node.module.split("."))
+            found.add(source / "__init__.py" if source.is_dir() else source.with_suffix(".py"))
+    return found
+
+
+@pytest.mark.parametrize("name", ["data.kernels", "engine.numba", "search"])
+def test_every_constant_from_elsewhere_is_watched(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machine code holds the constants that it was compiled with."""
+    module = importlib.import_module(f"Backtest.{name}")
+    folder, used = Path(str(module.__file__)).parent, set()
+    monkeypatch.setattr(machine_code, "remove_outdated", lambda package, *others: used.update(others))
+    assert module.__spec__ is not None
+    assert module.__spec__.loader is not None
+    module.__spec__.loader.exec_module(importlib.util.module_from_spec(module.__spec__))
+    packages = [folder, *(path for path in used if path.is_dir())]
+    needed = {file for package_ in packages for path in package_.glob("*.py") for file in compiled_in(path)}
+    assert {file for file in needed if file.parent != folder} <= set(machine_code._files(used))
 
 
 def told(folder: Path, **more: str) -> tuple[list[int], str]:

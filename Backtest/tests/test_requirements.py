@@ -15,13 +15,14 @@ RUN, TEST = "Backtest/requirements.txt", "Backtest/requirements-dev.txt"
 EVALUATION = "Factor Evaluation/requirements.txt"
 PEERS = "Backtest/benchmarks/requirements.txt"
 ENGINE_PEERS = "Backtest/benchmarks/requirements-engines.txt"
+EVALUATION_PEERS = "Factor Evaluation/factor_evaluation/benchmarks/requirements.txt"
 """Optional: what the benchmarks measure beside us."""
 CLAUSE = r"\w+ [<>=!]+ '[\w.]+'"
 PIN = re.compile(rf"([a-z0-9-]+)==[0-9][0-9a-z.]*( ; \(?{CLAUSE}\)?( (and|or) \(?{CLAUSE}\)*)*)?")
 TOP = {"Backtest", "quickstart", "_bootstrap"}
 DONE_WITHOUT = {"KunQuant"}
 """A peer with many pins of its own: tests hold values that a script made with it by hand."""
-PACKAGES = {"qlib": "pyqlib"}
+PACKAGES = {"alphalens": "alphalens-reloaded", "qlib": "pyqlib"}
 """Distributions that are not installed on every Python, by what is imported of them."""
 
 
@@ -67,6 +68,8 @@ def test_the_project_file_includes_those_of_both_pipelines():
 def test_every_line_is_an_exact_pin_and_stands_once():
     assert pins(RUN) & pins(TEST) == set()
     assert pins(EVALUATION) & (pins(RUN) | pins(TEST)) == set()
+    for optional in (PEERS, ENGINE_PEERS, EVALUATION_PEERS):
+        assert pins(optional) & (pins(RUN) | pins(TEST)) == set()
 
 
 def test_qlib_and_what_only_it_needs_end_with_the_last_python_that_it_knows():
@@ -91,9 +94,16 @@ def test_the_evaluation_imports_nothing_but_its_own_pins_and_those_of_the_backte
     assert distributions(packages) <= pins(RUN) | pins(EVALUATION)
 
 
-@pytest.mark.parametrize("folder, more", [("tests", []), ("benchmarks", [PEERS, ENGINE_PEERS])])
+@pytest.mark.parametrize(
+    "folder, more",
+    [
+        ("Backtest/tests", []),
+        ("Backtest/benchmarks", [PEERS, ENGINE_PEERS]),
+        ("Factor Evaluation/factor_evaluation/benchmarks", [EVALUATION_PEERS]),
+    ],
+)
 def test_tests_and_benchmarks_import_nothing_unpinned(folder, more):
-    sources = list((PROJECT_ROOT / "Backtest" / folder).rglob("*.py"))
-    packages = imported(sources) - {path.stem for path in sources} - DONE_WITHOUT
+    sources = list((PROJECT_ROOT / folder).rglob("*.py"))
+    packages = imported(sources) - {path.stem for path in sources} - DONE_WITHOUT - {"factor_evaluation"}
     known = pins(RUN) | pins(EVALUATION) | pins(TEST) | {name for file in more for name in pins(file)}
     assert distributions(packages) <= known

@@ -32,6 +32,8 @@ ACCEPTED = {
     "value": ("series", "mask", "number"), "external": ("external",),
 }  # fmt: skip
 EXTERNAL_HINT = '; write asof(name, "1d") with the delay after which its values are known, "0h" if at their stamp'
+COUNT_LIMIT = 1_000_000_000
+"""Of a ``count``: more than any data hold, and inside the integers of the kernels."""
 WHY_LAG = "a factor knows only what was known at its bar"
 
 
@@ -128,6 +130,8 @@ def check_whole(site: Site, what: str, argument: Argument, value: Bound) -> None
         site.fail(f"{what} must be {WANTED[kind]}; found {_computed(value)}", value.offset)
     if number < (0 if kind == "count" else 1):
         site.fail(f"{what} must be {WANTED[kind]}; found {number}", value.offset)
+    if kind == "count" and number > COUNT_LIMIT:
+        site.fail(f"{what} is {number:,}; at most {COUNT_LIMIT:,} is allowed", value.offset)
     if kind in ("window", "lag") and number > site.scope.max_window:
         length = length_words(number, site.scope.timeframe)
         site.fail(f"{what} is {length}; max_window allows {site.scope.max_window:,}", value.offset)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from ...errors import SettingsError
-from .operators import Operator
 from .plan import Plan
 
 FLOAT = 8
@@ -109,7 +108,7 @@ def _late(plan: Plan, steps: Sequence[int]) -> tuple[int, ...]:
     for number in steps:
         inputs = plan.steps[number].inputs
         if (
-            _operator(plan, number).chains
+            plan.steps[number].operator.chains
             and number not in plan.names
             and all(used in late or not plan.steps[used].is_computed for used in inputs)
         ):
@@ -136,7 +135,8 @@ def _segment(plan: Plan, group: int, steps: tuple[int, ...], readers: dict[int, 
         done_with[reader].append(used)
     frees = tuple(tuple(done_with[number]) for number in steps)
     last = tuple(used for used in last_reader if plan.steps[used].segment < group and max(readers[used]) == group)
-    sources = tuple(dict.fromkeys(used for number in steps for used in plan.steps[number].inputs if used not in steps))
+    own = frozenset(steps)
+    sources = tuple(dict.fromkeys(used for number in steps for used in plan.steps[number].inputs if used not in own))
     return Segment(group, steps, sources, exports, frees, last)
 
 
@@ -162,14 +162,8 @@ def is_chain(plan: Plan) -> bool:
 
 
 def _chains(plan: Plan, number: int) -> bool:
-    operator = _operator(plan, number)
+    operator = plan.steps[number].operator
     return operator.chains or (operator.kernel in SUMS and 0 < (plan.steps[number].own_lookback or 0) < SHORT)
-
-
-def _operator(plan: Plan, number: int) -> Operator:
-    source = plan.steps[number].source
-    assert isinstance(source, Operator)
-    return source
 
 
 def read_outside(plan: Plan, numbers: Collection[int]) -> frozenset[int]:
@@ -177,14 +171,14 @@ def read_outside(plan: Plan, numbers: Collection[int]) -> frozenset[int]:
     return frozenset(one for one in numbers if not plan.readers.get(one, frozenset()).issubset(numbers))
 
 
-def places(plan: Plan, segment: Segment) -> tuple[dict[int, int], int]:
+def places(plan: Plan, segment: Segment, held: Collection[int]) -> tuple[dict[int, int], int]:
     """Return the array of each step and source of a segment, and how many arrays there are.
 
-    An array that was free last is taken first, as the cache still holds it. What is held for all symbols anyway has no
-    place in a segment that looks across symbols, and what only a chain reads has none at all. A chain frees its
+    An array that was free last is taken first, as the cache still holds it. What is `held` for all symbols anyway has
+    no place in a segment that looks across symbols, and what only a chain reads has none at all. A chain frees its
     operands at its end.
     """
-    skipped = held_steps(plan) if segment.number % 2 else frozenset()
+    skipped = frozenset(held) if segment.number % 2 else frozenset()
     frees = dict(zip(segment.steps, segment.frees, strict=True))
     found: dict[int, int] = {}
     free: list[int] = []
@@ -204,13 +198,8 @@ def places(plan: Plan, segment: Segment) -> tuple[dict[int, int], int]:
     return found, count
 
 
-def held_steps(plan: Plan) -> frozenset[int]:
-    """Return the steps whose values are held for all symbols, because a later segment reads them."""
-    return frozenset(number for segment in segments(plan) for number in segment.exports)
-
-
 def full_places(parts: Sequence[Segment]) -> tuple[dict[int, int], int]:
-    """Return the array of each step that is held for all symbols, and how many arrays there are."""
+    """Return the array of each step held for all symbols, as a later segment reads it, and how many there are."""
     found: dict[int, int] = {}
     free: list[int] = []
     count = 0
@@ -227,9 +216,10 @@ def full_places(parts: Sequence[Segment]) -> tuple[dict[int, int], int]:
 def live_arrays(plan: Plan) -> tuple[int, int]:
     """Return how many arrays are alive at once: inside a block, and for all symbols."""
     parts = segments(plan)
-    in_block = max((places(plan, part)[1] for part in parts if part.number % 2 == 0), default=0)
-    across = max((places(plan, part)[1] for part in parts if part.number % 2), default=0)
-    return in_block, across + full_places(parts)[1]
+    held, whole = full_places(parts)
+    counts = [(part.number % 2, places(plan, part, held)[1]) for part in parts]
+    in_block, across = (max((count for odd, count in counts if odd == side), default=0) for side in (0, 1))
+    return in_block, across + whole
 
 
 def deepest(plan: Plan) -> int:

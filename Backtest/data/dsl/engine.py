@@ -4,7 +4,7 @@
    one for each block of symbols (`program.Program`), and the arrays that they work in.
 2. `Stream.feed` takes the panel's rows in tiles, from the first to the last (`_tiles`). Rows before the asked window
    are computed like all others, but go nowhere.
-3. Segment after segment, `Program.run` computes a tile and copies factors to their output (`program.publish`).
+3. Segment after segment, `Program.run` computes a tile and copies factors to their output (`tile.publish`).
 4. A panel that does not fit into memory is fed in parts: each brings `Stream.overlap` rows of the part before.
 
 No value depends on the tiles: kernels cut windows at absolute bar indices, recursive ones carry their state from tile
@@ -17,19 +17,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.context import Floats
 from ..kernels.rows import WIDTH
-from ..panel import Panel
+from ..panel import Bools, Panel
 from .blocks import LOOKBACK_SHARE, Blocks, deepest, full_places, segments, spans
 from .chains import Moving
 from .plan import Plan
-from .program import Arrays, Program, Setup, Tile, given, lendable, publish
+from .program import Program, Setup
+from .tile import Arrays, Tile, given, lendable, publish
 
-Bools = NDArray[np.bool_]
 Undefined = NDArray[np.int64]
 
 
@@ -161,6 +162,7 @@ class Stream:
             `warmup` of this panel.
         """
         assert begin >= min(self.overlap, self._seen), "too few rows of the part before"
+        self._check(panel, library, out)
         undefined = np.zeros(len(self.plan.steps), dtype=np.int64)
         if not self.symbols:
             return undefined
@@ -184,6 +186,17 @@ class Stream:
                     for count in counts:
                         undefined += count
         return undefined
+
+    def _check(self, panel: Panel, library: Mapping[int, Floats], out: Mapping[str, Floats]) -> None:
+        """Refuse arrays of another size than they must have: chains are given their addresses alone."""
+        rows = panel.shape[0]
+        arrays: list[tuple[NDArray[Any], type, int]] = [(panel.age, np.int32, rows), (panel.exists, np.bool_, rows)]
+        arrays += [(values, np.float64, rows) for values in (*panel.fields.values(), *library.values())]
+        arrays += [(values, np.float64, rows - panel.warmup) for values in out.values()]
+        for values, kind, length in arrays:
+            if values.dtype != kind or values.shape != (length, self.symbols):
+                wanted = f"{kind.__name__} {(length, self.symbols)} is wanted"
+                raise ValueError(f"an array is {values.dtype} {values.shape}; {wanted}")
 
     def _run(self, programs: Sequence[Program], tiles: Sequence[Tile]) -> Undefined:
         undefined, nobody = (np.zeros(len(self.plan.steps), dtype=np.int64) for _ in range(2))

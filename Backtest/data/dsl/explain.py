@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..timeframe import Timeframe
-from .nodes import INFIX_LEVEL
 from .operators import APART, LISTED, Operator
 from .plan import Plan, PlannedFactor, reachable
 from .row_words import FLAT_WORDS, SQUARES_WORDS
@@ -70,7 +69,9 @@ def explain(
     memory_limit
         Bytes, as in `compute`.
     """
-    texts = step_texts(plan)
+    texts = _Texts(
+        step_texts(plan), {bars: step_texts(Plan(part.steps, ())) for bars, part in plan.coarse_plans.items()}
+    )
     lines = [
         f"{len(plan.factors)} factors, {len(plan.needed)} distinct steps"
         + "".join(f", {len(part.needed)} on {bars.label} bars" for bars, part in plan.coarse_plans.items())
@@ -98,9 +99,15 @@ def explain(
     return "\n".join(lines) + "\n"
 
 
-def _factor_lines(
-    plan: Plan, factor: PlannedFactor, texts: Mapping[int, str], timeframe: Timeframe | None
-) -> list[str]:
+@dataclass(frozen=True)
+class _Texts:
+    """Step -> its text, of a plan and of its parts on coarser bars."""
+
+    own: Mapping[int, str]
+    coarse: Mapping[Timeframe, Mapping[int, str]]
+
+
+def _factor_lines(plan: Plan, factor: PlannedFactor, texts: _Texts, timeframe: Timeframe | None) -> list[str]:
     params = ", ".join(f"{name}={value!r}" for name, value in factor.params.items())
     what = factor.expression if factor.expression is not None else f"{factor.source}({params})"
     lines = [
@@ -110,19 +117,20 @@ def _factor_lines(
         f"  look-back  {_lookback_words(factor.lookback, timeframe)}",
         f"  operators  {', '.join(factor.operators) or 'none'}",
     ]
-    shared = [f"{texts[number]}  (used {plan.users[number]} times)" for number in plan.shared(factor)]
-    shared += _shared_on_coarse_bars(plan, factor)
+    shared = [f"{texts.own[number]}  (used {plan.users[number]} times)" for number in plan.shared(factor)]
+    shared += _shared_on_coarse_bars(plan, factor, texts)
     return lines + [f"  {'' if place else 'shared':<10} {words}" for place, words in enumerate(shared or ["none"])]
 
 
-def _shared_on_coarse_bars(plan: Plan, factor: PlannedFactor) -> list[str]:
+def _shared_on_coarse_bars(plan: Plan, factor: PlannedFactor, texts: _Texts) -> list[str]:
     """Return what a factor shares with others inside `bars`."""
     words = []
+    below = {str(number) for number in reachable(plan.steps, factor.step)}
     for timeframe, part in plan.coarse_plans.items():
-        texts, own = step_texts(Plan(part.steps, ())), {str(number) for number in reachable(plan.steps, factor.step)}
-        calls = [call for call in part.factors if call.name in own]
+        calls = [call for call in part.factors if call.name in below]
         numbers = sorted({number for call in calls for number in part.shared(call)})
-        words += [f"{texts[n]} on {timeframe.label} bars  (used {part.users[n]} times)" for n in numbers]
+        found = texts.coarse[timeframe]
+        words += [f"{found[n]} on {timeframe.label} bars  (used {part.users[n]} times)" for n in numbers]
     return words
 
 
@@ -188,7 +196,7 @@ def _short(text: str) -> str:
 def _operand_text(operand: Step, text: str, user: Operator) -> str:
     """Bracket an infix operand of an infix operator; which brackets could go does not matter here."""
     source = operand.source
-    infix = isinstance(source, Operator) and source.symbol in INFIX_LEVEL and len(operand.operands) == 2
+    infix = isinstance(source, Operator) and source.symbol is not None and len(operand.operands) == 2
     return f"({text})" if user.symbol is not None and infix and " " in text else text
 
 

@@ -183,11 +183,6 @@ class Plan:
         return tuple(step.number for step in sorted(computed, key=lambda step: (step.segment, step.number)))
 
     @cached_property
-    def last_use(self) -> Mapping[int, int]:
-        """Step -> the step that reads it last; absent when only factors read it."""
-        return {number: user for user in self.order for number in self.steps[user].inputs}
-
-    @cached_property
     def readers(self) -> Mapping[int, frozenset[int]]:
         """Step -> the computed steps that read it; absent where none does."""
         table: dict[int, set[int]] = {}

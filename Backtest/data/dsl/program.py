@@ -4,7 +4,8 @@ Looking up kernels, completing literals and cutting arrays costs as much as comp
 once (`Program._prepare`), again only where the shape of a tile changes. What a tile leaves for the next one:
 
 * an array in `_history` of the last rows of each step that later rows look back to. A kernel is given the look-back of
-  its operands in front of the tile's own rows and leaves rubbish there in its result; `_Keep` puts the true rows back;
+  its operands in front of the tile's own rows and leaves rubbish there in its result; `_before` puts the true rows
+  back;
 * the state of each recursive operator (`Memory`).
 
 Windows are cut at absolute bar indices, so that no value depends on the tiles.
@@ -12,9 +13,9 @@ Windows are cut at absolute bar indices, so that no value depends on the tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,65 +24,14 @@ from ..kernels.context import Context, Floats, Kernel, Memory, Operand
 from ..kernels.elementwise import Loop
 from ..kernels.rolling import Sums
 from ..kernels.rows import aligned
-from ..panel import Panel
+from ..panel import Bools
+from .actions import Action, Call, Copy, Load, Publish, RunChain
 from .blocks import FLOAT, Segment, places, reaches, read_outside, runs
 from .chains import Chain, Moving, strip_height, write_chain
 from .operators import Operator
 from .plan import Plan
 from .signature import kernel_of
-from .steps import Step
-
-Bools = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Rows begin..end-1 of a panel.
-
-    Attributes
-    ----------
-    seen
-        Rows before `begin` that count: as many as there are, or as the tiles before had.
-    library
-        Step of every library call -> its values, of the panel's shape.
-    out
-        Factor -> array to be filled, whose row 0 is the panel's row `panel.warmup`.
-    lendable
-        The panel's fields and the library values that kernels can be given as they are.
-    is_flat
-        True where rows of every output lie next to each other.
-    bases
-        Addresses of the panel's arrays and the outputs, found once for all tiles.
-    """
-
-    panel: Panel
-    begin: int
-    end: int
-    seen: int
-    library: Mapping[int, Floats]
-    out: Mapping[str, Floats]
-    lendable: frozenset[int]
-    is_flat: bool
-    bases: dict[Moving, int]
-
-    @property
-    def is_output(self) -> bool:
-        """False for rows that only others look back to."""
-        return self.begin >= self.panel.warmup
-
-
-class Arrays:
-    """Flat arrays by number, made at first use and then reused: fresh memory costs a page fault every 4 kB."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._flat: dict[int, Floats] = {}
-
-    def take(self, number: int, shape: tuple[int, int]) -> Floats:
-        """Return array `number` as a C-ordered array of `shape`, which holds at most `size` values."""
-        if number not in self._flat:
-            self._flat[number] = aligned(1, self.size)[0]
-        return self._flat[number][: shape[0] * shape[1]].reshape(shape)
+from .tile import Arrays, Tile, given, plain
 
 
 @dataclass(frozen=True)
@@ -108,83 +58,6 @@ class Setup:
     full: Mapping[int, Floats]
 
 
-class _Action(Protocol):
-    def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None: ...
-
-
-@dataclass(slots=True)
-class _Load:
-    """Copy a source into an array of the columns."""
-
-    number: int
-    lookback: int
-    target: Floats
-
-    def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
-        np.copyto(self.target, program.source(tile, self.number, self.lookback)[:, program.columns])
-
-
-@dataclass(slots=True)
-class _Call:
-    """Apply an operator."""
-
-    number: int
-    kernel: Kernel
-    operands: list[Operand]
-    literals: dict[str, Any]
-    lookback: int
-    memory: Memory | None
-    out: Floats
-
-    def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
-        context = program.contexts[self.lookback]
-        if self.memory is not None:
-            context = replace(context, memory=self.memory)
-        if found := self.kernel(self.operands, self.literals, context, self.out):
-            undefined[self.number] += found
-
-
-@dataclass(slots=True)
-class _Chain:
-    """Apply operators that follow each other strip by strip."""
-
-    chain: Chain
-
-    def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
-        first_bar, rows = tile.panel.first_bar + tile.begin, tile.end - tile.begin
-        self.chain.run(lambda what: program.address(tile, what), rows, tile.seen, first_bar, undefined)
-
-
-@dataclass(slots=True)
-class _Copy:
-    """Copy rows: those in front of a tile back, its last ones for the next tile, all for later segments."""
-
-    values: Floats
-    target: Floats
-
-    def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
-        self.target[...] = self.values
-
-
-@dataclass(slots=True)
-class _Publish:
-    """Copy a factor to its output: NaN where there is no bar and for anything not finite."""
-
-    values: Floats
-    names: tuple[str, ...]
-
-    def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
-        publish(self.values, self.names, tile, program.columns.start, program.exists)
-
-
-def publish(values: Floats, names: Iterable[str], tile: Tile, column: int, exists: Bools) -> None:
-    """Copy the tile's own rows of some columns to the outputs of some factors."""
-    from ..kernels.finish import publish as copy  # compiled code: only where something is computed
-
-    for name in names:
-        copy(values, exists, tile.out[name], tile.begin - tile.panel.warmup, column)
-
-
 class Program:
     """A segment for the symbols of `columns`.
 
@@ -192,20 +65,19 @@ class Program:
     ----------
     contexts
         Look-back -> what kernels are told about the tile's rows with that look-back in front.
-    exists
-        The columns' part of ``panel.exists`` for the tile's own rows.
+    exists, ages
+        The columns' part of ``panel.exists`` for the tile's own rows, of ``panel.age`` with the look-back in front.
     """
 
     contexts: dict[int, Context]
     exists: Bools
-    _exists_address: int
-    _age_address: int
+    ages: NDArray[np.int32]
 
     def __init__(self, setup: Setup, segment: Segment, columns: slice, arrays: Arrays) -> None:
         self.setup, self.segment, self.columns = setup, segment, columns
         self.across = segment.number % 2 == 1
         self.width = columns.stop - columns.start
-        self._places, _ = places(setup.plan, segment)
+        self._places, _ = places(setup.plan, segment, setup.full)
         self._reaches = reaches(setup.plan)
         self._arrays = arrays
         self._all = self.width == setup.symbols
@@ -215,7 +87,7 @@ class Program:
         self._chains: dict[object, Chain] = {}
         self._memory = {n: Memory() for n in steps if setup.plan.steps[n].own_lookback is None}
         self._prepared: tuple[object, ...] = ()
-        self._actions: list[_Action] = []
+        self._actions: list[Action] = []
         self._direct: list[tuple[list[Operand], int, int, int]] = []
         self._lookbacks: set[int] = set()
 
@@ -244,9 +116,9 @@ class Program:
         """Return where the tile's own rows of a source, an output or the ages begin."""
         kind, name = what
         if kind == "exists":
-            return self._exists_address
+            return int(self.exists.ctypes.data)
         if kind == "age":
-            return self._age_address
+            return int(self.ages[len(self.ages) - (tile.end - tile.begin) :].ctypes.data)
         if what not in tile.bases:
             array = tile.out[str(name)] if kind == "out" else self._whole(tile, int(name))
             tile.bases[what] = int(array.ctypes.data)
@@ -263,20 +135,18 @@ class Program:
         return {n for n in self.segment.sources if self._all and (steps[n].is_computed or n in tile.lendable)}
 
     def _look(self, tile: Tile) -> None:
-        """Cut out what is not a step: ages, who takes part, which bars are there."""
+        """Cut out what is not a step: ages, who takes part, which bars are there. Chains hold their addresses."""
         across = self.across
         own = slice(tile.begin, tile.end)
         # writable also where the panel is read-only: to numba those are two types, and it would compile anew
-        self.exists = _plain(tile.panel.exists[own, self.columns])
-        self._exists_address = self.exists.ctypes.data
+        self.exists = plain(tile.panel.exists[own, self.columns])
         deepest = max(self._lookbacks, default=0)
         looked = slice(tile.begin - deepest, tile.end), self.columns
-        ages = _plain(tile.panel.age[looked])
-        self._age_address = ages.ctypes.data + ages.strides[0] * deepest
+        self.ages = plain(tile.panel.age[looked])
         population = tile.panel.member[looked] & tile.panel.tradable[looked] if across else None
         self.contexts = {
             lookback: Context(
-                age=ages[deepest - lookback :],
+                age=self.ages[deepest - lookback :],
                 first_bar=tile.panel.first_bar + tile.begin - lookback,
                 population=None if population is None else population[deepest - lookback :],
                 gap_tolerance=self.setup.gap_tolerance,
@@ -292,7 +162,7 @@ class Program:
         self._actions, self._direct = [], []
         self._lookbacks = {self._lookback(tile, number) for number in self.segment.steps}
         steps = self.setup.plan.steps
-        kernels = {number: kernel_of(_operator(steps[number])) for number in self.segment.steps}
+        kernels = {number: kernel_of(steps[number].operator) for number in self.segment.steps}
         loaded = set(lent)
         for chained, numbers in runs(self.setup.plan, self.segment):
             for number in numbers:
@@ -300,7 +170,7 @@ class Program:
                     if used in self.segment.sources and used not in loaded:
                         loaded.add(used)
                         deepest = min(tile.seen, self._reaches[used])
-                        self._actions.append(_Load(used, deepest, self._view(tile, used, deepest)))
+                        self._actions.append(Load(used, deepest, self._view(tile, used, deepest)))
                 if not chained:
                     self._actions.append(self._call(tile, number, kernels[number], lent))
                     self._actions += [*self._before(tile, number), *self._afterwards(tile, number)]
@@ -311,7 +181,7 @@ class Program:
         """Return the rows in front of the tile that a step is given; a recursive one remembers what it needs."""
         return min(tile.seen, self.setup.plan.steps[number].own_lookback or 0)
 
-    def _call(self, tile: Tile, number: int, kernel: Kernel, lent: set[int]) -> _Call:
+    def _call(self, tile: Tile, number: int, kernel: Kernel, lent: set[int]) -> Call:
         step, lookback = self.setup.plan.steps[number], self._lookback(tile, number)
         operands: list[Operand] = []
         for place, operand in enumerate(step.operands):
@@ -323,11 +193,11 @@ class Program:
             else:
                 operands.append(self._view(tile, operand, lookback))
         out = self._view(tile, number, lookback)
-        return _Call(number, kernel, operands, step.complete_literals, lookback, self._memory.get(number), out)
+        return Call(number, kernel, operands, step.complete_literals, lookback, self._memory.get(number), out)
 
     def _chain(
         self, tile: Tile, numbers: tuple[int, ...], kernels: Mapping[int, Kernel], lent: set[int]
-    ) -> list[_Action]:
+    ) -> list[Action]:
         """Return the chain of some steps, and what comes after those whose values others read."""
         plan = self.setup.plan
         names = {number: plan.names[number] for number in numbers if self._publishes(tile, number)}
@@ -338,8 +208,8 @@ class Program:
         key = (numbers, tile.is_output, tile.is_flat, tile.lendable)
         if key not in self._chains:
             self._chains[key] = self._write(tile, {n: kernels[n] for n in numbers}, stored, inside, lent)
-        actions: list[_Action] = [action for number in stored for action in self._before(tile, number)]
-        actions.append(_Chain(self._chains[key]))
+        actions: list[Action] = [action for number in stored for action in self._before(tile, number)]
+        actions.append(RunChain(self._chains[key]))
         for number in stored:
             actions += self._afterwards(tile, number, published=number in inside)
         return actions
@@ -372,27 +242,27 @@ class Program:
             self._strips[number] = aligned(self._reaches[number] + strip_height(self.width), self.width)
         return self._strips[number]
 
-    def _before(self, tile: Tile, number: int) -> list[_Action]:
+    def _before(self, tile: Tile, number: int) -> list[Action]:
         """Return what puts back the rows in front of a step's own."""
         kept, have = self._history.get(number), min(tile.seen, self._reaches[number])
         if kept is None or not have:
             return []
-        return [_Copy(kept[len(kept) - have :], self._view(tile, number, have)[:have])]
+        return [Copy(kept[len(kept) - have :], self._view(tile, number, have)[:have])]
 
-    def _afterwards(self, tile: Tile, number: int, *, published: bool = False) -> list[_Action]:
+    def _afterwards(self, tile: Tile, number: int, *, published: bool = False) -> list[Action]:
         """Return what happens to a step's values: rows kept for the next tile, copies to where others find them."""
-        actions: list[_Action] = []
+        actions: list[Action] = []
         kept = self._history.get(number)
         have = min(tile.seen, self._reaches[number])
         if kept is not None:
             keep = min(tile.seen + tile.end - tile.begin, len(kept))
-            actions.append(_Copy(self._view(tile, number, have)[-keep:], kept[len(kept) - keep :]))
+            actions.append(Copy(self._view(tile, number, have)[-keep:], kept[len(kept) - keep :]))
         if number in self.segment.exports and not self._all:
             depth = self.setup.depth
             target = self.setup.full[number][depth - have : depth + tile.end - tile.begin, self.columns]
-            actions.append(_Copy(self._view(tile, number, have), target))
+            actions.append(Copy(self._view(tile, number, have), target))
         if self._publishes(tile, number) and not published:
-            actions.append(_Publish(self._view(tile, number, 0), self.setup.plan.names[number]))
+            actions.append(Publish(self._view(tile, number, 0), self.setup.plan.names[number]))
         return actions
 
     def _publishes(self, tile: Tile, number: int) -> bool:
@@ -405,33 +275,3 @@ class Program:
             return setup.full[number][setup.depth - lookback : end]
         array = self._arrays.take(self._places[number], (setup.depth + setup.rows, self.width))
         return array[setup.depth - lookback : end]
-
-
-def given(plan: Plan, panel: Panel, library: Mapping[int, Floats], number: int) -> Floats:
-    """Return a field or a library value."""
-    what = plan.steps[number].source
-    return panel.fields[what] if isinstance(what, str) else library[number]
-
-
-def lendable(plan: Plan, panel: Panel, library: Mapping[int, Floats]) -> frozenset[int]:
-    """Return the fields and library values that lie as kernels want them: to numba another layout is another type."""
-    return frozenset(
-        number
-        for number in plan.needed
-        if not plan.steps[number].is_computed and _is_plain(given(plan, panel, library, number))
-    )
-
-
-def _operator(step: Step) -> Operator:
-    assert isinstance(step.source, Operator)
-    return step.source
-
-
-def _is_plain(values: NDArray[Any]) -> bool:
-    flags = values.flags
-    return flags.c_contiguous and flags.writeable and values.dtype == np.float64
-
-
-def _plain(values: NDArray[Any]) -> NDArray[Any]:
-    flags = values.flags
-    return values if flags.c_contiguous and flags.writeable else np.require(values, requirements=["C", "W"])

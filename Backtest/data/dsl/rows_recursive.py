@@ -22,7 +22,7 @@ RECURSIVE = (
     recursive("ewm_halflife", "adaptive:ewm_halflife", "y += a (x - y), a = 1 - 0.5 ** (1 / h)",
               "Exponential mean whose weights halve every h valid values.",
               EXPONENTIAL.replace("span-th", "h-th (rounded up)"), "ewm_halflife(close, 12)",
-              literals=(Argument("h", "number"),), check=check_halflife),
+              literals=(Argument("h", "number", high=1e9),), check=check_halflife),
     recursive("dema", "adaptive:dema", "2 e1 - e2, e1 = ema(x, span), e2 = ema(e1, span)",
               "Double exponential mean (Mulloy): no lag behind a straight line.",
               EXPONENTIAL.replace("span-th", "(2 span - 1)-th"), "dema(close, 5)", literals=(SPAN,)),

@@ -11,6 +11,9 @@ from .dialects.interface import DEFAULT, Dialect
 
 YEAR_DAYS = 365
 
+COUNTABLE = 10**12
+"""Bars that are written out; of more only the size is told."""
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -65,6 +68,8 @@ class Scope:
 
 def length_words(bars: int, timeframe: Timeframe | None) -> str:
     """Return a number of bars, with its length in days or years where the timeframe is known."""
+    if bars > COUNTABLE:
+        return f"{float(bars):g} bars"
     if timeframe is None:
         return f"{bars:,} bars"
     days = bars * timeframe.seconds / 86_400

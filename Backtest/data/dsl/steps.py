@@ -127,8 +127,13 @@ class Step:
     @cached_property
     def complete_literals(self) -> dict[str, Any]:
         """The literals of an operator with every default filled in."""
+        return self.operator.complete(dict(self.literals))
+
+    @property
+    def operator(self) -> Operator:
+        """The row of the table that a computed step applies."""
         assert isinstance(self.source, Operator)
-        return self.source.complete(dict(self.literals))
+        return self.source
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from numba.extending import intrinsic
 from . import scalar_loops as loops
 from .finish import blank
 from .rolling import COUNT, sums
+from .rows import WIDTH
 
 FLOAT, AGE = 8, 4
 """Bytes of a value and of an age."""
@@ -111,8 +112,11 @@ def run(code, places, windows, carried, height, rows, columns, seen, first_bar, 
     is a row of `windows` and the third the place of the ages. places: int64 [3, p], the first byte, bytes per value
     inside a strip and from strip to strip; whoever calls keeps the arrays alive and large enough. windows: int64
     [w, 3], bars, valid values and age needed. carried: int64 [c, 2], strips whose last rows the next one looks back to,
-    and how many. height: rows of a strip. seen: rows before these that lie in front of all that windows look at.
+    and how many. height: rows of a strip. columns: at most `rows.WIDTH` where there are windows. seen: rows before
+    these that lie in front of all that windows look at.
     """
+    if windows.shape[0] > 0 and columns > WIDTH:
+        raise ValueError("too many columns for the scratch of a window")
     total = 0
     for top in range(0, rows, height):
         m = min(height, rows - top)

@@ -18,6 +18,7 @@ import numpy as np
 
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
+from .moments import SMALLEST
 from .rows import FLAT, NO_LIMIT
 
 SKEW, KURTOSIS = range(2)
@@ -93,6 +94,8 @@ def _value(mode, p, b):
     if math.sqrt(p[YY, b] / (n - 1.0)) <= FLAT * p[MAX_Y, b] or math.sqrt(p[XX, b] / (n - 1.0)) <= FLAT * p[MAX_X, b]:
         return np.nan
     std_y, std_x = math.sqrt(p[YY, b] / n), math.sqrt(p[XX, b] / n)
+    if min(std_y, 1.0) * std_x ** (2 if mode == SKEW else 3) < SMALLEST:
+        return np.inf  # counted as undefined
     if mode == SKEW:
         return p[YXX, b] / n / std_y / std_x / std_x
     return p[YXXX, b] / n / std_y / std_x / std_x / std_x

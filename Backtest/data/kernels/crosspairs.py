@@ -17,6 +17,9 @@ from .finish import blank_infinite
 from .population import population_of
 from .rows import FLAT
 
+TINY, HUGE = 1e-100, 1e100
+"""Sizes between which squares and their sums stay inside the range of float64."""
+
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _gather(data, population, t, member, held):
@@ -62,6 +65,18 @@ def _largest(values):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def _bring_near_one(values):
+    """Scale values whose squares might leave the range of float64, by a power of two: exact. Return the largest."""
+    most = _largest(values)
+    if most == 0.0 or TINY < most < HUGE:
+        return most
+    power = math.frexp(most)[1]
+    for i in range(len(values)):
+        values[i] = math.ldexp(values[i], -power)
+    return math.ldexp(most, -power)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def _take_out(held, squares, k, n, used):
     """Take the directions 1..used-1 out of row k, twice: once leaves rounding of what was large (Gram-Schmidt)."""
     for _ in range(2):
@@ -83,7 +98,9 @@ def residuals(data, population, out, intercept):
         if n == 0 or (intercept and n <= count):
             continue
         for k in range(1, count):
-            floor = FLAT * _largest(held[k, :n]) if intercept else 0.0
+            # What a series takes out does not depend on its size.
+            most = _bring_near_one(held[k, :n])
+            floor = FLAT * most if intercept else 0.0
             if intercept:
                 _centre(held[k, :n])
             _take_out(held, squares, k, n, k)
@@ -109,14 +126,14 @@ def correlations(data, population, out):
         if n < 2:
             continue
         x, y = held[0, :n], held[1, :n]
-        most_x, most_y = _largest(x), _largest(y)
+        most_x, most_y = _bring_near_one(x), _bring_near_one(y)
         _centre(x)
         _centre(y)
         xx, yy = math.sqrt(_dot(x, x)), math.sqrt(_dot(y, y))
         root = math.sqrt(n - 1.0)
         if xx <= FLAT * most_x * root or yy <= FLAT * most_y * root:
             continue
-        r = min(max(_dot(x, y) / xx / yy, -1.0), 1.0) if xx < np.inf and yy < np.inf else np.inf
+        r = min(max(_dot(x, y) / xx / yy, -1.0), 1.0)
         for i in range(n):
             out[t, member[i]] = r
 

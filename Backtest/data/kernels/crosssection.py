@@ -21,27 +21,28 @@ ZSCORE, DEMEAN, SCALE = range(3)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _sums_of_row(x, population, t):
-    """Return n, the first value, mean - first, squared deviations and sum |x| of row t's population.
+def sums_of_row(x, population, t):
+    """Return n, the first value, mean - first, squared deviations, sum x and sum |x| of row t's population.
 
     Two passes about the first value, whose difference to equal values is exactly 0.
     """
-    n, first, total, absolute = 0, np.nan, 0.0, 0.0
+    n, first, mean, total, absolute = 0, np.nan, 0.0, 0.0, 0.0
     for s in range(x.shape[1]):
         v = x[t, s]
         if population[t, s] and v == v:
             if n == 0:
                 first = v
             n += 1
-            total += v - first
+            mean += v - first
+            total += v
             absolute += abs(v)
-    mean = total / max(n, 1)
+    mean /= max(n, 1)
     m2 = 0.0
     for s in range(x.shape[1]):
         v = x[t, s]
         if population[t, s] and v == v:
             m2 += (v - first - mean) ** 2
-    return n, first, mean, m2, absolute
+    return n, first, mean, m2, total, absolute
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -49,7 +50,7 @@ def moments(x, population, out, mode, parameter):
     """z-score, distance from the mean, or share of sum |x| times `parameter`, row by row."""
     rows, columns = x.shape
     for t in range(rows):
-        n, first, mean, m2, absolute = _sums_of_row(x, population, t)
+        n, first, mean, m2, _, absolute = sums_of_row(x, population, t)
         divisor, beside = 1.0, 0.0
         if mode == ZSCORE:
             beside = first

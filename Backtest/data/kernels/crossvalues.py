@@ -13,6 +13,7 @@ import numba
 import numpy as np
 
 from .context import Context, Floats, Operand
+from .crosssection import sums_of_row
 from .finish import blank_infinite
 from .flat import over, place
 from .normal import normal_score
@@ -46,26 +47,6 @@ def _mad(held, n, base, above, away):
         away[i] = abs((held[i] - base) - above)
     away[:n].sort()
     return _median(away, n)
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _mean_and_std(x, population, t, ddof):
-    """Return the mean as a reference and the distance from it, the sum, and the standard deviation of row t."""
-    n, first, rel, total = 0, np.nan, 0.0, 0.0
-    for s in range(x.shape[1]):
-        v = x[t, s]
-        if population[t, s] and v == v:
-            first = v if n == 0 else first
-            n += 1
-            rel += v - first
-            total += v
-    rel /= max(n, 1)
-    m2 = 0.0
-    for s in range(x.shape[1]):
-        v = x[t, s]
-        if population[t, s] and v == v:
-            m2 += (v - first - rel) ** 2
-    return first + rel, total, math.sqrt(m2 / (n - ddof)) if n > ddof else np.nan
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -131,10 +112,8 @@ def values(x, population, out, mode, parameter, ddof):
     held, away = np.empty(columns), np.empty(columns)
     for t in range(rows):
         held[:] = out[t]
-        n = 0
-        for s in range(columns):
-            n += 1 if population[t, s] and x[t, s] == x[t, s] else 0
-        mean, total, std = _mean_and_std(x, population, t, ddof)
+        n, first, rel, m2, total, _ = sums_of_row(x, population, t)
+        mean, std = first + rel, math.sqrt(m2 / (n - ddof)) if n > ddof else np.nan
         low, high, above = _bounds(mode, held, n, mean, std, parameter, away)
         for s in range(columns):
             v = x[t, s]

@@ -54,6 +54,8 @@ class Loop:
 
     def __call__(self, operands: Sequence[Operand], literals: Literals, context: Context, out: Floats) -> int:
         """See `context.Kernel`."""
+        if out.size == 0:
+            return 0
         first, flat = context.own_row * context.age.shape[1], out.reshape(-1)
         inputs = self.all_operands(operands, literals)
         if self.operands == 1:

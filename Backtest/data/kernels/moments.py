@@ -23,6 +23,8 @@ from .rows import FLAT, NO_LIMIT
 
 SKEW, KURTOSIS, MOMENT = range(3)
 HIGHEST = 4
+SMALLEST = 1e-280
+"""Powers of a std below this are near the end of float64's range, where digits are lost."""
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -65,8 +67,10 @@ def _shape(mode, k, n, m2, m3, m4, base):
         return (m2 if k == 2 else (m3 if k == 3 else m4)) / n
     if n <= (2.0 if mode == SKEW else 3.0) or not math.sqrt(m2 / (n - 1.0)) > FLAT * abs(base):
         return np.nan
+    deviation = math.sqrt(m2 / n)
+    if deviation ** (3 if mode == SKEW else 4) < SMALLEST:
+        return np.inf  # counted as undefined
     if mode == SKEW:
-        deviation = math.sqrt(m2 / n)
         return math.sqrt(n * (n - 1.0)) / (n - 2.0) * (m3 / n / deviation / deviation / deviation)
     return (n - 1.0) / ((n - 2.0) * (n - 3.0)) * ((n + 1.0) * (n * m4 / m2 / m2) - 3.0 * (n - 1.0))
 

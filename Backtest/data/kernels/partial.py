@@ -106,12 +106,13 @@ def _value(data, age, t, b, d, s, na, p, shift_a, shift_b, m, ref, rel):
     if n < 3.0:
         return np.nan
     ia, ib, both = _sides(na, nb)
-    # A suffix that belongs to another episode (na = 0) must not be read.
-    linked = na > 0.0
+    # A suffix that belongs to another episode (na = 0) must not be read, nor the shift of an empty side, which lies
+    # outside the window: 0 times an overflow is not 0.
+    linked, joined = na > 0.0, na > 0.0 and nb > 0.0
     for k in range(6):
         i, j, row = LEFT[k], RIGHT[k], PRODUCT + k
         ai, aj, aij = (s[SUM + i, b], s[SUM + j, b], s[row, b]) if linked else (0.0, 0.0, 0.0)
-        di, dj = shift_a[i, b] - shift_b[i, b], shift_a[j, b] - shift_b[j, b]
+        di, dj = (shift_a[i, b] - shift_b[i, b], shift_a[j, b] - shift_b[j, b]) if joined else (0.0, 0.0)
         m[k] = _product(ia, ai, aj, aij, ib, p[SUM + i, b], p[SUM + j, b], p[row, b], both, di, dj)
     for k in range(3):
         most = max(p[MOST + k, b], s[MOST + k, b]) if na > 0.0 else p[MOST + k, b]

@@ -21,8 +21,10 @@ def population_of(context: Context) -> NDArray[np.bool_]:
 
 
 def pieces(values: Floats) -> Iterator[slice]:
-    """Yield ranges of rows that hold about `PIECE` values."""
+    """Yield ranges of rows that hold about `PIECE` values; none where there are no columns."""
     rows, columns = values.shape
-    step = max(1, PIECE // max(columns, 1))
+    if columns == 0:
+        return
+    step = max(1, PIECE // columns)
     for begin in range(0, rows, step):
         yield slice(begin, min(begin + step, rows))

@@ -23,8 +23,8 @@ LARGE, SMALL = 2.0**256, 2.0**-256
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _scaled(v, power):
-    """Return v and its power with 2^-256 <= |v| < 2^256, or 0 as it is."""
-    while abs(v) >= LARGE:
+    """Return v and its power with 2^-256 <= |v| < 2^256; 0 and infinity as they are."""
+    while LARGE <= abs(v) < np.inf:
         v *= DOWN
         power += 1.0
     while 0.0 < abs(v) < SMALL:

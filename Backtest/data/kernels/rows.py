@@ -11,7 +11,6 @@ for whoever writes the next kernel:
   than eight pairs of arrays would have to be checked for overlap.
 * Rows are walked backwards through a table (`descending`). Under a counter that falls LLVM tests for overlap once for
   all rows, takes the negative step for an overlap, and runs the scalar loop: half the speed.
-
 * A function that allocates nothing is compiled without reference counts (``_nrt=False``): otherwise Numba counts the
   array behind every row view up and down, with atomic instructions, some 30 ns a row. One that does allocate, or that
   copies an array into another, does not compile so; none of these may return an array.

@@ -25,8 +25,8 @@ MEAN, SLOPE, RESIDUAL, RSQUARE = range(4)
 
 U, KU, UU, N, K, KK = (plane * WIDTH for plane in range(6))
 """Planes of sums: u, k u, u^2, and, where something is missing, 1, k, k^2."""
-OUT, TOTAL, APART = (plane * WIDTH for plane in range(6, 9))
-"""Planes of a window: weighted sum of u; mean of u; n, NaN where there is no value. See `_merge_squares` for APART."""
+OUT = 6 * WIDTH
+"""Plane of a window: weighted sum of u."""
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)

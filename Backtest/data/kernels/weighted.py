@@ -210,6 +210,7 @@ def hull(operands: Sequence[Operand], literals: Mapping[str, Any], context: Cont
 
     mean(operands[0], fast, inner)  # type: ignore[arg-type]
     mean(operands[0], d, slow)  # type: ignore[arg-type]
-    np.add(inner, inner - slow, out=inner)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is blanked at the end
+        np.add(inner, inner - slow, out=inner)
     mean(inner, outer, out)
     return blank_infinite(out, context)

@@ -119,7 +119,7 @@ class EpisodeFeed(bt.feed.DataBase):
         sources = (self.clock.shared, self.p.factors, vars(self.p.episode))
         for name in self.getlinealiases():
             values = next(source[name] for source in sources if name in source)
-            getattr(self.lines, name).array = np.ascontiguousarray(values, dtype=np.float64).data.toreadonly()
+            getattr(self.lines, name).array = np.asarray(values, dtype=np.float64).data.toreadonly()
         self.home()
 
     def __len__(self) -> int:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from ...machine_code import remove_outdated
 
-remove_outdated(Path(__file__).parent)
+STANDS_ON = ("engine/volatility.py", "portfolio/exits.py")
+"""What compiled functions take constants from, outside this package."""
+remove_outdated(Path(__file__).parent, *(Path(__file__).parents[2] / path for path in STANDS_ON))
 
 # What they decorate asks for the folder of the machine code.
 from .chunks import run_chunks  # noqa: E402

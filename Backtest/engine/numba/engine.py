@@ -87,9 +87,8 @@ def run(
         panel, scores, strategy, episodes=episodes, costs=costs, initial_cash=initial_cash, overlays=overlays
     )
     rows, width = decisions.tradable.shape
-    market = market_of(
-        episodes, decisions.alive, decisions.tradable, capped=costs.slippage_capped or futures is not None
-    )
+    capped = costs.slippage_capped or futures is not None
+    market = market_of(episodes, decisions.alive, decisions.tradable, panel=panel, capped=capped)
     terms = terms_of(costs, decisions.symbols, rows=rows)
     plan, found = plan_of(decisions)
     state = new_state(width, len(episodes), initial_cash=initial_cash)
@@ -154,9 +153,10 @@ def last_asked(result: Result, rows: int) -> int:
 
 def count_shortage(decisions: Decisions, plan: Plan, found: Ints, *, asked: set[int], last: int) -> None:
     """Count the rebalances that could choose too few; those that were asked for have counted themselves."""
-    for row in np.flatnonzero(plan.place[:last] >= 0).tolist():
-        if row not in asked:
-            decisions.shortage.count_found(row, int(found[plan.place[row]]))
+    rows = np.flatnonzero(plan.place[:last] >= 0)
+    if asked:
+        rows = np.setdiff1d(rows, list(asked))
+    decisions.shortage.count_found(rows, found[plan.place[rows]])
 
 
 def record_of(

@@ -81,7 +81,10 @@ def advance(market, terms, plan, state, log, curves, answer, watch=None, futures
             asked, leaves = NOTHING if ruined else place[t], False
             if watch is not None:
                 if watch.looks and counts[ANSWERED] == 0 and not ruined:
-                    check_exits(market, state, watch, t)
+                    if futures is not None:
+                        check_exits(market, state, watch, futures.bought, t)
+                    else:
+                        check_exits(market, state, watch, state.average, t)
                 leaves = watch.counts[LEAVING] > 0 and not ruined
             if asked != NOTHING and counts[ANSWERED] == 0:
                 if plan.mode == ASKED or (over and plan.mode == LEGS and hides_a_listing(market, state, t)):

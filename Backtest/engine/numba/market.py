@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...data.panel import Bools, Floats
+from ...data.panel import Bools, Floats, Panel
 from ..costs import Costs
-from ..episodes import Episode, refuse_unsound_prices
+from ..episodes import Episode, all_intact, refuse_unsound_prices
 from ..orders import limits_of
 from .layout import Market, Places, Terms
 
+KERNEL = ("C", "A", "W")
+"""What an array must be for the compiled kernel to be used as it is: Numba compiles anew for any other."""
 
-def market_of(episodes: tuple[Episode, ...], alive: Places, tradable: Bools, *, capped: bool) -> Market:
-    """Return the market of a whole run.
+
+def market_of(episodes: tuple[Episode, ...], alive: Places, tradable: Bools, *, panel: Panel, capped: bool) -> Market:
+    """Return the market of a whole run. It shares the panel's arrays where nothing is missing in them.
 
     Parameters
     ----------
@@ -20,24 +23,28 @@ def market_of(episodes: tuple[Episode, ...], alive: Places, tradable: Bools, *, 
         As `find_episodes` gives them; their prices are finite and positive.
     alive, tradable
         int32 and bool [T, S], as `decisions.owners` gives them.
+    panel
+        Whose episodes they are.
     capped
         Whether high and low will be read; without it the opens stand in their place.
     """
     for episode in episodes:
-        refuse_unsound_prices(episode)
+        if not episode.intact:
+            refuse_unsound_prices(episode)
     rows = len(alive)
     feed = np.searchsorted([episode.column for episode in episodes], np.arange(alive.shape[1]))
     number = 1 + np.arange(len(episodes)) - feed[[episode.column for episode in episodes]]
     number = number.astype(np.int8 if number.max() <= np.iinfo(np.int8).max else np.int16)
-    opened, close = joined(episodes, "open", alive), joined(episodes, "close", alive)
+    opened, close = joined(episodes, "open", panel), joined(episodes, "close", panel)
+    single = number.max() == 1
     return Market(
         first=0,
         open=opened,
-        high=joined(episodes, "high", alive) if capped else opened,
-        low=joined(episodes, "low", alive) if capped else opened,
+        high=joined(episodes, "high", panel) if capped else opened,
+        low=joined(episodes, "low", panel) if capped else opened,
         close=close,
-        tradable=np.ascontiguousarray(tradable),
-        alive=np.where(tradable, number[alive], 0).astype(number.dtype),
+        tradable=np.require(tradable, requirements=KERNEL),
+        alive=tradable.astype(number.dtype) if single else np.where(tradable, number[alive], 0).astype(number.dtype),
         feed=feed.astype(np.uint32),
         number=number,
         proven=np.array([episode.proven for episode in episodes], dtype=np.int64),
@@ -45,9 +52,12 @@ def market_of(episodes: tuple[Episode, ...], alive: Places, tradable: Bools, *, 
     )
 
 
-def joined(episodes: tuple[Episode, ...], name: str, alive: Places) -> Floats:
+def joined(episodes: tuple[Episode, ...], name: str, panel: Panel) -> Floats:
     """Return one price [T, S]: each column shows an episode from its first row to the next one's."""
-    prices = np.ones(alive.shape)
+    bars = panel.fields[name][panel.warmup :]
+    if all_intact(episodes, panel):
+        return np.require(bars, np.float64, KERNEL)
+    prices = np.ones(bars.shape)
     for episode in episodes:
         prices[episode.begin :, episode.column] = getattr(episode, name)[episode.begin :]
     return prices

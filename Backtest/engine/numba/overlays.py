@@ -171,9 +171,12 @@ def forget(watch, initial_cash):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def check_exits(market, state, watch, t):
-    """Take the close of a row into account: `Watch.leaving` then has what is to be closed."""
-    size, average, holder, equity = state.size, state.average, state.holder, state.money[EQUITY]
+def check_exits(market, state, watch, average, t):
+    """Take the close of a row into account: `Watch.leaving` then has what is to be closed.
+
+    average: [S], the average prices paid.
+    """
+    size, holder, equity = state.size, state.holder, state.money[EQUITY]
     close, tradable, proven, row = market.close, market.tradable, market.proven, market.first + t
     rules, sides, best, leaving, out_until = watch.rules, watch.side, watch.best, watch.leaving, watch.out_until
     n = 0

@@ -253,7 +253,7 @@ def open_parts(market, state, futures, t):
             outcome[i] = MARGIN
             continue
         free -= taken
-        add_to(state, column, opened, paid[i], state.order_feed[i])
+        add_to(state, futures, column, opened, paid[i], state.order_feed[i])
         if isolated:
             futures.margin[column] += margin
         state.money[CASH] -= fee

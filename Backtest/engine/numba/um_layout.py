@@ -41,6 +41,9 @@ class Futures(NamedTuple):
         [N]: whose settlement, its rate, and the price it is valued at.
     margin
         float64 [S], kept from chunk to chunk: the margin of each isolated position.
+    bought
+        float64 [S], kept from chunk to chunk: the average price paid, which overlays look at. `State.average`, the
+        entry price, is the same until profits are taken in.
     struck
         bool [S], working space: liquidated on this bar before the orders filled.
     now, worst
@@ -70,6 +73,7 @@ class Futures(NamedTuple):
     rate: Floats
     mark: Floats
     margin: Floats
+    bought: Floats
     struck: Bools
     now: Floats
     worst: Floats
@@ -107,6 +111,7 @@ def futures_of(terms: FuturesTerms, symbols: tuple[str, ...], bars: joins.Bars, 
         rate=rate,
         mark=mark,
         margin=np.zeros(width),
+        bought=np.zeros(width),
         struck=np.zeros(width, dtype=np.bool_),
         now=np.zeros(width),
         worst=np.zeros(width),

@@ -24,7 +24,7 @@ def realise(state, futures, column, closed, price, fee):
     if new != 0:
         margin[column] *= new / before
         return
-    margin[column] = average[column] = 0.0
+    margin[column] = average[column] = futures.bought[column] = 0.0
     place, last = 0, state.counts[HELD] - 1
     while held[place] != column:
         place += 1
@@ -34,15 +34,16 @@ def realise(state, futures, column, closed, price, fee):
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
-def add_to(state, column, opened, price, feed):
+def add_to(state, futures, column, opened, price, feed):
     """Begin a position or add to it, at the weighted price."""
-    size, average, before = state.size, state.average, state.size[column]
+    size, average, bought, before = state.size, state.average, futures.bought, state.size[column]
     new = before + opened
     size[column], state.holder[column] = new, feed
     if before != 0:
         average[column] = (average[column] * before + opened * price) / new
+        bought[column] = (bought[column] * before + opened * price) / new
         return
-    average[column] = price
+    average[column] = bought[column] = price
     state.held[state.counts[HELD]] = column
     state.counts[HELD] += 1
 

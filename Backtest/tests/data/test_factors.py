@@ -225,8 +225,6 @@ def test_parts_of_a_plan(tmp_path: Path) -> None:
         assert computed(part, panel).values[factor.name].tobytes() == whole.values[factor.name].tobytes()
     assert plan.only(plan.factors[0]).cross_symbol is False
     assert plan.cross_symbol is True
-    for used, last in plan.last_use.items():
-        assert last == [step for step in plan.order if used in plan.steps[step].inputs][-1]
 
 
 def test_empty_panels(tmp_path: Path) -> None:

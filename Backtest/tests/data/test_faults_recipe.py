@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from Backtest.data.dsl.bind import bind
+from Backtest.data.dsl.blocks import choose_blocks, segments
 from Backtest.data.dsl.parser import parse
 from Backtest.data.dsl.scope import Scope
 from Backtest.data.dsl.steps import StepTable
@@ -125,3 +126,15 @@ def test_a_recipe_at_every_limit_is_answered_at_once(tmp_path: Path) -> None:
         begin = time.process_time()
         compile_recipe(load_recipe(path), allow_modules=(), max_window=1000)
         assert time.process_time() - begin < 4
+
+
+def test_a_thousand_segments_are_planned_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    lines = ["  - {name: f0, type: expression, expression: close}"]
+    lines += [f'  - {{name: f{k}, type: expression, expression: "cs_rank(f{k - 1}) + 1"}}' for k in range(1, 500)]
+    path.write_text("factors:\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    plan = compile_recipe(load_recipe(path), allow_modules=(), max_window=1000)
+    begin = time.process_time()
+    assert len(segments(plan)) == 998
+    choose_blocks(plan, 1000, 10, budget=1e9)
+    assert time.process_time() - begin < 1

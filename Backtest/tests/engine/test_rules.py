@@ -368,7 +368,7 @@ def test_a_long_run_keeps_neither_copies_of_prices_nor_backtrader_s_orders(monke
     assert kept[0].orders == []
     (first, second) = kept[0].positions
     for name in ("open", "high", "low", "close"):
-        assert np.shares_memory(np.frombuffer(getattr(first, name).array), getattr(first.p.episode, name))
+        assert np.shares_memory(np.asarray(getattr(first, name).array), getattr(first.p.episode, name))
     assert np.shares_memory(np.frombuffer(first.datetime.array), np.frombuffer(second.datetime.array))
 
 

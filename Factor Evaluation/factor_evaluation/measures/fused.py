@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .factor_rows import turn_factor
 from .orderkeys import Floats, column_mask, pack
 from .ranked import BLOCK, FactorRows, chunk_rows
-from .return_rows import finish, moments, turn_factor
+from .return_rows import finish, moments
 
 
 @dataclass(frozen=True)

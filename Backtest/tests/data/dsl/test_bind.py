@@ -90,6 +90,9 @@ def lookback(text: str) -> int | None:
         ("close + 1 / 0", 10, "no finite value"),
         ("close * 1e308 * 1e308 + 1e308 * 10", 30, "no finite value"),
         ("bucket(close, 2, 1)", 0, "ascend"),
+        ("adv_rank(99999999999999999999)", 9, "'n' of adv_rank is 99,999,999,999,999,999,999; at most 1,000,000,000"),
+        ("kama(close, 5, slow=1000000001)", 20, "'slow' of kama is 1,000,000,001; at most 1,000,000,000 is allowed"),
+        ("ewm_halflife(close, 1e300)", 20, "'h' of ewm_halflife is 1e+300; allowed is 1e+09 or less"),
     ],
 )  # fmt: skip
 def test_errors(text: str, offset: int, message: str) -> None:
@@ -104,6 +107,7 @@ def test_windows_are_told_in_time() -> None:
     with pytest.raises(ExpressionError, match=r"2,000,000 bars \(228.3 years of 1h\); max_window allows 1,000,000"):
         bound("ts_mean(close, 2000000)", timeframe=parse_timeframe("1h"))
     assert length_words(6, parse_timeframe("4h")) == "6 bars (1.0 days of 4h)"
+    assert length_words(int(1e308), parse_timeframe("1w")) == "1e+308 bars", "a window of the 101 alphas is any number"
 
 
 def test_factor_names() -> None:

@@ -174,3 +174,20 @@ def test_blocks_of_any_number_of_symbols() -> None:
     out = {"mean": np.empty((ROWS, 150))}
     evaluate(plan, panel, library={}, out=out, blocks=Blocks(17, 150), gap_tolerance=GAP_TOLERANCE)
     same(out, wanted, plan)
+
+
+@pytest.mark.parametrize("wrong", ["rows", "symbols", "kind", "age", "field"])
+def test_arrays_of_another_size_are_refused(wrong: str) -> None:
+    """A chain is given addresses: an array too small would be written beyond its end."""
+    table = StepTable()
+    step = table.operator(OPERATORS["add"], (table.field("close"), 1.0), ())
+    plan = Plan(tuple(table.steps), (PlannedFactor("more", step, "series", None, (), ()),))
+    panel = small_panel(ROWS, SYMBOLS)
+    shape = (ROWS - (wrong == "rows"), SYMBOLS - (wrong == "symbols"))
+    out = {"more": np.empty(shape, dtype=np.float32 if wrong == "kind" else np.float64)}
+    if wrong == "age":
+        panel = replace(panel, age=panel.age.astype(np.int64))
+    if wrong == "field":
+        panel = replace(panel, fields={"close": panel.fields["close"][1:]})
+    with pytest.raises(ValueError, match="is wanted"):
+        Stream(plan, counted(panel), blocks=Blocks(50, 7), gap_tolerance=0.1).feed(panel, library={}, out=out)

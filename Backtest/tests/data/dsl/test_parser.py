@@ -8,9 +8,10 @@ import time
 
 import pytest
 
-from Backtest.data.dsl.nodes import Call, Name, Number, Tree, to_text
+from Backtest.data.dsl.nodes import Call, Name, Number, Tree
 from Backtest.data.dsl.parser import parse
 from Backtest.errors import ExpressionError
+from Backtest.tests.data.dsl.tree_text import to_text
 
 PYTHON_NAMES = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Mod: "mod", ast.Pow: "pow", ast.Lt: "lt",

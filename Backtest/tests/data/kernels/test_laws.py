@@ -13,7 +13,7 @@ from Backtest.data.dsl.operators import OPERATORS, Context, Operator, apply
 
 from .series import FIRST_BAR, ROWS, cut, literal_cases, names_of, operands_of, run, same_bits, sample
 
-GARBAGE = 9e99
+GARBAGE = 9e300
 
 
 def every_case(keep: Callable[[Operator], bool] = lambda operator: True) -> pytest.MarkDecorator:
@@ -181,6 +181,16 @@ def test_outside_every_episode_windows_are_missing(operator: Operator) -> None:
     filled = [np.where(np.isnan(a), 1.0, a) for a in operands]
     for literals in literal_cases(operator):
         assert np.isnan(run(operator, filled, literals, context)[context.age == 0]).all()
+
+
+@every_operator()
+@pytest.mark.parametrize("rows, symbols", [(slice(0, 5), slice(0, 0)), (slice(0, 0), slice(0, 4))])
+def test_of_nothing_comes_nothing(operator: Operator, rows: slice, symbols: slice) -> None:
+    operands, context = market(operator)
+    arrays, part = cut(operands, context, rows, symbols)
+    values, undefined = apply(operator, arrays, literal_cases(operator)[0], part)
+    assert values.shape == part.age.shape
+    assert undefined == 0
 
 
 @every_operator(lambda operator: operator.family == "cross")

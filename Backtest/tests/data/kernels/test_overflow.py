@@ -62,10 +62,10 @@ FREE = (
 """Operators whose value does not depend on the unit of their operands."""
 
 
-@pytest.mark.parametrize("size", [1e155, 1e200, 1e306])
+@pytest.mark.parametrize("size", [1e155, 1e200, 1e306, 1e-80, 1e-110, 1e-200])
 @pytest.mark.parametrize("name", FREE)
-def test_squares_that_overflow_make_no_number(name, size):
-    """Dividing by an infinite std would give 0, which looks like a value."""
+def test_squares_beyond_the_range_make_no_number(name, size):
+    """Dividing by an infinite std would give 0, which looks like a value, and fourth powers of 1e-80 have no digits."""
     operator = OPERATORS[name]
     rng = np.random.default_rng(8)
     arrays = [rng.standard_normal((40, 40)) for _ in operator.array_arguments]
@@ -96,3 +96,23 @@ def test_a_line_through_values_whose_squares_overflow(out, far):
     there = np.isfinite(got)
     np.testing.assert_allclose(got[there] / unit, want[there], rtol=1e-9, atol=1e-9)
     assert not np.isinf(got).any()
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-170, 1e160, 1e300])
+@pytest.mark.parametrize("name", ["cs_resid", "cs_vector_neut", "cs_corr"])
+def test_what_a_series_takes_out_does_not_depend_on_its_size(name, size):
+    y, x = np.random.default_rng(10).standard_normal((2, 4, 12))
+    context = Context(age=np.ones(y.shape, np.int32), first_bar=0, population=np.ones(y.shape, bool))
+    want, _ = apply(OPERATORS[name], [y, x], {}, context)
+    got, undefined = apply(OPERATORS[name], [y, x * size], {}, context)
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13)
+    assert np.isfinite(want).all()
+    assert undefined == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_mean_of_means_that_overflow_is_quiet():
+    x = np.where(np.arange(40) % 7 < 3, FAR, -FAR)[:, None].copy()
+    context = Context(age=np.arange(1, 41, dtype=np.int32)[:, None].copy(), first_bar=0)
+    values, _ = apply(OPERATORS["hull"], [x], {"d": 9}, context)
+    assert not np.isinf(values).any()

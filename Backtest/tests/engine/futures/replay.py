@@ -10,6 +10,7 @@ import math
 from collections import Counter
 
 from Backtest.tests.engine import replay as spot
+from Backtest.tests.engine.replay_overlays import Overlays
 
 OPEN, LATER = True, False
 
@@ -21,6 +22,7 @@ def replay(market, scores, strategy, costs, cash, terms, seen=None):
     liquidation[t], funding[symbol][t] = [(at the open, rate, mark or None), ...] in time order, with `when` for ties.
     """
     account = Account(market, costs, cash, Counter() if seen is None else seen, terms)
+    overlays = Overlays(account, strategy.get("overlays", {}), cash)
     equity, wallets, margins = [], [], []
     rows = len(market["due"])
     for t in range(rows):
@@ -33,9 +35,15 @@ def replay(market, scores, strategy, costs, cash, terms, seen=None):
         if t + 1 == rows:
             break
         wishes = spot.forced_orders(account, t)
+        leaving = {} if account.ruined else overlays.look(t)
+        weights = {}
         if market["due"][t] and not account.ruined:
-            weights = spot.WEIGHTS[strategy["kind"]](account, scores, strategy, t)
-            wishes += spot.target_orders(account, weights, t)
+            weights = overlays.limit(spot.WEIGHTS[strategy["kind"]](account, scores, strategy, t), t)
+        weights |= dict.fromkeys(leaving, 0.0)
+        wishes += [
+            {**order, "reason": leaving.get(order["symbol"], order["reason"])}
+            for order in spot.target_orders(account, weights, t)
+        ]
         wishes.sort(key=lambda o: (o["size"] > 0, not spot.closes_something(account, o), o["symbol"]))
         if costs["on_rejected"] == "scale":
             wishes = scale_to_margin(account, wishes, t)
@@ -44,7 +52,10 @@ def replay(market, scores, strategy, costs, cash, terms, seen=None):
 
 
 class Account(spot.Account):
-    """`cash` is the wallet, `entry` the entry price of what is held, in the sequence in which it was opened."""
+    """`cash` is the wallet, `entry` the entry price of what is held, in the sequence in which it was opened.
+
+    `average` is what was paid for it, which overlays look at: unlike `entry` it does not move where profits are settled.
+    """
 
     def __init__(self, market, costs, cash, seen, terms):
         super().__init__(market, costs, cash, seen)
@@ -328,6 +339,8 @@ class Account(spot.Account):
             return
         self.seen["a reversal"] += closing != 0
         self.seen["a relisting traded"] += self.lives[symbol][t][0] > 1
+        more = held != 0
+        self.average[symbol] = (self.average[symbol] * held + price * rest) / (held + rest) if more else price
         if held == 0:
             self.bought[symbol] = t
         outcome[1], outcome[2] = closing + rest, fee + cost

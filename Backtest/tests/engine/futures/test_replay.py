@@ -19,6 +19,7 @@ from Backtest.engine.numba.layout import LIQUIDATION, LOGGED, Log, new_log, new_
 from Backtest.engine.numba.market import market_of, terms_of
 from Backtest.engine.numba.plans import stated_weights
 from Backtest.engine.numba.um_layout import futures_of
+from Backtest.portfolio import parse_overlays
 from Backtest.strategies import build_strategy
 from Backtest.tests.engine.futures.made import fees, funding, table, terms
 from Backtest.tests.engine.futures.replay import replay
@@ -26,7 +27,9 @@ from Backtest.tests.engine.market import costs, panel_of, random_walk
 from Backtest.tests.engine.test_replay import (
     CASH,
     due_rows,
+    overlays_of,
     plain,
+    plain_overlays,
     random_costs,
     random_market,
     random_strategy,
@@ -42,6 +45,11 @@ FEATURES = {
     "a tier refuses the leverage", "a reversal", "openings scaled", "funding at an open", "funding inside a bar",
     "funding paid by a short", "slippage ends at the bankruptcy price", "cross",
     "isolated", "a relisting traded", "a long settled", "a short settled",
+}  # fmt: skip
+UNDER_OVERLAYS = {
+    "a long liquidated", "a short liquidated", "stop_loss of a long", "stop_loss of a short", "take_profit of a long",
+    "take_profit of a short", "trailing_stop of a long", "trailing_stop of a short", "drawdown_stop", "vol_target",
+    "max_position", "max_gross", "max_net", "max_turnover", "cross", "isolated",
 }  # fmt: skip
 
 
@@ -113,16 +121,17 @@ def case(seed):
     return panel, scores, kind, values, charges, made, simple
 
 
-def check(seed, seen):
+def check(seed, seen, *, overlays=False):
     """Compare one case; return the record."""
     panel, scores, kind, values, charges, made, simple = case(seed)
+    texts = overlays_of(seed, panel.timeframe.bars_per_day, share=0.3) if overlays else []
     record = run(
-        panel, scores, build_strategy(kind, {}, values), costs=costs(**charges), initial_cash=CASH, futures=made
-    )
+        panel, scores, build_strategy(kind, {}, values), costs=costs(**charges), initial_cash=CASH, futures=made,
+        overlays=parse_overlays(texts),
+    )  # fmt: skip
     market, listed = plain(panel, scores, due_rows(values["rebalance"], panel))
-    orders, equity, wallet, margins, ruined = replay(
-        market, listed, {"kind": kind, "window": 12, **values}, charges, CASH, simple, seen
-    )
+    asked = {"kind": kind, "window": 12, "overlays": plain_overlays(texts, panel.timeframe.seconds), **values}
+    orders, equity, wallet, margins, ruined = replay(market, listed, asked, charges, CASH, simple, seen)
     for got, want in zip(record.orders, orders, strict=False):
         where = f"order {got} against {want}"
         assert (got.created_bar, got.filled_bar, got.symbol, got.side) == (
@@ -163,22 +172,23 @@ def identity_error(record):
     return worst
 
 
-def test_random_markets_equal_the_replay(long_run):
+@pytest.mark.parametrize("overlays, cases, features", [(False, CASES, FEATURES), (True, CASES // 2, UNDER_OVERLAYS)])
+def test_random_markets_equal_the_replay(long_run, overlays, cases, features):
     counted: Counter[str] = Counter()
-    count = LONG_CASES if long_run else CASES
+    count = LONG_CASES if long_run else cases
 
     @settings(max_examples=count, suppress_health_check=list(HealthCheck), database=None)
     @given(st.integers(min_value=0, max_value=2**32 - 1))
     def one(seed):
         seen: Counter[str] = Counter()
-        record = check(seed, seen)
+        record = check(seed, seen, overlays=overlays)
         assert identity_error(record) < 1e-9
         assert np.isfinite(record.equity).all()
         counted.update({name for name, times in seen.items() if times})
         counted[case(seed)[5].margin_mode] += bool(record.orders)
 
     one()
-    rare = {name: counted[name] for name in sorted(FEATURES) if counted[name] < AT_LEAST}
+    rare = {name: counted[name] for name in sorted(features) if counted[name] < AT_LEAST}
     assert not rare, f"in fewer than {AT_LEAST} of {count} markets: {rare}"
 
 
@@ -193,8 +203,8 @@ def test_time_chunks_are_the_run_in_one_piece_bit_for_bit(mode):
     made = terms(symbols, mode=mode, leverage=20, taker=0.0005, liquidation=0.001,
                  settled={symbol: funding(stamps, rates) for symbol in symbols})  # fmt: skip
     episodes = checked_episodes(panel, closes, haircut=0.0, initial_cash=CASH)
-    alive, tradable = owners(episodes, panel.shape)
-    market = market_of(episodes, alive, tradable, capped=True)
+    alive, tradable = owners(episodes, panel)
+    market = market_of(episodes, alive, tradable, panel=panel, capped=True)
     weights = np.random.default_rng(2).uniform(-5, 5, (rows // 20, 4))
     plan = stated_weights(weights, np.arange(0, rows, 20), rows)
     limits = terms_of(costs(slippage=0.001), symbols, rows=rows)
@@ -226,4 +236,5 @@ def test_time_chunks_are_the_run_in_one_piece_bit_for_bit(mode):
         for name in ("money", "counts", "size", "average"):
             assert getattr(state, name).tobytes() == getattr(whole, name).tobytes()
         assert again.margin.tobytes() == account.margin.tobytes()
+        assert again.bought.tobytes() == account.bought.tobytes()
         assert again.used.tobytes() == account.used.tobytes()

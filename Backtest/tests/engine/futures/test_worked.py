@@ -10,6 +10,7 @@ import pytest
 from Backtest.engine.backtrader import run as run_reference
 from Backtest.engine.numba import run
 from Backtest.errors import RunError, SettingsError
+from Backtest.portfolio import parse_overlays
 from Backtest.strategies import build_strategy
 from Backtest.strategies.base import FLIP
 from Backtest.tests.engine.futures.made import HOUR_NS, PLAIN, fees, funding, table, terms
@@ -40,10 +41,11 @@ class Stated:
         return np.array(self.rows.get(self.row, [GONE] * len(cross_section.symbols)), dtype=float)
 
 
-def traded(panel, rows, made, *, cash=1000.0, **charges):
+def traded(panel, rows, made, *, cash=1000.0, overlays=(), **charges):
     """The record of stated weights."""
     scores = np.zeros((panel.shape[0] - panel.warmup, panel.shape[1]))
-    return run(panel, scores, Stated(rows), costs=costs(**charges), initial_cash=cash, futures=made)
+    rules = parse_overlays(overlays)
+    return run(panel, scores, Stated(rows), costs=costs(**charges), initial_cash=cash, futures=made, overlays=rules)
 
 
 def flat(prices, **bars):
@@ -338,6 +340,25 @@ def test_a_loss_beyond_the_wallet_takes_in_the_profits_of_the_others():
 
 
 # Parity with spot
+
+
+@pytest.mark.parametrize(
+    "closes, overlay, left",
+    [
+        ([140, 95, 94], "stop_loss:pct=0.05", (5, "A", 50.0)),  # 95 is 5 % under 100; 140 is 6.7 % under 150
+        ([210, 190, 190], "take_profit:pct=1.0", (4, "A", 50.0)),  # 210 is 110 % over 100, 40 % over 150
+        ([160, 140, 140], "trailing_stop:pct=0.1,after=0.5", (5, "A", 50.0)),  # 60 % over 100, 7 % over 150
+    ],
+)
+def test_overlays_look_at_the_price_paid_whatever_a_wallet_s_debt_has_done_to_the_entry(closes, overlay, left):
+    """B's loss of 1,600 takes the profit of A, bought at 100, into the wallet at 150: there A's entry price moves."""
+    prices = np.array([[100, 100, 150, 150, *closes], [100, 100, 60, 60, 60, 60, 60]], dtype=float).T
+    panel = panel_of(closes=prices, symbols=("A", "B"))
+    made = terms(("A", "B"), leverage=10)
+    record = traded(panel, {0: [5.0, 4.0], 2: [GONE, 0.0]}, made, overlays=[overlay], lot_step=1e-3)
+    assert record.cash[3] == pytest.approx(1900.0)  # 1,000 - 1,600 + 2,500
+    found = [(order.created_bar, order.symbol, order.size) for order in record.orders[3:]]
+    assert found == [left]
 
 
 @pytest.mark.parametrize("mode", ["cross", "isolated"])

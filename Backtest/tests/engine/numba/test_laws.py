@@ -122,7 +122,7 @@ def prepared(seed, share):
         panel, scores, build_strategy(kind, {}, values), episodes=episodes, costs=costs(**terms), initial_cash=CASH,
         overlays=overlays,
     )  # fmt: skip
-    market = market_of(episodes, decisions.alive, decisions.tradable, capped=terms["slippage_capped"])
+    market = market_of(episodes, decisions.alive, decisions.tradable, panel=panel, capped=terms["slippage_capped"])
 
     def ask(row: int, state: State):
         cash, equity = state.money.tolist()
@@ -198,7 +198,7 @@ def test_weights_made_beforehand_need_no_strategy_and_positions_need_not_be_kept
     terms = costs(commission=0.001, slippage=0.001)
     episodes = checked_episodes(panel, closes, haircut=0.0, initial_cash=CASH)
     alive, tradable = np.zeros((60, 3), dtype=np.int32) + np.arange(3, dtype=np.int32), np.ones((60, 3), dtype=bool)
-    market = market_of(episodes, alive, tradable, capped=False)
+    market = market_of(episodes, alive, tradable, panel=panel, capped=False)
     plan = stated_weights(np.full((60, 3), 0.3), np.arange(60), 60)
     kept = [
         run_rows(market, terms_of(terms, panel.symbols, rows=60), plan, log=layout.new_log(8), positions=positions,
