@@ -101,6 +101,7 @@ def demo(arguments: argparse.Namespace) -> int:
     code = prepare_factors(python, data_root, factor_set, arguments.timeframe)
     step(4, "Stage B: factors -> backtest")
     another, summary = run_strategy(python, factor_set, arguments.timeframe)
+    sweep_strategy(python, factor_set, arguments.timeframe)
     show_run(python, summary)
     return max(code, another)
 
@@ -260,6 +261,16 @@ def run_strategy(python: str, factor_set: str, timeframe: str) -> "tuple[int, di
     for param in ("factor=" + DEMO_FACTOR, "k=3", "rebalance=1w"):
         command += ["--param", param]
     return call_for_json(command)
+
+
+def sweep_strategy(python: str, factor_set: str, timeframe: str) -> None:
+    """Run the strategy with several parameters; what measures trials is from here on in the disk cache as well."""
+    command = [python, os.path.join("Backtest", "run_sweep.py"), "--timeframe", timeframe]
+    command += ["--factor-set", factor_set, "--strategy", "topk", "--overwrite"]
+    for param in ("factor=" + DEMO_FACTOR, "k=1,2,3", "rebalance=1w,1M"):
+        command += ["--param", param]
+    _, summary = call_for_json(command)
+    print(f"      {summary['trials']} trials of a sweep: {os.path.join(ROOT, summary['path'])}")
 
 
 def show_run(python: str, summary: "dict[str, Any]") -> None:

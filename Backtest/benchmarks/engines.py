@@ -24,8 +24,10 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from Backtest.benchmarks.backtrader_feeds import CASH, COSTS, market
 from Backtest.benchmarks.engine_peers import PEERS, Fills, Job, installed
@@ -150,14 +152,13 @@ class Bench:
         return weights
 
 
-def tables(orders: dict[str, Floats], sizes: Floats, equity: Floats, panel: Panel) -> None:
+def tables(orders: dict[str, NDArray[Any]], sizes: Floats, equity: Floats, panel: Panel) -> None:
     """Make frames of orders, positions and equity, as a user would."""
     import pandas as pd
 
     index = pd.DatetimeIndex(panel.timestamp)
-    frame = pd.DataFrame(orders)
-    frame["filled_at"] = index[frame["filled_bar"]]
-    pd.DataFrame(sizes, index=index, columns=list(panel.symbols))
+    pd.DataFrame({**orders, "filled_at": panel.timestamp[orders["filled_bar"]]})
+    pd.DataFrame(sizes, index=index, columns=list(panel.symbols), copy=False)
     pd.Series(equity, index=index)
 
 

@@ -190,6 +190,8 @@ def test_the_demo_runs_from_anywhere_and_shows_where_everything_is(project_copy,
     assert "synthetic" in Path(shown["report"]).read_text(encoding="utf-8").lower()
     plots = [Path(line) for line in re.findall(r"(\S[^\n]*\.png)$", done.stdout.replace("plots", ""), re.MULTILINE)]
     assert len(plots) >= 6
+    (swept,) = re.findall(r"^ +6 trials of a sweep: (.+)$", done.stdout, re.MULTILINE)
+    assert len((Path(swept) / "trials.csv").read_text(encoding="utf-8").splitlines()) == 7
     assert all(plot.read_bytes().startswith(b"\x89PNG") for plot in plots)
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["num_trades"] > 100

@@ -54,7 +54,7 @@ def replay(market, scores, strategy, costs, cash, terms, seen=None):
 class Account(spot.Account):
     """`cash` is the wallet, `entry` the entry price of what is held, in the sequence in which it was opened.
 
-    `average` is what was paid for it, which overlays look at: unlike `entry` it does not move where profits are settled.
+    `average` is what was paid for it, which overlays look at: `entry` moves where profits are settled.
     """
 
     def __init__(self, market, costs, cash, seen, terms):
