@@ -23,8 +23,9 @@ BLOCK_SYMBOLS, LEAST_SYMBOLS = 64, 32
 BLOCK_VALUES = 1 << 15
 """Values of a tile: 0.26 MB an array, so that those of a step stay in a core's L2 cache. Below, calls begin to cost."""
 
-CHAIN_VALUES = 1 << 18
-"""Values of a tile where all steps are one chain, which goes through in strips that stay in a core's L2 cache."""
+CHAIN_VALUES = 1 << 20
+"""Values of a tile at most where all steps are one chain, which goes through in strips that stay in a core's L2 cache.
+Threads still get a tile each."""
 
 NARROW = 4
 """Blocks of symbols become narrow only where a long look-back makes a tile this many times larger: whole rows need no
@@ -40,8 +41,8 @@ SHORT = 32
 look back to anew."""
 
 LEAST_ROWS = 64
-PANEL_CELL = 8
-"""Bytes a row and symbol besides the fields: age 4, exists 1, tradable 1, member 1, population 1."""
+PANEL_CELL = 7
+"""Bytes a row and symbol besides the fields: age 4, exists 1, tradable 1, member 1."""
 
 BAR_CELL = 9
 """Bytes of a symbol's bar besides its fields, before it goes into the panel: index 8, tradable 1."""
@@ -239,7 +240,8 @@ def choose_blocks(plan: Plan, rows: int, symbols: int, *, budget: float | None =
     least = LOOKBACK_SHARE * deepest(plan)
     if least * columns > NARROW * BLOCK_VALUES:
         columns = min(LEAST_SYMBOLS, columns)
-    longest = min(rows, max((CHAIN_VALUES if is_chain(plan) else BLOCK_VALUES) // columns, least))
+    usual = min(CHAIN_VALUES // columns, rows // threads) if is_chain(plan) else BLOCK_VALUES // columns
+    longest = min(rows, max(usual, least))
     blocks = Blocks(max(1, longest), columns)
     while budget is not None and working_bytes(plan, blocks, rows, symbols, threads=threads) > budget:
         if blocks.rows > LEAST_ROWS:

@@ -20,6 +20,7 @@ from ..kernels.chain import ADDRESS, AGE, FLOAT, ONE, PIECE, PUBLISH, STRIP, WIN
 from ..kernels.context import Floats
 from ..kernels.elementwise import Loop
 from ..kernels.rolling import Sums
+from ..kernels.rows import aligned
 from .steps import Step
 
 Numbers = NDArray[np.int64]
@@ -123,8 +124,8 @@ class _Places:
         if self._free:
             return self._free.pop()
         if self._front:
-            return self.strip(np.zeros((self._front + strip_height(self._columns), self._columns)), self._front)
-        self.held.append(np.zeros(PIECE))
+            return self.strip(aligned(self._front + strip_height(self._columns), self._columns), self._front)
+        self.held.append(aligned(1, PIECE))
         return self._add(self.held[-1].ctypes.data, 0, 0)
 
     def release(self, place: int) -> None:

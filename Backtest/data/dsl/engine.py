@@ -166,11 +166,10 @@ class Stream:
         undefined = np.zeros(len(self.plan.steps), dtype=np.int64)
         if not self.symbols:
             return undefined
-        population = panel.member & panel.tradable
         lent, is_flat = lendable(self.plan, panel, library), all(values.flags.c_contiguous for values in out.values())
         bases: dict[Moving, int] = {}
         tiles = [
-            Tile(panel, first, last, self._seen + first - begin, library, population, out, lent, is_flat, bases)
+            Tile(panel, first, last, self._seen + first - begin, library, out, lent, is_flat, bases)
             for first, last in _tiles(begin, panel.warmup, len(panel.age), self._rows)
         ]
         self._seen += len(panel.age) - begin

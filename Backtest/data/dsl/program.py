@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ..kernels.context import Context, Floats, Kernel, Memory, Operand
 from ..kernels.elementwise import Loop
 from ..kernels.rolling import Sums
+from ..kernels.rows import aligned
 from ..panel import Bools
 from .actions import Action, Call, Copy, Load, Publish, RunChain
 from .blocks import FLOAT, Segment, places, reaches, read_outside, runs
@@ -140,8 +141,9 @@ class Program:
         # writable also where the panel is read-only: to numba those are two types, and it would compile anew
         self.exists = plain(tile.panel.exists[own, self.columns])
         deepest = max(self._lookbacks, default=0)
-        self.ages = plain(tile.panel.age[tile.begin - deepest : tile.end, self.columns])
-        population = plain(tile.population[tile.begin - deepest : tile.end, self.columns]) if across else None
+        looked = slice(tile.begin - deepest, tile.end), self.columns
+        self.ages = plain(tile.panel.age[looked])
+        population = tile.panel.member[looked] & tile.panel.tradable[looked] if across else None
         self.contexts = {
             lookback: Context(
                 age=self.ages[deepest - lookback :],
@@ -237,7 +239,7 @@ class Program:
     def _strip(self, number: int) -> Floats:
         """Return what windows in the same chain read of a step: it goes on from tile to tile."""
         if number not in self._strips:
-            self._strips[number] = np.zeros((self._reaches[number] + strip_height(self.width), self.width))
+            self._strips[number] = aligned(self._reaches[number] + strip_height(self.width), self.width)
         return self._strips[number]
 
     def _before(self, tile: Tile, number: int) -> list[Action]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.context import Floats
+from ..kernels.rows import aligned
 from ..panel import Bools, Panel
 from .chains import Moving
 from .plan import Plan
@@ -25,8 +26,6 @@ class Tile:
         Rows before `begin` that count: as many as there are, or as the tiles before had.
     library
         Step of every library call -> its values, of the panel's shape.
-    population
-        Who takes part in cross-sections, bool of the panel's shape.
     out
         Factor -> array to be filled, whose row 0 is the panel's row `panel.warmup`.
     lendable
@@ -42,7 +41,6 @@ class Tile:
     end: int
     seen: int
     library: Mapping[int, Floats]
-    population: Bools
     out: Mapping[str, Floats]
     lendable: frozenset[int]
     is_flat: bool
@@ -64,7 +62,7 @@ class Arrays:
     def take(self, number: int, shape: tuple[int, int]) -> Floats:
         """Return array `number` as a C-ordered array of `shape`, which holds at most `size` values."""
         if number not in self._flat:
-            self._flat[number] = np.empty(self.size)
+            self._flat[number] = aligned(1, self.size)[0]
         return self._flat[number][: shape[0] * shape[1]].reshape(shape)
 
 

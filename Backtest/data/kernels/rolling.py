@@ -34,6 +34,7 @@ from .rows import (
     MIXED,
     NO_LIMIT,
     WIDTH,
+    aligned,
     blank_idle,
     descending,
     full_counts,
@@ -121,7 +122,7 @@ def sums(x, age, out, d, min_valid, min_age, phase, mode):
     """Sum, mean or number of the valid values of each window."""
     rows, columns = x.shape
     down = descending(min(d, rows))
-    s, p = np.empty((min(d, rows) + 1, 2 * WIDTH)), np.empty(2 * WIDTH)
+    s, p = aligned(min(d, rows) + 1, 2 * WIDTH), aligned(1, 2 * WIDTH)[0]
     shift, far, gap, none = np.zeros(columns), np.zeros(columns), np.zeros(columns), np.zeros(columns)
     gaps, idle = np.empty(columns), np.empty(columns)
     have, before, now, known = 0, MIXED, MIXED, 0

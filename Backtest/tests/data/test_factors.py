@@ -197,6 +197,10 @@ def test_block_choice_keeps_to_the_memory_limit(tmp_path: Path) -> None:
     deep = plan_of(tmp_path, {"a": "ts_mean(close, 900)"})
     assert choose_blocks(deep, 100_000, 40) == Blocks(4 * 899, 32)
     assert choose_blocks(plan_of(tmp_path, RECURSIVE), 100_000, 40).rows == 819
+    chain = plan_of(tmp_path, {"a": "ts_sum(close * volume, 14) / ts_sum(volume, 14)"})
+    assert choose_blocks(chain, 20_000, 40) == Blocks(20_000, 40), "one tile"
+    threaded = choose_blocks(chain, 20_000, 40, threads=2)
+    assert len(cut_time(chain, 13, 20_013, rows=threaded.rows, threads=2)) == 2, "threads share out the bars"
 
 
 def test_a_plan_travels_between_processes(tmp_path: Path) -> None:
