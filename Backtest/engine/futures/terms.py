@@ -88,10 +88,10 @@ def table_notes(terms: FuturesTerms, symbols: tuple[str, ...], first_ns: int) ->
 
 
 def unknown_funding(terms: FuturesTerms, symbols: tuple[str, ...], held: Bools, bars: joins.Bars) -> tuple[str, ...]:
-    """Return a line for every symbol that was held on bars whose funding is not known. `held`: bool [T, S]."""
+    """Return a line that names each symbol held on bars whose funding is not known, if any. `held`: bool [T, S]."""
     if not terms.funding:
         return ()
-    lines = []
+    found = []
     for column, symbol in enumerate(symbols):
         count = int(held[:, column].sum())
         series = terms.funding.get(symbol)
@@ -100,8 +100,13 @@ def unknown_funding(terms: FuturesTerms, symbols: tuple[str, ...], held: Bools, 
             unknown = int((held[:, column] & ~series.covered(bars, valid_ns=terms.funding_valid_ns)).sum())
         if unknown:
             has = "no funding file has it" if series is None else f"its file has {series.span}"
-            lines.append(
-                f"funding of {symbol} is unknown on {unknown:,} of the {count:,} bars it was held on ({has}): "
-                "nothing was settled where no settlement is known"
-            )
-    return tuple(lines)
+            found.append((symbol, f"{unknown:,} of the {count:,} bars it was held on ({has})"))
+    if not found:
+        return ()
+    if len(found) == 1:
+        words = f"funding of {found[0][0]} is unknown on {found[0][1]}"
+    else:
+        words = f"funding of {len(found)} symbols is unknown on bars they were held on: " + ", ".join(
+            f"{symbol} on {bars_of}" for symbol, bars_of in found
+        )
+    return (f"{words}: nothing was settled where no settlement is known",)

@@ -35,7 +35,7 @@ def margin_record(record: RunRecord, terms: FuturesTerms, used: Floats, window: 
     held = there | np.vstack([np.zeros((1, there.shape[1]), dtype=np.bool_), there[:-1]])
     unknown = unknown_funding(terms, record.symbols, held, bars)
     if unknown and terms.missing_funding == "refuse":
-        raise RunError(f"{unknown[0]} ({len(unknown)} such symbols); missing_funding: warn runs without it")
+        raise RunError(f"{unknown[0]}; missing_funding: warn runs without it")
     struck = [order for order in record.orders if order.reason == "liquidation"]
     words = table_notes(terms, record.symbols, int(bars.opens[0]))
     if not terms.funding:

@@ -407,5 +407,9 @@ def test_unknown_funding_is_stated_or_refused():
         traded(panel, {0: [1.0]}, terms("A", settled=settled, missing_funding="refuse"))
     record = traded(panel, {0: [1.0]}, terms("A", settled={"A": None}))
     assert any("unknown on 5 of the 5 bars it was held on (no funding file has it)" in line for line in record.warnings)
+    pair = panel_of({"A": [100.0] * 6, "B": [100.0] * 6}, timeframe="1d", first_bar=19_723)
+    both = traded(pair, {0: [0.5, 0.4]}, terms("AB", settled={"A": None, "B": None}))
+    (line,) = [line for line in both.warnings if line.startswith("funding of 2 symbols is unknown")]
+    assert line.count("on 5 of the 5 bars it was held on (no funding file has it)") == 2
     record = traded(panel, {0: [1.0]}, terms("A"))
     assert any("funding is off" in line for line in record.warnings)
