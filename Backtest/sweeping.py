@@ -24,7 +24,8 @@ import numpy as np
 from .comparison import buy_and_hold, equal_weight
 from .data.timeframe import Timeframe
 from .engine.costs import costs_from
-from .errors import FactorError, SettingsError, did_you_mean
+from .engine.futures.terms import check_leverage, table_notes, unknown_funding
+from .errors import FactorError, RunError, SettingsError, did_you_mean
 from .files import json_text, sha256, utc_now, write_bytes, write_json, write_text
 from .logs import LOGGER, log_path, progress, run_log
 from .metrics import METRICS, SPOT_METRICS, Value, iso_time
@@ -39,6 +40,7 @@ from .runs.request import (
     check_weights,
     choose_strategy,
     parse_params,
+    refuse_strangers,
     settings_of,
     storable,
 )
@@ -92,29 +94,31 @@ def sweep_settings(arguments: Namespace, symbols: Sequence[str] | None) -> Sweep
     grid = grid_of(parse_params(arguments.param))
     trials = combinations(grid)
     words = [f"{key}={value}" for key, value in trials[0].items()]
-    spot = {"engine": None, "market": SPOT, "leverage": None, "margin_mode": None}
-    settings = settings_of(Namespace(**{**vars(arguments), "param": words, **spot}), symbols)
+    settings = settings_of(Namespace(**{**vars(arguments), "param": words, "engine": None}), symbols)
     dataclass_of(settings.request.choice)
     core = settings.request.core
     others = tuple(choose_strategy(arguments.strategy, trial, allow_modules=core.allow_modules) for trial in trials[1:])
     given = {**settings.arguments, "param": list(arguments.param)}
-    for name in spot:
-        del given[name]
+    del given["engine"]
     for choice in others:
-        check_weights(choice, SPOT)
+        check_weights(choice, arguments.market)
     request = replace(settings.request, others=others, engine="numba")
     backtest = replace(settings, request=request, arguments=given)
     workers = core.workers if arguments.workers is None else arguments.workers
     if workers < 0:
         raise SettingsError(f"--workers {workers}; 0 (one per core) or more is allowed")
     return SweepSettings(
-        backtest, grid, checked_metric(arguments.sort), arguments.format, workers or os.cpu_count() or 1
+        backtest,
+        grid,
+        checked_metric(arguments.sort, arguments.market),
+        arguments.format,
+        workers or os.cpu_count() or 1,
     )
 
 
-def checked_metric(name: str) -> str:
-    """Return a measure that has a better end; another name is refused."""
-    sortable = [name for name in SPOT_METRICS if METRICS[name].better]
+def checked_metric(name: str, market: str) -> str:
+    """Return a measure of the market that has a better end; another name is refused."""
+    sortable = [name for name in (SPOT_METRICS if market == SPOT else METRICS) if METRICS[name].better]
     if name not in sortable:
         near = did_you_mean(name, sortable) or ";"
         raise SettingsError(f"--sort is {name!r}{near} allowed: {', '.join(sortable)}")
@@ -139,6 +143,8 @@ def _sweep(settings: SweepSettings, log: Path) -> dict[str, Any]:
     LOGGER.info("sweep %s: %d trials of %s on factor set %s", sweep_id, count, request.choice.name, request.factor_set)
     progress("reading and verifying")
     inputs = load_inputs(request)
+    refuse_strangers(settings.backtest, [*inputs.symbols, *inputs.refused])
+    inputs = replace(inputs, notes=(*inputs.notes, *futures_notes(inputs)))
     for note in inputs.notes:
         LOGGER.warning("%s", note)
     progress(f"running {count:,} trials on {len(inputs.symbols)} symbols")
@@ -149,14 +155,31 @@ def _sweep(settings: SweepSettings, log: Path) -> dict[str, Any]:
     if settings.backtest.overwrite:
         replace_earlier(folder, context["experiment_sha256"])
     LOGGER.info("published %s", folder)
-    told = {"status": "ok", "sweep_id": sweep_id, "path": str(folder), "trials": count, "best": summary["best"][0]}
+    told = {"status": "ok", "sweep_id": sweep_id, "path": str(folder), "trials": count}
+    told |= {"best": summary["best"][0] if summary["best"] else None}
     return told | ({"status": "symbols_refused", "refused": dict(inputs.refused)} if inputs.refused else {})
+
+
+def futures_notes(inputs: RunInputs) -> tuple[str, ...]:
+    """Return what the log must say of the terms of futures; refuse a leverage, or unknown funding, as a run does."""
+    if inputs.futures is None:
+        return ()
+    from .data import joins
+
+    terms = inputs.futures.terms
+    window = inputs.panel.rows(inputs.panel.warmup, inputs.panel.shape[0])
+    there = window.exists[:, [inputs.panel.symbols.index(symbol) for symbol in inputs.symbols]]
+    bars = joins.bars_of(window)
+    check_leverage(terms, inputs.symbols, bars.opens)
+    unknown = unknown_funding(terms, inputs.symbols, there, bars, verb="has")
+    if unknown and terms.missing_funding == "refuse":
+        raise RunError(f"{unknown[0]}; a sweep needs it for all; missing_funding: warn runs without it")
+    return (*table_notes(terms, inputs.symbols, int(bars.opens[0])), *unknown)
 
 
 def trials_table(settings: SweepSettings, inputs: RunInputs) -> Columns:
     """Run the trials and return their table: trial, parameters, ruined, and the keys of metrics.json."""
     from .search import sweep
-    from .search.measures import MEASURED
 
     request = settings.backtest.request
     panel = inputs.panel if inputs.panel.symbols == inputs.symbols else inputs.panel.columns(inputs.symbols)
@@ -174,13 +197,14 @@ def trials_table(settings: SweepSettings, inputs: RunInputs) -> Columns:
             risk_free=request.core.risk_free,
             workers=settings.workers,
             overlays=request.overlays,
+            futures=None if inputs.futures is None else inputs.futures.terms,
             done=done,
         )
     columns: Columns = {"trial": list(range(1, len(settings.choices) + 1))}
     for name in settings.choices[0].params:
         columns[name] = [storable(choice.params)[name] for choice in settings.choices]
     columns["ruined"] = found.ruined.tolist()
-    places = {name: place for place, name in enumerate(MEASURED)}
+    places = {name: place for place, name in enumerate(found.names)}
     times = dict(zip(("start", "end"), window_times(window.timestamp, panel.timeframe), strict=True))
     for name, metric in METRICS.items():
         if name in times:
@@ -223,18 +247,23 @@ def trial_of(columns: Columns, row: int, params: Sequence[str]) -> dict[str, Any
 
 
 def summary_of(settings: SweepSettings, inputs: RunInputs, sweep_id: str, columns: Columns) -> dict[str, Any]:
-    """Return summary.json: what was swept, and the best trials; equal ones in the sequence of the grid."""
+    """Return summary.json: what was swept, and the best trials; equal ones in the sequence of the grid.
+
+    A trial that was liquidated is never among them, whatever its profit.
+    """
     request, values = settings.backtest.request, columns[settings.sort]
     sign = -1.0 if METRICS[settings.sort].better == "high" else 1.0
     known = [row for row, value in enumerate(values) if isinstance(value, int | float)]
     ranked = sorted(known, key=lambda row: (sign * float(values[row] or 0.0), row))
     ranked += [row for row, value in enumerate(values) if value is None]
+    struck = {row for row, count in enumerate(columns.get("num_liquidations", ())) if count}
     params = list(settings.choices[0].params)
     return {
         "sweep_id": sweep_id,
         "strategy": request.choice.name,
         "factor_set": request.factor_set,
         "timeframe": request.timeframe.label,
+        "market": request.market,
         "start": columns["start"][0],
         "end": columns["end"][0],
         "symbols": list(inputs.symbols),
@@ -243,7 +272,8 @@ def summary_of(settings: SweepSettings, inputs: RunInputs, sweep_id: str, column
         "varied": list(varied(settings.grid)),
         "sort": settings.sort,
         "without_value": len(values) - len(known),
-        "best": [trial_of(columns, row, params) for row in ranked[:BEST]],
+        "liquidated": len(struck),
+        "best": [trial_of(columns, row, params) for row in ranked if row not in struck][:BEST],
     }
 
 

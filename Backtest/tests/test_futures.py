@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from Backtest import run_backtest
+from Backtest import cli
 from Backtest.analyze_run import command as analyze
 from Backtest.engine.futures.terms import MARGIN_MODES
 from Backtest.metrics import METRICS
@@ -79,8 +79,8 @@ WILD = (
 
 
 def test_the_command_knows_what_the_request_knows():
-    assert run_backtest.MARKETS == MARKETS
-    assert run_backtest.MARGIN_MODES == MARGIN_MODES
+    assert cli.MARKETS == MARKETS
+    assert cli.MARGIN_MODES == MARGIN_MODES
 
 
 @pytest.mark.parametrize("mode", MARGIN_MODES)
