@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..metrics import METRICS, Value
+from ..runs.text import market_words
 from .plots import PLOTS
 from .words import GROUPS, label, metric_words, param_words
 
@@ -63,6 +64,7 @@ def report_html(
         worst=closed[: -SHOWN_TRADES - 1 : -1],
         trips=len(trades),
         notes=notes,
+        market=market_words(context) if context.get("market") == "um" else None,
         ruined=bool(context.get("ruined", False)),
     )
 

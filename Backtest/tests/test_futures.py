@@ -123,7 +123,9 @@ def test_a_run_is_read_again_shown_compared_and_verified(market, capsys):
     assert again.record.used_margin is not None
     assert [row.name for row in redraw(run)] == ["report.html"]
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "USDT-M futures, cross margin" in page
+    assert "um (USDT-M futures), cross margin, leverage 10, LUNAUSDT 5" in page
+    worst = min(json.loads((folder / "trades.json").read_text(encoding="utf-8")), key=lambda trip: trip["net_pnl"])
+    assert f"<td>{worst['exit_reason']}</td><td>{worst['net_pnl']:,.2f}</td>" in page
     assert "waterfall net" in page
     root = ["--results-root", str(market.results)]
     assert analyze(["--run-id", folder.name, *root]) == 0

@@ -82,7 +82,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def table_notes(terms: FuturesTerms, symbols: tuple[str, ...], first_ns: int) -> tuple[str, ...]:
-    """Return what the log must say of tables that are not the symbol's own, or not of the time."""
+    """Return what the log must say of tables that are not the symbol's own, or not of the time, and of no funding."""
     notes = []
     plain = [symbol for symbol in symbols if symbol not in terms.tiers.tables]
     if plain:
@@ -92,6 +92,8 @@ def table_notes(terms: FuturesTerms, symbols: tuple[str, ...], first_ns: int) ->
         notes.append(f"margin tiers of {symbol} begin {time_words(since)[:10]}; bars before use them as well")
     if terms.fees.rows[0].since > first_ns:
         notes.append(f"fees begin {time_words(terms.fees.rows[0].since)[:10]}; bars before use them as well")
+    if not terms.funding:
+        notes.append("funding is off: funding_folder names nothing")
     return tuple(notes)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -108,6 +109,19 @@ def test_the_equity_axis_is_logarithmic_when_the_range_is_wide(outcome):
     assert plots.equity(ruined(), SUBJECT).axes[0].get_yscale() == "linear"
 
 
+def test_liquidations_are_marked_where_they_happened(outcome):
+    first, second = outcome.record.orders[5], outcome.record.orders[40]
+    orders = tuple(
+        replace(order, reason="liquidation") if order in (first, second) else order for order in outcome.record.orders
+    )
+    struck = replace(outcome, record=replace(outcome.record, orders=orders))
+    (marks,) = [line for line in plots.equity(struck, SUBJECT).axes[0].lines if line.get_label() == "liquidation"]
+    rows = sorted({first.filled_bar, second.filled_bar})
+    assert np.asarray(marks.get_xdata()).tolist() == outcome.record.timestamp[rows].tolist()
+    assert np.asarray(marks.get_ydata()).tolist() == outcome.record.equity[rows].tolist()
+    assert all(line.get_label() != "liquidation" for line in plots.equity(outcome, SUBJECT).axes[0].lines)
+
+
 def test_rolling_sharpe_equals_pandas(outcome):
     days, found, window = plots.rolling_ratios(outcome)
     equity = pd.Series(outcome.record.equity, index=pd.DatetimeIndex(outcome.record.timestamp))
@@ -128,7 +142,8 @@ def test_daily_turnover_by_hand(outcome):
     )
     value = orders.groupby(orders["at"].dt.floor("D"))["value"].sum()
     equity = pd.Series(outcome.record.equity, index=pd.DatetimeIndex(outcome.record.timestamp))
-    expected = (value / equity.groupby(equity.index.floor("D")).last()).reindex(pd.DatetimeIndex(days)).fillna(0)
+    before = equity.groupby(equity.index.floor("D")).last().shift(1, fill_value=outcome.initial_cash)
+    expected = (value / before).reindex(pd.DatetimeIndex(days)).fillna(0)
     np.testing.assert_allclose(traded, expected.to_numpy(), rtol=1e-12)
 
 
