@@ -118,7 +118,8 @@ def add_run_options(parser: argparse.ArgumentParser, *, param: tuple[str, str]) 
     add("--config", type=Path, metavar="FILE", help="settings instead of config/core.yaml")
     add("--market", default="spot", choices=MARKETS, help="um: USDT-M perpetual futures, with margin, funding and "
         "liquidation (default: spot)")  # fmt: skip
-    add("--leverage", nargs="+", metavar="X", help="futures: notional per margin, for all, or SYMBOL=X for one of them")
+    add("--leverage", nargs="+", metavar="X", help="futures: notional per margin for all, or SYMBOL=X for one symbol, "
+        "e.g. 5 BTC=10,ETH=8")  # fmt: skip
     add("--margin-mode", choices=MARGIN_MODES, help="futures: one wallet for all positions, or a margin for each")
     add("--log-level", type=str.upper, choices=LEVELS, help="how much the log file says")
     add("--allow-module", action="append", metavar="MODULE", help="module whose strategy class may be run")

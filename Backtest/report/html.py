@@ -9,7 +9,7 @@ from typing import Any
 
 from ..metrics import METRICS, Value
 from ..runs.text import market_words
-from .plots import PLOTS
+from .plots import ALL_PLOTS
 from .words import GROUPS, label, metric_words, param_words
 
 TEMPLATE = "report.html.j2"
@@ -57,7 +57,7 @@ def report_html(
         overlays=context["settings"].get("overlays", ()),
         groups=metric_groups(metrics),
         plots=[
-            (PLOTS[name][0], "data:image/png;base64," + b64encode(content).decode("ascii"))
+            (ALL_PLOTS[name][0], "data:image/png;base64," + b64encode(content).decode("ascii"))
             for name, content in plots.items()
         ],
         best=closed[:SHOWN_TRADES],

@@ -6,6 +6,7 @@
 4. `rolling_sharpe`: the Sharpe ratio of the last 90 days.
 5. `exposure`: gross and net exposure, and what was traded each day.
 6. `weights`: who was held, over time.
+7. `waterfall`: on futures, from gross profit to net.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ..data.panel import Floats
 from ..metrics import DAYS_PER_YEAR, daily_equity, daily_returns, drawdown, monthly_returns
 from ..runs.outcome import Outcome, exposures, position_values
 from . import style
+from .waterfall import waterfall
 
 ROLLING_DAYS = 90
 """A quarter: long enough for a ratio that is not all noise, short enough to show a change."""
@@ -74,7 +76,8 @@ class Subject:
 
 def draw_all(outcome: Outcome, subject: Subject) -> dict[str, bytes]:
     """Return file name -> PNG of every plot, in the order of the report."""
-    return {name: style.png(draw(outcome, subject)) for name, (_, draw) in PLOTS.items()}
+    drawn = PLOTS if outcome.record.used_margin is None else ALL_PLOTS
+    return {name: style.png(draw(outcome, subject)) for name, (_, draw) in drawn.items()}
 
 
 def equity(outcome: Outcome, subject: Subject) -> Figure:
@@ -319,3 +322,6 @@ PLOTS: dict[str, tuple[str, Callable[[Outcome, Subject], Figure]]] = {
     "weights.png": ("Weights over time", weights),
 }
 """File name -> what it shows, and the function that draws it."""
+
+ALL_PLOTS = {**PLOTS, "waterfall.png": ("From gross profit to net", waterfall)}
+"""With that of futures."""

@@ -139,6 +139,13 @@ def test_a_run_is_read_again_shown_compared_and_verified(market, capsys):
     assert "settings.margin_mode" in capsys.readouterr().out
 
 
+def test_commas_join_leverages_as_they_do_symbols(market, capsys):
+    folder = published(market, capsys, "--leverage", "3,BTC=5", "ETH=4")
+    context = read_run(folder).context
+    own = {name: limits["leverage"] for name, limits in context["instruments"].items()}
+    assert (context["settings"]["leverage"], own) == (3.0, {"BTCUSDT": 5.0, "ETHUSDT": 4.0})
+
+
 def test_spot_says_nothing_of_futures(market, capsys):
     assert command(market.arguments(strategy="longshort")) == 0
     folder = Path(json.loads(capsys.readouterr().out)["path"])
@@ -190,6 +197,8 @@ def test_an_experiment_is_told_by_its_market_and_leverage(market, capsys):
         (("--market", "um", "--leverage", "126"), "--leverage '126'; a number from 1 to 125"),
         (("--market", "um", "--leverage", "BTC=x"), "--leverage 'BTC=x'; a number from 1 to 125"),
         (("--market", "um", "--leverage", "5", "7"), "--leverage 7: 5 is given as well"),
+        (("--market", "um", "--leverage", "5,BTC=0"), "--leverage 'BTC=0'; a number from 1 to 125"),
+        (("--market", "um", "--leverage", "5,BTV=6"), "--leverage BTV=6: BTVUSDT is not in the run"),
         (("--market", "um", "--leverage", "BTC=5", "BTCUSDT=6"), "--leverage BTCUSDT=6: BTC=5 is given as well"),
         (
             ("--market", "um", "--leverage", "BTV=5"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 
 from Backtest.data.timeframe import parse_timeframe
 from Backtest.report import plots, style
+from Backtest.report.waterfall import waterfall
 from Backtest.tests.fake_run import outcome_of, panel_of, record_of, simulated
 
 SUBJECT = plots.Subject("topk", "demo_v1", "20240101T000000Z-abcdef12", "BTCUSDT", synthetic=False)
@@ -120,6 +122,21 @@ def test_liquidations_are_marked_where_they_happened(outcome):
     assert np.asarray(marks.get_xdata()).tolist() == outcome.record.timestamp[rows].tolist()
     assert np.asarray(marks.get_ydata()).tolist() == outcome.record.equity[rows].tolist()
     assert all(line.get_label() != "liquidation" for line in plots.equity(outcome, SUBJECT).axes[0].lines)
+
+
+def test_the_waterfall_of_futures_hangs_each_step_where_the_one_before_it_ended(outcome):
+    steps = {"gross": 500.0, "fees": -120.0, "slippage": -80.0, "funding": 30.0, "liquidation": -400.0, "net": -70.0}
+    record = replace(outcome.record, used_margin=np.zeros(len(outcome.record.equity)))
+    metrics = outcome.metrics | {f"waterfall_{name}": value for name, value in steps.items()}
+    drawn = replace(outcome, record=record, metrics=metrics)
+    axes = waterfall(drawn, SUBJECT).axes[0]
+    bars: Any = axes.patches
+    spans = [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in bars]
+    ends = np.cumsum(list(steps.values())[:-1])
+    np.testing.assert_allclose(spans, [*zip([0, *ends[:-1]], ends, strict=True), (0, -70)])
+    assert spans[-1][1] == pytest.approx(ends[-1])
+    assert "−400" in [text.get_text() for text in axes.texts]
+    assert list(plots.draw_all(drawn, SUBJECT)) == [*plots.PLOTS, "waterfall.png"]
 
 
 def test_rolling_sharpe_equals_pandas(outcome):
