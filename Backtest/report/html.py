@@ -9,7 +9,7 @@ from typing import Any
 
 from ..metrics import METRICS, Value
 from ..runs.text import market_words
-from .plots import ALL_PLOTS
+from .plots import ALL_PLOTS, PLOTS
 from .words import GROUPS, label, metric_words, param_words
 
 TEMPLATE = "report.html.j2"
@@ -56,10 +56,8 @@ def report_html(
         params=param_words(context["strategy"]["params"]),
         overlays=context["settings"].get("overlays", ()),
         groups=metric_groups(metrics),
-        plots=[
-            (ALL_PLOTS[name][0], "data:image/png;base64," + b64encode(content).decode("ascii"))
-            for name, content in plots.items()
-        ],
+        beside=[picture(name, content) for name, content in plots.items() if name not in PLOTS],
+        plots=[picture(name, content) for name, content in plots.items() if name in PLOTS],
         best=closed[:SHOWN_TRADES],
         worst=closed[: -SHOWN_TRADES - 1 : -1],
         trips=len(trades),
@@ -67,6 +65,11 @@ def report_html(
         market=market_words(context) if context.get("market") == "um" else None,
         ruined=bool(context.get("ruined", False)),
     )
+
+
+def picture(name: str, content: bytes) -> tuple[str, str]:
+    """Return what a plot shows, and the PNG as a data URI."""
+    return ALL_PLOTS[name][0], "data:image/png;base64," + b64encode(content).decode("ascii")
 
 
 def metric_groups(metrics: Mapping[str, Value]) -> list[tuple[str, list[tuple[str, str, str]]]]:

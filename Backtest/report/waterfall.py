@@ -21,7 +21,7 @@ def waterfall(outcome: Outcome, subject: Subject) -> Figure:
     """A bar for each step, hung where the one before it ended; the last, from zero, is the net profit."""
     values = [float(outcome.metrics[f"waterfall_{name}"] or 0.0) for name in (*STEPS, "net")]
     begins = [0.0, *np.cumsum(values[:-2]).tolist(), 0.0]
-    figure = style.new_figure(3.4, subject.title("From gross profit to net"), subject.subtitle(outcome))
+    figure = style.new_figure(5.2, subject.title("From gross profit to net"), subject.subtitle(outcome))
     axes = figure.add_subplot()
     colours = [style.BLUE if value >= 0 else style.RED for value in values]
     axes.bar(range(len(values)), values, bottom=begins, color=colours, width=0.62)

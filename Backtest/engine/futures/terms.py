@@ -87,9 +87,13 @@ def table_notes(terms: FuturesTerms, symbols: tuple[str, ...], first_ns: int) ->
     plain = [symbol for symbol in symbols if symbol not in terms.tiers.tables]
     if plain:
         notes.append(f"margin tiers: {some(plain)} use the entry {DEFAULT!r} of {terms.tiers.path}")
-    late = {symbol: terms.tiers.of(symbol)[0].since for symbol in symbols if terms.tiers.of(symbol)[0].since > first_ns}
-    for symbol, since in late.items():
-        notes.append(f"margin tiers of {symbol} begin {time_words(since)[:10]}; bars before use them as well")
+    late: dict[int, list[str]] = {}
+    for symbol in symbols:
+        since = terms.tiers.of(symbol)[0].since
+        if since > first_ns:
+            late.setdefault(since, []).append(symbol)
+    for since, names in sorted(late.items()):
+        notes.append(f"margin tiers of {some(names)} begin {time_words(since)[:10]}; bars before use them as well")
     if terms.fees.rows[0].since > first_ns:
         notes.append(f"fees begin {time_words(terms.fees.rows[0].since)[:10]}; bars before use them as well")
     if not terms.funding:
