@@ -5,6 +5,7 @@ Everything that a row of the operator table can name in here is a `Loop`, so tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -50,7 +51,7 @@ class Loop:
     def all_operands(self, operands: Sequence[_T], literals: Literals) -> list[_T | float]:
         """Return the operands in the loop's order."""
         found: list[_T | float] = [*operands] if self.literal is None else [*operands, self.literal(literals)]
-        return found[::-1] if self.swapped else found
+        return [found[1], found[0], *found[2:]] if self.swapped else found
 
     def __call__(self, operands: Sequence[Operand], literals: Literals, context: Context, out: Floats) -> int:
         """See `context.Kernel`."""
@@ -85,6 +86,8 @@ floor, ceil, fraction = (Loop(1, c) for c in (loops.FLOOR, loops.CEIL, loops.FRA
 is_nan, logical_not = Loop(1, loops.IS_NAN), Loop(1, loops.NOT)
 logical_and, logical_or, logical_xor, fill = (Loop(2, c) for c in (loops.AND, loops.OR, loops.XOR, loops.FILL))
 clip, between, nan_out, where = (Loop(3, c) for c in (loops.CLIP, loops.BETWEEN, loops.NAN_OUT, loops.WHERE))
+only = Loop(3, loops.WHERE, swapped=True, literal=lambda literals: math.nan)
+definite = Loop(2, loops.FILL, literal=lambda literals: 0.0)
 
 
 # A half goes to the even neighbour. Beyond the range of float64 the value is kept.
