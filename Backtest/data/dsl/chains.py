@@ -27,16 +27,11 @@ Numbers = NDArray[np.int64]
 Instruction = tuple[int, ...]
 What = tuple[str, Any]
 """What lies at a place: ``("array", step)``, the tile's own values; ``("strip", step)``; ``("scrap", k)``; ``("number",
-value)``, ``("number", True)`` for flags that are set; or something that `moves`."""
+value)``, ``("number", True)`` for flags that are set; or one of `MOVING`."""
 
 MOVING = {"source": FLOAT, "out": FLOAT, "exists": 1, "age": AGE}
 """Bytes of a value of what lies somewhere else for every tile: ``("source", step)``, ``("out", factor)``, ``("exists",
 "")``, ``("age", "")``."""
-
-
-def moves(what: What) -> bool:
-    """Return whether something lies somewhere else for every tile."""
-    return what[0] in MOVING
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +105,7 @@ def place_chain(
     places = written.places.copy()
     moving: list[tuple[int, int]] = []
     for place, what in enumerate(written.contents):
-        if moves(what):
+        if what[0] in MOVING:
             moving.append((place, number(what)))
         else:
             places[ADDRESS, place] = find(what, written.front)

@@ -26,7 +26,6 @@ from ..kernels.context import Floats
 from ..kernels.rows import WIDTH
 from ..panel import Bools, Panel
 from .blocks import LOOKBACK_SHARE, Blocks, deepest, full_places, segments, spans
-from .chains import What
 from .plan import Plan
 from .program import Program, Setup
 from .tile import Arrays, Tile, given, lendable, publish
@@ -124,7 +123,7 @@ class Stream:
         """Make the arrays; `columns` are the panel's symbols, False for those that count nowhere (`counted`)."""
         self.plan, self.symbols, self._rows, self._counted = plan, len(columns), blocks.rows, columns
         self.overlap = deepest(plan)
-        self._seen = 0
+        self._seen = self._part = 0
         self._threads = max(1, min(threads, self.symbols))
         self._programs = self._make(blocks, gap_tolerance)
 
@@ -169,9 +168,9 @@ class Stream:
         if not self.symbols:
             return undefined
         lent, is_flat = lendable(self.plan, panel, library), all(values.flags.c_contiguous for values in out.values())
-        bases: dict[What, int] = {}
+        self._part += 1
         tiles = [
-            Tile(panel, first, last, self._seen + first - begin, library, out, lent, is_flat, bases)
+            Tile(panel, first, last, self._seen + first - begin, library, out, lent, is_flat, self._part)
             for first, last in _tiles(begin, panel.warmup, len(panel.age), self._rows)
         ]
         self._seen += len(panel.age) - begin

@@ -95,7 +95,7 @@ class Program:
         self._direct: list[tuple[list[Operand], int, int, int]] = []
         self._lookbacks: set[int] = set()
         self._moving: dict[What, int] = {("exists", ""): 0, ("age", ""): 1}
-        self._bases: dict[What, int] | None = None
+        self._part = 0
         self._starts = np.zeros(0, dtype=np.int64)
 
     def run(self, tile: Tile, undefined: NDArray[np.int64]) -> None:
@@ -123,8 +123,8 @@ class Program:
     def _move(self, tile: Tile) -> None:
         """Find out where a tile's own rows of what moves begin."""
         row = self.width * FLOAT
-        if self._bases is not tile.bases or len(self._starts) != len(self._moving):
-            self._bases = tile.bases
+        if self._part != tile.part or len(self._starts) != len(self._moving):
+            self._part = tile.part
             self._starts = np.zeros(len(self._moving), dtype=np.int64)
             for what, number in self._moving.items():
                 if what[0] == "out":

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ..kernels.context import Floats
 from ..kernels.rows import aligned
 from ..panel import Bools, Panel
-from .chains import What
 from .plan import Plan
 
 
@@ -32,8 +31,8 @@ class Tile:
         The panel's fields and the library values that kernels can be given as they are.
     is_flat
         True where rows of every output lie next to each other.
-    bases
-        Addresses of the panel's arrays and the outputs, found once for all tiles.
+    part
+        Number of the panel: tiles of another one have their arrays elsewhere.
     """
 
     panel: Panel
@@ -44,7 +43,7 @@ class Tile:
     out: Mapping[str, Floats]
     lendable: frozenset[int]
     is_flat: bool
-    bases: dict[What, int]
+    part: int
 
     @property
     def is_output(self) -> bool:
