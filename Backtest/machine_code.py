@@ -10,16 +10,14 @@ before the first of them runs, and what was compiled from other sources is remov
 
 Several processes may do this at once: a file that is gone already is fine, and Numba compiles what it does not find.
 
-Where no folder for machine code can be written, or what lies there cannot be read, Numba would raise. The functions of
-the packages that named themselves here are then compiled in memory, by each process anew, and the log says so once
-(`tolerate`). What other packages compile is left as Numba handles it.
+Where no folder for machine code can be written, or what lies there cannot be read, Numba would raise. What `compiled`
+decorates is then compiled in memory, by each process anew, and the log says so once.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import inspect
 import json
 import math
 import os
@@ -29,6 +27,9 @@ from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+
+from numba import njit
+from numba.core.caching import FunctionCache
 
 from .errors import SettingsError
 from .logs import LOGGER
@@ -44,7 +45,6 @@ def remove_outdated(package: Path, *used: Path) -> None:
     To be called before a module of the package is imported. `used`: other packages, or single files, whose functions it
     calls or whose constants it compiles in; where one of their files changes, all its machine code goes.
     """
-    tolerate(package)
     folder = _folder(package)
     if folder is None:
         return
@@ -74,53 +74,39 @@ def _folder(package: Path) -> Path | None:
     return None
 
 
-_tolerant: set[str] = set()
-"""Folders of the packages that named themselves."""
+def compiled(function: Callable[..., Any] | None = None, **flags: Any) -> Any:
+    """Compile a function when it is first called (a decorator), and keep its machine code on disk.
+
+    `flags` are Numba's: without the GIL, and with NumPy's division by zero, is what every function here is compiled to.
+    """
+    if function is None:
+        return partial(compiled, **flags)
+    dispatcher = njit(nogil=True, error_model="numpy", **flags)(function)
+    try:
+        dispatcher._cache = _TolerantCache(function)
+    except RuntimeError:  # what Numba raises where it finds no folder that can be written
+        _tell_once("no folder for it can be written")
+    return dispatcher
 
 
-def tolerate(package: Path) -> None:
-    """Let the functions of the folder `package` be compiled in memory where machine code cannot be kept or read."""
-    from numba.core.dispatcher import Dispatcher
+class _TolerantCache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache of one function, but for what it cannot read or write: told, and compiled instead."""
 
-    if not _tolerant:
-        enable = Dispatcher.enable_caching
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # damaged pickles raise anything
+            index = Path(self._cache_file._index_path)
+            LOGGER.warning("%s cannot be read (%s: %s): compiled anew", index, type(error).__name__, error)
+            with suppress(OSError):  # what stays will be told again by the next process
+                index.unlink(missing_ok=True)
+            return None
 
-        def enable_caching(dispatcher: Any) -> None:
-            if os.path.dirname(inspect.getfile(dispatcher.py_func)) not in _tolerant:
-                enable(dispatcher)
-                return
-            try:
-                dispatcher._cache = _tolerant_cache()(dispatcher.py_func)
-            except RuntimeError:  # what Numba raises where it finds none
-                _tell_once("no folder for it can be written")
-
-        Dispatcher.enable_caching = enable_caching
-    _tolerant.add(str(package))
-
-
-@cache
-def _tolerant_cache() -> Any:
-    """Return Numba's cache of one function, but for what it cannot read or write: told, and compiled instead."""
-    from numba.core.caching import FunctionCache
-
-    class TolerantCache(FunctionCache):  # type: ignore[misc]
-        def load_overload(self, sig: Any, target_context: Any) -> Any:
-            try:
-                return super().load_overload(sig, target_context)
-            except Exception as error:  # damaged pickles raise anything
-                index = Path(self._cache_file._index_path)
-                LOGGER.warning("%s cannot be read (%s: %s): compiled anew", index, type(error).__name__, error)
-                with suppress(OSError):  # what stays will be told again by the next process
-                    index.unlink(missing_ok=True)
-                return None
-
-        def save_overload(self, sig: Any, data: Any) -> None:
-            try:
-                super().save_overload(sig, data)
-            except OSError as error:
-                _tell_once(error.strerror or str(error))
-
-    return TolerantCache
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _tell_once(error.strerror or str(error))
 
 
 @cache

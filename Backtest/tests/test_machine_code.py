@@ -17,7 +17,7 @@ import pytest
 from Backtest import machine_code
 from Backtest.errors import SettingsError
 
-DECORATED = "import numba\n\n@numba.njit(cache=True)\n"
+DECORATED = "from Backtest.machine_code import compiled\n\n@compiled\n"
 SOURCES = {
     "__init__": "from pathlib import Path\nfrom Backtest.machine_code import remove_outdated\n"
     "remove_outdated(Path(__file__).parent)\n",
@@ -133,7 +133,7 @@ def test_a_locked_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_every_package_of_compiled_functions_names_itself() -> None:
     top = Path(machine_code.__file__).parent
-    compiled = {path.parent for path in top.rglob("*.py") if "\n@numba.njit" in path.read_text(encoding="utf-8")}
+    compiled = {path.parent for path in top.rglob("*.py") if "\n@compiled" in path.read_text(encoding="utf-8")}
     for folder in {one for one in compiled if "tests" not in one.relative_to(top).parts}:
         text = (folder / "__init__.py").read_text(encoding="utf-8")
         assert re.search(r"\nremove_outdated\(Path\(__file__\)\.parent[,)]", text), folder
@@ -222,7 +222,9 @@ def test_damaged_machine_code_is_compiled_anew(tmp_path: Path, suffix: str, cont
 
 
 def test_other_packages_keep_numba_s_own_error(tmp_path, nowhere) -> None:
-    (tmp_path / "alone.py").write_text(SOURCES["other"], encoding="utf-8")
+    (tmp_path / "alone.py").write_text(
+        "import numba\n\n@numba.njit(cache=True)\ndef f(x):\n    return x\n", encoding="utf-8"
+    )
     (tmp_path / "__pycache__").touch()
     code = "import tiny.other\ntry:\n    import alone\nexcept RuntimeError as e:\n    print('no locator' in str(e))"
     paths = os.pathsep.join((str(tmp_path), str(Path(machine_code.__file__).parents[1])))

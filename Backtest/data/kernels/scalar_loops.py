@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Floats
 
 ABS, SIGN, SQRT, CBRT, SQUARE, EXP, EXPM1, LOG, LOG10, LOG2, LOG1P = range(11)
@@ -29,7 +29,7 @@ CLIP, BETWEEN, NAN_OUT, DIV_SAFE, WHERE = range(5)
 PIECE = 1024
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _sigmoid(v: float) -> float:
     # Each side only ever exponentiates a negative number: no overflow.
     if v >= 0.0:
@@ -38,7 +38,7 @@ def _sigmoid(v: float) -> float:
     return e / (1.0 + e)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _trigonometry(code: int, v: float) -> float:
     if code == SIN:
         return math.sin(v)
@@ -61,7 +61,7 @@ def _trigonometry(code: int, v: float) -> float:
     return _sigmoid(v)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _logarithm(code: int, v: float) -> float:
     if code == LOG1P:
         return math.log1p(v) if v > -1.0 else np.nan
@@ -74,7 +74,7 @@ def _logarithm(code: int, v: float) -> float:
     return math.log2(v)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _algebra(code: int, v: float) -> float:
     if code == LOGIT:
         return math.log(v / (1.0 - v)) if 0.0 < v < 1.0 else np.nan
@@ -89,7 +89,7 @@ def _algebra(code: int, v: float) -> float:
     return math.copysign(math.log1p(abs(v)), v)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _one(code: int, v: float) -> float:
     if code == CBRT:
         return np.cbrt(v)
@@ -104,7 +104,7 @@ def _one(code: int, v: float) -> float:
     return _algebra(code, v)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _plain_one(code: int, x: Floats, out: Floats) -> int:
     """The functions that a processor has for eight values at once, each its own loop; -1 for all others.
 
@@ -165,7 +165,7 @@ def _plain_one(code: int, x: Floats, out: Floats) -> int:
     return strange
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _settle(x: Floats, y: Floats, z: Floats, out: Floats, own: int) -> int:
     """Make what is not finite the one NaN; return how many from `own` on are undefined though x, y and z are there."""
     undefined = 0
@@ -177,7 +177,7 @@ def _settle(x: Floats, y: Floats, z: Floats, out: Floats, own: int) -> int:
     return undefined
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def one_piece(code: int, x: Floats, out: Floats, own: int) -> int:
     """`unary` of one piece."""
     strange = _plain_one(code, x, out)
@@ -187,7 +187,7 @@ def one_piece(code: int, x: Floats, out: Floats, own: int) -> int:
     return 0 if strange == 0 else _settle(x, x, x, out, own)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def unary(code: int, x: Floats, out: Floats, own: int) -> int:
     """out = f(x), flat arrays; return the values from `own` on that are undefined though x is there."""
     undefined = 0
@@ -196,7 +196,7 @@ def unary(code: int, x: Floats, out: Floats, own: int) -> int:
     return undefined
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _modulo(a: float, b: float) -> float:
     # fmod is exact; a - b * floor(a / b) is not. The remainder takes the sign of b, as in Python.
     if b == 0.0:
@@ -207,7 +207,7 @@ def _modulo(a: float, b: float) -> float:
     return m + b if (m < 0.0) != (b < 0.0) else m
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _two(code: int, a: float, b: float) -> float:
     if code == MOD:
         return _modulo(a, b)
@@ -223,7 +223,7 @@ def _two(code: int, a: float, b: float) -> float:
     return np.rint(scaled) / b if scaled - scaled == 0.0 else a
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _arithmetic(code: int, x: Floats, y: Floats, out: Floats) -> int:
     strange = 0
     if code == ADD:
@@ -253,7 +253,7 @@ def _arithmetic(code: int, x: Floats, y: Floats, out: Floats) -> int:
     return strange
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _choice(code: int, x: Floats, y: Floats, out: Floats) -> int:
     """Comparisons and the larger or smaller of two; missing where either is."""
     strange = 0
@@ -296,7 +296,7 @@ def _choice(code: int, x: Floats, y: Floats, out: Floats) -> int:
     return strange
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _missing_or_not(code: int, x: Floats, y: Floats, out: Floats) -> int:
     """What may have a value where an operand is missing: Kleene's logic, and a stand-in for what is missing."""
     strange = 0
@@ -327,7 +327,7 @@ def _missing_or_not(code: int, x: Floats, y: Floats, out: Floats) -> int:
     return strange
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _plain_two(code: int, x: Floats, y: Floats, out: Floats) -> int:
     """See `_plain_one`."""
     if code >= AND:
@@ -339,7 +339,7 @@ def _plain_two(code: int, x: Floats, y: Floats, out: Floats) -> int:
     return -1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def two_piece(code: int, x: Floats, y: Floats, out: Floats, own: int) -> int:
     """`binary` of one piece."""
     strange = _plain_two(code, x, y, out)
@@ -349,7 +349,7 @@ def two_piece(code: int, x: Floats, y: Floats, out: Floats, own: int) -> int:
     return 0 if strange == 0 else _settle(x, y, x, out, own)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def binary(code: int, x: Floats, y: Floats, out: Floats, own: int) -> int:
     """out = f(x, y), missing where either is; return the values from `own` on that are undefined.
 
@@ -365,7 +365,7 @@ def binary(code: int, x: Floats, y: Floats, out: Floats, own: int) -> int:
     return undefined
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _three(code: int, x: Floats, y: Floats, z: Floats, out: Floats) -> int:
     strange = 0
     if code == WHERE:
@@ -403,14 +403,14 @@ def _three(code: int, x: Floats, y: Floats, z: Floats, out: Floats) -> int:
     return strange
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def three_piece(code: int, x: Floats, y: Floats, z: Floats, out: Floats, own: int) -> int:
     """`ternary` of one piece."""
     found = 0 if _three(code, x, y, z, out) == 0 else _settle(x, y, z, out, own)
     return found if code == CLIP else 0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def ternary(code: int, x: Floats, y: Floats, z: Floats, out: Floats, own: int) -> int:
     """out = f(x, y, z); blanks that ``nan_out`` and ``div_safe`` were asked for are not undefined."""
     same_x, same_y, same_z = np.full(PIECE, x[0]), np.full(PIECE, y[0]), np.full(PIECE, z[0])
