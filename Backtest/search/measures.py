@@ -18,14 +18,8 @@ from ..data.timeframe import DAY_SECONDS, Timeframe
 from ..engine.numba.layout import FILLED, LOGGED, Ints
 from ..engine.numba.weights import pairwise_sum
 from ..machine_code import compiled
-from ..metrics import (
-    DAYS_PER_YEAR,
-    GROWTH_DAYS_PER_YEAR,
-    TAIL,
-    closing_day,
-    daily_equity,
-    daily_returns,
-)
+from ..metrics import TAIL
+from ..returns import DAYS_PER_YEAR, GROWTH_DAYS_PER_YEAR, closing_day, daily_equity, daily_returns
 
 MEASURED = (
     "initial_cash", "final_equity", "total_return", "annualized_return", "volatility", "sharpe_ratio", "sortino_ratio",
