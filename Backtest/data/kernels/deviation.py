@@ -16,7 +16,7 @@ import numpy as np
 
 from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
-from .finish import blank_infinite
+from .finish import blank
 from .flat import over
 from .rows import (
     MIXED,
@@ -139,8 +139,8 @@ def _suffixes_mixed(x, age, s, down, shift, alive):
 
 
 @compiled
-def moments(x, age, out, d, min_valid, min_age, phase, mode, ddof):
-    """Variance, standard deviation or z-score of each window."""
+def moments(x, age, out, d, min_valid, min_age, phase, mode, ddof, own_row):
+    """Variance, standard deviation or z-score of each window; return how many overflow from `own_row` on."""
     rows, columns = x.shape
     down = descending(min(d, rows))
     s, p = np.zeros((min(d, rows) + 1, 3 * WIDTH)), np.empty(4 * WIDTH)
@@ -168,13 +168,14 @@ def moments(x, age, out, d, min_valid, min_age, phase, mode, ddof):
         else:
             far[:] = x[last - 1]
             _suffixes(x[first:last], s, down[-have:], far)
+    return blank(out.reshape(-1), own_row * columns)
 
 
 def _moments(mode: int, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     w = window_of(literals, context)
     ddof = 0 if mode == DISTANCE else int(literals.get("ddof", 1))
-    over_columns(moments, operands, context, out, w.bars, w.min_valid, w.min_age, w.phase, mode, ddof)
-    return blank_infinite(out, context)
+    numbers = (w.bars, w.min_valid, w.min_age, w.phase, mode, ddof, context.own_row)
+    return over_columns(moments, operands, context, out, *numbers)
 
 
 def ts_var(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:

@@ -5,6 +5,7 @@ Everything that a row of the operator table can name in here is a `Loop`, so tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -51,7 +52,7 @@ class Loop:
     def all_operands(self, operands: Sequence[_T], literals: Literals) -> list[_T | float]:
         """Return the operands in the loop's order."""
         found: list[_T | float] = [*operands] if self.literal is None else [*operands, self.literal(literals)]
-        return found[::-1] if self.swapped else found
+        return [found[1], found[0], *found[2:]] if self.swapped else found
 
     def __call__(self, operands: Sequence[Operand], literals: Literals, context: Context, out: Floats) -> int:
         """See `context.Kernel`."""
@@ -86,6 +87,8 @@ floor, ceil, fraction = (Loop(1, c) for c in (codes.FLOOR, codes.CEIL, codes.FRA
 is_nan, logical_not = Loop(1, codes.IS_NAN), Loop(1, codes.NOT)
 logical_and, logical_or, logical_xor, fill = (Loop(2, c) for c in (codes.AND, codes.OR, codes.XOR, codes.FILL))
 clip, between, nan_out, where = (Loop(3, c) for c in (codes.CLIP, codes.BETWEEN, codes.NAN_OUT, codes.WHERE))
+only = Loop(3, codes.WHERE, swapped=True, literal=lambda literals: math.nan)
+definite = Loop(2, codes.FILL, literal=lambda literals: 0.0)
 
 
 # A half goes to the even neighbour. Beyond the range of float64 the value is kept.

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
-from .finish import blank_infinite
+from .finish import blank
 from .pairsums import (
     ABOUT,
     BASE,
@@ -171,8 +171,8 @@ def _mixed(y, x, age, out, first, last, have, d, mode, ddof, least, min_age, s, 
 
 
 @compiled
-def pairs(y, x, age, out, d, min_valid, min_age, phase, mode, ddof):
-    """One statistic of y and x of each window, over rows where both are valid."""
+def pairs(y, x, age, out, d, min_valid, min_age, phase, mode, ddof, own_row):
+    """One statistic of y and x of each window, over rows where both are valid; return as `deviation.moments`."""
     rows, columns = x.shape
     down = descending(min(d, rows))
     s, p = np.zeros((min(d, rows) + 1, 6 * WIDTH)), np.zeros(PLANES * WIDTH)
@@ -200,13 +200,14 @@ def pairs(y, x, age, out, d, min_valid, min_age, phase, mode, ddof):
         else:
             set_shifts(p, FAR, y[last - 1], x[last - 1])
             suffixes(y[first:last], x[first:last], s, down[-have:], p)
+    return blank(out.reshape(-1), own_row * columns)
 
 
 def _pairs(mode: int, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     w = window_of(literals, context)
     ddof = int(literals.get("ddof", 1))
-    over_columns(pairs, operands, context, out, w.bars, w.min_valid, w.min_age, w.phase, mode, ddof)
-    return blank_infinite(out, context)
+    numbers = (w.bars, w.min_valid, w.min_age, w.phase, mode, ddof, context.own_row)
+    return over_columns(pairs, operands, context, out, *numbers)
 
 
 def ts_cov(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:

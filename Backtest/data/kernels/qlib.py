@@ -123,24 +123,3 @@ def qlib_ewm(operands: Sequence[Operand], literals: Mapping[str, Any], context: 
     """Exponential mean with adjust=True and ignore_na=False."""
     adjusted_means(operands[0], context.age, out, float(literals["alpha"]), context.state(2))
     return blank_infinite(out, context)
-
-
-def qlib_definite(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """The mask, false where it is missing."""
-    np.equal(operands[0], 1.0, out=out, casting="unsafe")
-    return 0
-
-
-def qlib_only(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """The value where the mask is true."""
-    only(operands[0], operands[1], out)
-    return 0
-
-
-@compiled
-def only(x, c, out):
-    """x where c is 1.0, else missing."""
-    for t in range(x.shape[0]):
-        v, m, r = x[t], c[t], out[t]
-        for b in range(v.size):
-            r[b] = v[b] if m[b] == 1.0 else np.nan

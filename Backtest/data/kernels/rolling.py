@@ -28,7 +28,7 @@ import numpy as np
 
 from ...machine_code import compiled
 from .context import Context, Floats, Operand, needs_of
-from .finish import blank_infinite
+from .finish import blank
 from .lagged import LOGRET, lags
 from .rows import (
     MIXED,
@@ -118,8 +118,8 @@ def _suffixes_mixed(x, age, s, down, mode, shift, alive):
 
 
 @compiled
-def sums(x, age, out, d, min_valid, min_age, phase, mode):
-    """Sum, mean or number of the valid values of each window."""
+def sums(x, age, out, d, min_valid, min_age, phase, mode, own_row):
+    """Sum, mean or number of the valid values of each window; return how many overflow from `own_row` on."""
     rows, columns = x.shape
     down = descending(min(d, rows))
     s, p = aligned(min(d, rows) + 1, 2 * WIDTH), aligned(1, 2 * WIDTH)[0]
@@ -150,6 +150,7 @@ def sums(x, age, out, d, min_valid, min_age, phase, mode):
             if mode == MEAN:
                 far[:] = x[last - 1]
             _suffixes(x[first:last], s, down[-have:], far)
+    return 0 if mode == COUNT else blank(out.reshape(-1), own_row * columns)
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,8 @@ class Sums:
     def __call__(self, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
         """See `context.Kernel`."""
         bars, min_valid, min_age = self.needs(literals, context.gap_tolerance)
-        over_columns(sums, operands, context, out, bars, min_valid, min_age, context.first_bar % bars, self.mode)
-        return 0 if self.mode == COUNT else blank_infinite(out, context)
+        numbers = (bars, min_valid, min_age, context.first_bar % bars, self.mode, context.own_row)
+        return over_columns(sums, operands, context, out, *numbers)
 
 
 ts_sum, ts_mean, ts_count = Sums(SUM), Sums(MEAN), Sums(COUNT)

@@ -174,15 +174,19 @@ def full_counts(s, have, columns, plane):
 
 def over_columns(
     kernel: Callable[..., Any], operands: Sequence[Operand], context: Context, out: Floats, *numbers: float
-) -> None:
-    """Call ``kernel(*operands, age, out, *numbers)``, `WIDTH` columns at a time where there are more."""
+) -> int:
+    """Call ``kernel(*operands, age, out, *numbers)``, `WIDTH` columns at a time where there are more.
+
+    Returns the sum of what the calls return, 0 where that is nothing.
+    """
     columns = out.shape[1]
     if columns <= WIDTH:
-        kernel(*operands, context.age, out, *numbers)
-        return
+        return kernel(*operands, context.age, out, *numbers) or 0
+    found = 0
     for begin in range(0, columns, WIDTH):
         part = (slice(None), slice(begin, begin + WIDTH))
         arrays = [np.ascontiguousarray(x[part]) for x in (*operands, context.age) if isinstance(x, np.ndarray)]
         result = np.empty((len(out), arrays[0].shape[1]))
-        kernel(*arrays, result, *numbers)
+        found += kernel(*arrays, result, *numbers) or 0
         out[part] = result
+    return found

@@ -18,7 +18,7 @@ import numpy as np
 
 from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
-from .finish import blank_infinite
+from .finish import blank
 from .rows import FLAT, MIXED, NO_LIMIT, WIDTH, blank_idle, descending, is_plain, next_state, over_columns
 
 MEAN, SLOPE, RESIDUAL, RSQUARE = range(4)
@@ -179,8 +179,8 @@ def _full_numbers(s, have, offset, columns):
 
 
 @compiled
-def trends(x, age, out, d, min_valid, min_age, phase, mode):
-    """Linearly weighted mean, slope, residual of the last row or R^2 of each window."""
+def trends(x, age, out, d, min_valid, min_age, phase, mode, own_row):
+    """Linearly weighted mean, slope, residual of the last row or R^2 of each window; return as `deviation.moments`."""
     rows, columns = x.shape
     down = descending(min(d, rows))
     s, p = np.zeros((min(d, rows) + 1, 6 * WIDTH)), np.zeros(7 * WIDTH)
@@ -208,12 +208,13 @@ def trends(x, age, out, d, min_valid, min_age, phase, mode):
         else:
             far[:] = x[last - 1]
             _suffixes(x[first:last], offset, s, down[-have:], mode, far)
+    return blank(out.reshape(-1), own_row * columns)
 
 
 def _trends(mode: int, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     w = window_of(literals, context)
-    over_columns(trends, operands, context, out, w.bars, w.min_valid, w.min_age, w.phase, mode)
-    return blank_infinite(out, context)
+    numbers = (w.bars, w.min_valid, w.min_age, w.phase, mode, context.own_row)
+    return over_columns(trends, operands, context, out, *numbers)
 
 
 def decay_linear(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
