@@ -20,6 +20,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from ...machine_code import compiled
 from . import scalar_loops as loops
 from .rolling import sums
 from .rows import WIDTH
@@ -52,19 +53,19 @@ def _pointer(typing_context, address, like):
     return types.CPointer(like)(address, like), generate
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _floats(address, size):
     return numba.carray(_pointer(address, 0.0), (size,))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _publish(x, there, out):
     """Finite where there is a bar, else the one NaN."""
     for i in range(x.size):
         out[i] = x[i] if (x[i] - x[i] == 0.0) & (there[i] != 0) else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _pieces(code, addresses, steps, size, counts):
     """Run elementwise instructions over a strip of `size` values whose places begin at `addresses`."""
     for begin in range(0, size, PIECE):
@@ -83,7 +84,7 @@ def _pieces(code, addresses, steps, size, counts):
                 _publish(x, numba.carray(_pointer(addresses[b] + steps[b] * begin, np.uint8(0)), (m,)), out)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _window(mode, window, x, age, out, back, rows, columns, first_bar):
     """Sums of the windows that end in a strip of `rows` rows, `first_bar` its first, of which `back` lie in front."""
     bars, min_valid, min_age = window
@@ -94,7 +95,7 @@ def _window(mode, window, x, age, out, back, rows, columns, first_bar):
     return sums(values, ages, result, bars, min_valid, min_age, (first_bar - back) % bars, mode, back)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _carry(strip, cells, size):
     """Put the last `cells` values of a strip of `size` in front of it, for the windows of the next."""
     front, last = _floats(strip - FLOAT * cells, cells), _floats(strip + FLOAT * (size - cells), cells)
@@ -102,7 +103,7 @@ def _carry(strip, cells, size):
         front[i] = last[i]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def run(code, places, windows, carried, moving, addresses, height, rows, columns, seen, first_bar, counts):
     """Run a chain over rows of a tile; return how many results are undefined, by instruction in `counts`.
 

@@ -12,9 +12,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
 from .finish import blank
 from .flat import over
@@ -34,7 +34,7 @@ VARIANCE, DEVIATION, ZSCORE, DISTANCE, RATIO = range(5)
 ABOUT = 3 * WIDTH
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _finish(mode, v, base, r, p):
     """Turn a row of variances into what was asked for; the mean lies p[b + ABOUT] above `base`."""
     if mode == DISTANCE:
@@ -51,7 +51,7 @@ def _finish(mode, v, base, r, p):
                 r[b] = over(base[b] + p[b + ABOUT], r[b], base[b])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _prefixes(x, out, first, last, have, d, mode, ddof, p, s, shift, gap, no_gap):
     """Plain block: p becomes the running sums, `out` the statistic of their merge with the suffixes s."""
     for t in range(first, last):
@@ -76,7 +76,7 @@ def _prefixes(x, out, first, last, have, d, mode, ddof, p, s, shift, gap, no_gap
             r[:] = np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _prefixes_mixed(x, age, out, first, last, have, d, mode, ddof, p, s, shift, far, base, min_valid, min_age):
     """The same for any block; `shift` and `far` are the shifts of prefix and suffix."""
     for t in range(first, last):
@@ -109,7 +109,7 @@ def _prefixes_mixed(x, age, out, first, last, have, d, mode, ddof, p, s, shift, 
         _finish(mode, v, base, r, p)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _suffixes(x, s, down, shift):
     """Plain block: leave in s[i] the sums over rows i.. of the block; the row past the end is 0."""
     for k in range(x.shape[0]):
@@ -121,7 +121,7 @@ def _suffixes(x, s, down, shift):
             r[b + WIDTH] = q[b + WIDTH] + u * u
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _suffixes_mixed(x, age, s, down, shift, alive):
     """The same for any block, with the counts; sets `shift` to the last valid value."""
     alive[:] = 1.0
@@ -138,7 +138,7 @@ def _suffixes_mixed(x, age, s, down, shift, alive):
             alive[b] = alive[b] if a[b] > 1 else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def moments(x, age, out, d, min_valid, min_age, phase, mode, ddof, own_row):
     """Variance, standard deviation or z-score of each window; return how many overflow from `own_row` on."""
     rows, columns = x.shape

@@ -24,9 +24,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, needs_of
 from .finish import blank
 from .lagged import LOGRET, lags
@@ -46,7 +46,7 @@ from .rows import (
 SUM, MEAN, COUNT = range(3)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, no_gap):
     """Plain block: p becomes the running sum of x - shift (0 for a sum), `out` the statistic of its merge with the
     suffixes s."""
@@ -69,7 +69,7 @@ def _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, no_gap):
             r[:] = np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, far, min_valid, min_age):
     """The same for any block; `shift` and `far` are the shifts of prefix and suffix."""
     for t in range(first, last):
@@ -92,7 +92,7 @@ def _prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, far, m
             r[b] = value if (a[b] >= min_age) & (a[b] <= oldest) & (n >= min_valid) else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def _suffixes(x, s, down, shift):
     """Plain block: leave in s[i] the sum of x - shift over rows i.. of the block; the row past the end is 0."""
     for k in range(x.shape[0]):
@@ -102,7 +102,7 @@ def _suffixes(x, s, down, shift):
             r[b] = q[b] + (v[b] - shift[b])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _suffixes_mixed(x, age, s, down, mode, shift, alive):
     """The same for any block, with the counts; sets `shift` to the last valid value."""
     alive[:] = 1.0
@@ -117,7 +117,7 @@ def _suffixes_mixed(x, age, s, down, mode, shift, alive):
             alive[b] = alive[b] if a[b] > 1 else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def sums(x, age, out, d, min_valid, min_age, phase, mode, own_row):
     """Sum, mean or number of the valid values of each window; return how many overflow from `own_row` on."""
     rows, columns = x.shape
