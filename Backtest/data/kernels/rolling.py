@@ -49,7 +49,8 @@ SUM, MEAN, COUNT = range(3)
 @compiled(_nrt=False, forceinline=True)
 def _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, no_gap):
     """Plain block: p becomes the running sum of x - shift (0 for a sum), `out` the statistic of its merge with the
-    suffixes s."""
+    suffixes s. Returns how many of them are not finite."""
+    strange = 0
     for t in range(first, last):
         na, share = d - float(t - first + 1), 1.0 / d
         v, q, r, e = x[t], s[max(t - d + 1, 0) - (first - have)], out[t], gap if na > 0.0 else no_gap
@@ -57,16 +58,21 @@ def _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, no_gap):
             for b in range(v.size):
                 total = p[b] + (v[b] - shift[b])
                 p[b] = total
-                r[b] = shift[b] + (total + (q[b] + na * e[b])) * share
+                mean = shift[b] + (total + (q[b] + na * e[b])) * share
+                r[b] = mean
+                strange += 0 if mean - mean == 0.0 else 1
         elif mode == SUM:
             for b in range(v.size):
                 total = p[b] + v[b]
                 p[b] = total
-                r[b] = total + q[b]
+                both = total + q[b]
+                r[b] = both
+                strange += 0 if both - both == 0.0 else 1
         else:
             r[:] = d
         if t < d - 1:
             r[:] = np.nan
+    return strange
 
 
 @compiled(_nrt=False)
@@ -125,7 +131,7 @@ def sums(x, age, out, d, min_valid, min_age, phase, mode, own_row):
     s, p = aligned(min(d, rows) + 1, 2 * WIDTH), aligned(1, 2 * WIDTH)[0]
     shift, far, gap, none = np.zeros(columns), np.zeros(columns), np.zeros(columns), np.zeros(columns)
     gaps, idle = np.empty(columns), np.empty(columns)
-    have, before, now, known = 0, MIXED, MIXED, 0
+    have, before, now, known, strange = 0, MIXED, MIXED, 0, 0
     s[0] = 0.0
     for begin in range(-phase, rows, d):
         first, last = max(begin, 0), min(begin + d, rows)
@@ -136,9 +142,10 @@ def sums(x, age, out, d, min_valid, min_age, phase, mode, own_row):
             if mode == MEAN:
                 shift[:] = x[first]
                 gap[:] = far - shift
-            _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, none)
+            strange += _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, none)
             blank_idle(out[first:last], idle)
         else:
+            strange += 1
             if before != MIXED:
                 full_counts(s, have, columns, 1)
             _prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, far, min_valid, min_age)
@@ -150,7 +157,7 @@ def sums(x, age, out, d, min_valid, min_age, phase, mode, own_row):
             if mode == MEAN:
                 far[:] = x[last - 1]
             _suffixes(x[first:last], s, down[-have:], far)
-    return 0 if mode == COUNT else blank(out.reshape(-1), own_row * columns)
+    return 0 if mode == COUNT or strange == 0 else blank(out.reshape(-1), own_row * columns)
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,11 @@ def block_state(x, age, gaps, idle):
     """
     rows = x.shape[0]
     gaps[:] = 0.0
-    if _missing(x.reshape(-1)) > 0:
+    missing = _missing(x.reshape(-1))
+    if missing == 0 and _all_above(age[rows - 1], rows):
+        idle[:] = 0.0
+        return JOINED
+    if missing > 0:
         for t in range(rows):
             v = x[t]
             for b in range(v.size):
@@ -110,6 +114,14 @@ def block_state(x, age, gaps, idle):
             whole = gaps[b] == 0.0 and a >= rows
             state = min(state, (JOINED if a > rows else FULL) if whole else MIXED)
     return state
+
+
+@compiled(_nrt=False)
+def _all_above(a, least):
+    short = 0
+    for b in range(a.size):
+        short += 0 if a[b] > least else 1
+    return short == 0
 
 
 @compiled(_nrt=False)
