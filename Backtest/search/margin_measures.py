@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import numba
-
 from ..engine.numba.layout import FILLED, FUNDING, HELD, LIQUIDATION, LOGGED
+from ..machine_code import compiled
 from .measures import COMMISSION, FINAL, INITIAL, MARGIN_MEASURED, MEASURED, SLIPPAGE, TRADES, added
 
 (GROSS, FEES, SLIPS, FUNDED, STRUCK, NET, PAID, RECEIVED, LIQUIDATIONS, MOST_USED, MEAN_USED) = range(
@@ -18,7 +17,7 @@ NONE = 1e-9
 """Relative to a fill: a holding below it is what the rounding of earlier fills has left of none."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def measure_margin(market, state, log, equity, used, scratch, out):
     """Write every measure of MARGIN_MEASURED into `out`; `measure` has written the others."""
     flows(state, log, out)
@@ -34,7 +33,7 @@ def measure_margin(market, state, log, equity, used, scratch, out):
     out[TRADES] -= unseen_changes(state, log, scratch)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def flows(state, log, out):
     """Sum what was sold less what was bought, at prices before slippage; funding; and the fees of liquidations."""
     sold, sold_rest, fees, fees_rest = 0.0, 0.0, 0.0, 0.0
@@ -56,7 +55,7 @@ def flows(state, log, out):
     out[PAID], out[RECEIVED] = paid + paid_rest, received + received_rest
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def held_value(market, state, out):
     """Add to the gross profit what is held at the close of the last row."""
     t = len(market.close) - 1
@@ -67,7 +66,7 @@ def held_value(market, state, out):
         out[GROSS] += state.size[column] * (market.last[feed] if over else market.close[t, column])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def unseen_changes(state, log, scratch):
     """Return how many position changes no close has seen: a position was liquidated on the bar of its last fill."""
     held, before, rows, unseen = scratch.held, scratch.before, scratch.row, 0

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from ..data.panel import Bools, Floats, Panel
@@ -48,6 +47,7 @@ from ..engine.numba.um_layout import Futures, own_account
 from ..engine.numba.um_run import open_account
 from ..engine.orders import refuse_unfit
 from ..errors import RunError
+from ..machine_code import compiled
 from ..portfolio import Overlay
 from ..strategies.base import Strategy
 from .margin_measures import measure_margin
@@ -292,7 +292,7 @@ def weights_of(decisions: Decisions, account: State) -> Floats:
     return decisions.weights(row, book)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def run_trial(  # type: ignore[no-untyped-def]
     market, terms, plan, state, log, curves, answer, scratch, facts, out, fresh, watch, futures
 ):
