@@ -24,16 +24,15 @@ import numpy as np
 from .comparison import buy_and_hold, equal_weight
 from .data.timeframe import Timeframe
 from .engine.costs import costs_from
-from .engine.futures.terms import check_leverage, table_notes, unknown_funding
-from .errors import FactorError, RunError, SettingsError, did_you_mean
+from .errors import FactorError, SettingsError, did_you_mean
 from .files import json_text, sha256, utc_now, write_bytes, write_json, write_text
 from .logs import LOGGER, log_path, progress, run_log
-from .metrics import METRICS, SPOT_METRICS, Value
+from .metrics import METRICS, SPOT_METRICS
 from .results import new_run_id, publishing, read_json, remove_run
 from .returns import iso_time
 from .runs.context import experiment_sha256, run_context
+from .runs.futures import notes_of_terms
 from .runs.inputs import RunInputs, load_inputs
-from .runs.outcome import csv_text, number
 from .runs.request import (
     SPOT,
     BacktestSettings,
@@ -46,6 +45,7 @@ from .runs.request import (
     storable,
 )
 from .search.grid import Grid, combinations, grid_of, varied
+from .search.table import Columns, plain, trials_csv, trials_parquet
 from .settings import resolve
 from .strategies.base import Strategy
 
@@ -56,8 +56,6 @@ CONTEXT, SUMMARY, LOG, TRIALS = "sweep_context.json", "summary.json", "logs.txt"
 
 BEST = 10
 """Trials that summary.json names."""
-
-Columns = dict[str, list[Value]]
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,9 @@ def _sweep(settings: SweepSettings, log: Path) -> dict[str, Any]:
     progress("reading and verifying")
     inputs = load_inputs(request)
     refuse_strangers(settings.backtest, [*inputs.symbols, *inputs.refused])
-    inputs = replace(inputs, notes=(*inputs.notes, *futures_notes(inputs)))
+    if inputs.futures is not None:
+        told_first = notes_of_terms(inputs.futures.terms, inputs.symbols, inputs.panel)
+        inputs = replace(inputs, notes=(*inputs.notes, *told_first))
     for note in inputs.notes:
         LOGGER.warning("%s", note)
     progress(f"running {count:,} trials on {len(inputs.symbols)} symbols")
@@ -159,23 +159,6 @@ def _sweep(settings: SweepSettings, log: Path) -> dict[str, Any]:
     told = {"status": "ok", "sweep_id": sweep_id, "path": str(folder), "trials": count}
     told |= {"best": summary["best"][0] if summary["best"] else None}
     return told | ({"status": "symbols_refused", "refused": dict(inputs.refused)} if inputs.refused else {})
-
-
-def futures_notes(inputs: RunInputs) -> tuple[str, ...]:
-    """Return what the log must say of the terms of futures; refuse a leverage, or unknown funding, as a run does."""
-    if inputs.futures is None:
-        return ()
-    from .data import joins
-
-    terms = inputs.futures.terms
-    window = inputs.panel.rows(inputs.panel.warmup, inputs.panel.shape[0])
-    there = window.exists[:, [inputs.panel.symbols.index(symbol) for symbol in inputs.symbols]]
-    bars = joins.bars_of(window)
-    check_leverage(terms, inputs.symbols, bars.opens)
-    unknown = unknown_funding(terms, inputs.symbols, there, bars, verb="has")
-    if unknown and terms.missing_funding == "refuse":
-        raise RunError(f"{unknown[0]}; a sweep needs it for all; missing_funding: warn runs without it")
-    return (*table_notes(terms, inputs.symbols, int(bars.opens[0])), *unknown)
 
 
 def trials_table(settings: SweepSettings, inputs: RunInputs) -> Columns:
@@ -227,13 +210,6 @@ def window_times(timestamp: Any, timeframe: Timeframe) -> tuple[str, str]:
     """Return the open of the first and the close of the last bar."""
     opens = timestamp.astype("datetime64[ns]").astype(np.int64)
     return iso_time(int(opens[0])), iso_time(int(opens[-1]) + timeframe.ns)
-
-
-def plain(value: float, *, whole: bool) -> Value:
-    """Return a measure as metrics.json has it."""
-    if not np.isfinite(value):
-        return None
-    return int(value) if whole else value
 
 
 def trial_of(columns: Columns, row: int, params: Sequence[str]) -> dict[str, Any]:
@@ -314,32 +290,6 @@ def publish(
         write_bytes(partial / LOG, log.read_bytes())
         write_json(partial / CONTEXT, context)
     return root / SWEEPS / str(sweep_id)
-
-
-def trials_csv(columns: Columns) -> str:
-    """Return the table as CSV; a measure without a value is an empty cell."""
-    return csv_text(tuple(columns), zip(*(map(cell, values) for values in columns.values()), strict=True))
-
-
-def cell(value: Value) -> str:
-    """Return a value as text."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return number(value) if isinstance(value, float) else str(value)
-
-
-def trials_parquet(columns: Columns) -> bytes:
-    """Return the table as Parquet; a measure without a value is null."""
-    import io
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = io.BytesIO()
-    pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), sink)
-    return sink.getvalue()
 
 
 def replace_earlier(folder: Path, experiment: str) -> list[str]:
