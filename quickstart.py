@@ -5,8 +5,8 @@ demo:
 1. `prepare_environment` makes the virtual environment and installs the pins, once per change of them.
 2. `write_demo_market` writes the synthetic market (left out with --data-root).
 3. `prepare_factors` runs Stage A on it (Backtest/run_prepare.py).
-4. `run_strategy` runs Stage B on the factors (Backtest/run_backtest.py), `sweep_strategy` several parameters of it;
-   `warm_up` compiles what a first run on futures or with overlays would wait for.
+4. `stage_b` runs a strategy on the factors (Backtest/run_backtest.py) and sweeps it (Backtest/run_sweep.py); `warm_up`
+   compiles what a first run on futures or with overlays would wait for.
 5. `show_run` prints where the report, the plots and the run folder are.
 
 test: `prepare_environment` with the pins of the tests, then pytest.
@@ -101,8 +101,10 @@ def demo(arguments: argparse.Namespace) -> int:
     step(3, "Stage A: klines -> factors")
     code = prepare_factors(python, data_root, factor_set, arguments.timeframe)
     step(4, "Stage B: factors -> backtest")
-    another, summary = run_strategy(python, factor_set, arguments.timeframe)
-    sweep_strategy(python, factor_set, arguments.timeframe)
+    run = [python, factor_set, arguments.timeframe]
+    another, summary = stage_b("run_backtest.py", run, ["k=3", "rebalance=1w"], "--engine", "both")
+    _, swept = stage_b("run_sweep.py", run, ["k=1,2,3", "rebalance=1w,1M"], "--overwrite")
+    print(f"      {swept['trials']} trials of a sweep: {os.path.join(ROOT, swept['path'])}")
     warm_up(python)
     show_run(python, summary)
     return max(code, another)
@@ -253,23 +255,12 @@ def prepare_factors(python: str, data_root: str, factor_set: str, timeframe: str
     return code
 
 
-def run_strategy(python: str, factor_set: str, timeframe: str) -> "tuple[int, dict[str, Any]]":
-    """Run Stage B with the topk strategy on both engines; return its exit code (as Stage A's) and its summary."""
-    return stage_b(python, "run_backtest.py", factor_set, timeframe, ["k=3", "rebalance=1w"], "--engine", "both")
+def stage_b(script: str, run: "list[str]", params: "list[str]", *more: str) -> "tuple[int, dict[str, Any]]":
+    """Run a command of Stage B with the topk strategy; return its exit code, 0 or 1 as Stage A's, and its summary.
 
-
-def sweep_strategy(python: str, factor_set: str, timeframe: str) -> None:
-    """Run the strategy with several parameters."""
-    params = ["k=1,2,3", "rebalance=1w,1M"]
-    _, summary = stage_b(python, "run_sweep.py", factor_set, timeframe, params, "--overwrite")
-    print(f"      {summary['trials']} trials of a sweep: {os.path.join(ROOT, summary['path'])}")
-
-
-def stage_b(
-    python: str, script: str, factor_set: str, timeframe: str, params: "list[str]", *more: str
-) -> "tuple[int, dict[str, Any]]":
-    """Run a command of Stage B; return its exit code and its summary."""
-    command = [python, os.path.join("Backtest", script), "--timeframe", timeframe, "--factor-set", factor_set]
+    run: Python, the factor set, and the timeframe.
+    """
+    command = [run[0], os.path.join("Backtest", script), "--factor-set", run[1], "--timeframe", run[2]]
     for param in ["factor=" + DEMO_FACTOR] + params:
         command += ["--param", param]
     return call_for_json(command + ["--strategy", "topk"] + list(more))

@@ -151,6 +151,8 @@ def _sweep(settings: SweepSettings, log: Path) -> dict[str, Any]:
     progress(f"running {count:,} trials on {len(inputs.symbols)} symbols")
     columns = trials_table(settings, inputs)
     summary = summary_of(settings, inputs, sweep_id, columns)
+    if summary["liquidated"]:
+        LOGGER.warning("%d of %d trials were liquidated: they are not among the best", summary["liquidated"], count)
     context = context_of(settings, inputs, sweep_id, columns)
     folder = publish(settings, context, summary, columns, log)
     if settings.backtest.overwrite:

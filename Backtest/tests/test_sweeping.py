@@ -88,6 +88,7 @@ def test_a_liquidated_trial_is_told_and_never_the_best(market, capsys):
     context = json.loads((folder / "sweep_context.json").read_text(encoding="utf-8"))
     assert context["market"] == "um"
     assert any(line.startswith("funding of 6 symbols is unknown") for line in context["warnings"])
+    assert "2 of 3 trials were liquidated: they are not among the best" in (folder / "logs.txt").read_text("utf-8")
     _, told = swept(market, capsys, *words, "--param", "gross_leverage=9,8", strategy="longshort")
     assert told["best"] is None
 
