@@ -116,14 +116,15 @@ def place(request, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("rounding")
     if request.param == "made":
-        core, bar_freq, window = core_for(request.getfixturevalue("market"), folder, benchmark="AAAUSDT"), "1h", {}
+        core, bar_freq = core_for(request.getfixturevalue("market"), folder, benchmark="AAAUSDT"), "1h"
+        window = {"start": "2022-12-30"}  # two days before the first bar: the stores keep them or not
     else:
         core = core_for(request.getfixturevalue("real_data") / "spot_2h", folder)
         bar_freq, window = "2h", {"start": "2021-03-01", "end": "2021-09-01"}
     layout = prepared(core, bar_freq, horizons=WRITTEN, **window)
-    computed(core, layout, *FACTORS)
     plain, store = ParquetStore(layout), QlibStore(layout)
     store.write_inputs(plain.read_inputs())
+    computed(core, layout, *FACTORS, stores=(plain, store))
     found = {}
     for name, one in (("plain", plain), ("rounded", Rounded(layout)), ("qlib", store)):
         asked = EvaluateRequest(
