@@ -150,7 +150,7 @@ def compute_factors(request: ComputeRequest, layout: RunLayout, stores: Sequence
     job = replace(job, klines=_closed(klines, own), fields=job.fields.with_series(series))
     values, counts = _values(job, own, [one for one in loaded if one.symbol in plan.extra_symbols])
     panel = panel_of(job.klines, own, lookback=0, fields=(), members=())
-    held = own_rows(panel.exists.any(axis=1))
+    held = own_rows(np.asarray(panel.exists.any(axis=1)))
     kept = panel.rows(held.start, held.stop)
     for factor in plan.factors:
         facts = {**_facts(job, factor, panel, values[factor.name], own, refused), "made_missing": counts[factor.name]}

@@ -190,7 +190,11 @@ def _report(job: _Job, inputs: Inputs, factor: FactorColumns, attach: Attach | N
         market=subject.market,
         max_loss=request.core.max_loss,
     )
-    told = (*other_klines(factor, job.manifest), *job.store.notes(factor.name, job.horizons))
+    across = evaluation.kind == "cross_section"
+    told = (
+        *other_klines(factor, job.manifest),
+        *job.store.notes(factor.name, job.horizons, cross_section=across),
+    )
     evaluation = replace(evaluation, notes=(*evaluation.notes, *told))
     source = Source(
         layout.run_id,

@@ -32,7 +32,9 @@ def tied_bars(values: Floats) -> int:
     return found
 
 
-def rounding_notes(factor_tied: int, label_tied: Mapping[str, int], horizons: Mapping[str, int]) -> tuple[str, ...]:
+def rounding_notes(
+    factor_tied: int, label_tied: Mapping[str, int], horizons: Mapping[str, int], *, cross_section: bool = True
+) -> tuple[str, ...]:
     """Return what a report from the Qlib store has to say.
 
     Parameters
@@ -41,6 +43,8 @@ def rounding_notes(factor_tied: int, label_tied: Mapping[str, int], horizons: Ma
         `tied_bars` of the factor, and of each forward return that Step 0 wrote, by its column.
     horizons
         Key -> bars.
+    cross_section
+        False: ranks are over time, symbol by symbol; bars that became equal there were not counted.
     """
     columns = {key: label_name("open", bars) for key, bars in horizons.items()}
     written = {key: label_tied[column] for key, column in columns.items() if column in label_tied}
@@ -49,6 +53,8 @@ def rounding_notes(factor_tied: int, label_tied: Mapping[str, int], horizons: Ma
     told = "no two names became equal by that: ranks and quantiles are those of the plain store"
     if places:
         told = f"names became equal in {', '.join(places)}, where ranks and quantiles differ from the plain store's"
+    if not cross_section:
+        told = "two bars of a symbol may have become equal by that, and ranks over time differ by as much"
     notes = [f"Qlib's files hold seven digits (float32); {told}"]
     anew = [key for key in horizons if key not in written]
     if anew:

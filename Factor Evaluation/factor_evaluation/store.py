@@ -126,7 +126,7 @@ class Store(Protocol):
     def read_factor(self, name: str) -> FactorColumns:
         """Return a factor; RunError names the step where it is missing."""
 
-    def notes(self, factor: str, horizons: Mapping[str, int]) -> tuple[str, ...]:
+    def notes(self, factor: str, horizons: Mapping[str, int], *, cross_section: bool) -> tuple[str, ...]:
         """Return what a reader of the factor's evaluation from this store has to know; horizon key -> bars."""
 
     def verify(self) -> list[Difference]:

@@ -81,6 +81,9 @@ def test_only_new_ties_change_ranks(factor, label):
 
 
 def test_the_notes_name_what_differs():
+    (over_time,) = rounding_notes(0, {"label_1": 0}, {"1": 1}, cross_section=False)
+    assert "two bars of a symbol may have become equal" in over_time
+    assert "names" not in over_time
     (same,) = rounding_notes(0, {"label_1": 0}, {"1": 1})
     assert same.endswith("ranks and quantiles are those of the plain store")
     ties, anew = rounding_notes(1200, {"label_1": 4, "label_6": 0}, {"1": 1, "6h": 6, "3": 3, "2d": 48})

@@ -151,8 +151,8 @@ def write_report(report: Report, folder: Path, *, trials: Trials | None = None, 
             write_text(folder / name, text)
     if html:
         write_script(folder.parent)
-        subtitle = f"{report.factor} · horizon {report.shown} · {report.subtitle}"
-        pictures = {folder / f"{name}.png": png for name, png in draw_pictures(report.charts, report.shown, subtitle)}
+        drawn_pictures = draw_pictures(report.charts, report.shown, report.factor, report.subtitle)
+        pictures = {folder / f"{name}.png": png for name, png in drawn_pictures}
         for path, content in pictures.items():
             write_bytes(path, content)
         write_text(folder / HTML, page_of(report, trials))

@@ -22,6 +22,19 @@ CLICK = """
 addEventListener("load", function () {
   document.querySelector('[data-horizon="18"]').click();
   document.documentElement.dataset.seen = document.querySelector('[data-chart="quantile_bars"]').data[0].meta;
+  function crossed(chart) {
+    var title = chart.querySelector(".ytitle");
+    if (!title) { return false; }
+    var end = title.getBoundingClientRect().right;
+    return Array.prototype.some.call(chart.querySelectorAll(".ytick text"), function (tick) {
+      return tick.getBoundingClientRect().left < end;
+    });
+  }
+  setTimeout(function () {
+    var found = Array.prototype.filter.call(document.querySelectorAll("[data-chart]"), crossed);
+    document.documentElement.dataset.crossed =
+      found.map(function (chart) { return chart.dataset.chart; }).join(" ") || "none";
+  }, 1000);
 });
 """
 
@@ -61,6 +74,10 @@ def test_names_are_text_in_the_browser(page):
 def test_a_click_shows_another_horizon(page):
     assert 'data-seen="18"' in page.dom
     assert re.search(r'<button[^>]*data-horizon="18"[^>]*aria-pressed="true"', page.dom)
+
+
+def test_no_axis_has_its_title_across_its_numbers(page):
+    assert re.findall(r'data-crossed="([^"]*)"', page.dom) == ["none"]
 
 
 def test_the_page_names_nothing_outside_the_reports_folder(folder):
