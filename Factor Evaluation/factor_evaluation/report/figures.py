@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from ..measures.evaluation import Evaluation, Floats, Split, Times
 from ..measures.quantiles import compounded
 from ..measures.ranked import MIN_NAMES
+from ..measures.significance import errors_to_each_side
 from .chart import Chart, Heat, Series, cells, in_buckets, moments, number, numbers, ranks, thinned
-
-TWO_SIDED_95 = 1.959963984540054
-"""Half-width of a 95 % interval in standard errors of a normal mean."""
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MOST_DAYS = 62
@@ -129,7 +127,7 @@ def quantile_bars(evaluation: Evaluation) -> Chart:
     names = quantile_names(evaluation.quantiles)
     of_what = "a bar's symbols" if evaluation.kind == "cross_section" else "a symbol's own history"
     for key, result in evaluation.horizons.items():
-        half = TWO_SIDED_95 * result.quantile_std_error
+        half = errors_to_each_side(result.spread_summary) * result.quantile_std_error
         low, high = numbers(result.quantile_mean - half), numbers(result.quantile_mean + half)
         series.append(
             Series("mean return", names, numbers(result.quantile_mean), "bars", low=low, high=high, horizon=key)
@@ -314,13 +312,15 @@ def split_chart(split: Split, name: str, what: str = "Mean rank IC of each part"
         summaries = [part.rank_ic[key] for part in split.parts]
         means = np.array([summary.mean for summary in summaries])
         with np.errstate(divide="ignore", invalid="ignore"):
-            half = TWO_SIDED_95 * means / np.array([summary.t_newey_west for summary in summaries])
+            errors = means / np.array([summary.t_newey_west for summary in summaries])
+        half = errors * [errors_to_each_side(summary) for summary in summaries]
         low, high = numbers(means - half), numbers(means + half)
         series.append(Series("rank IC", labels, numbers(means), "bars", low=low, high=high, horizon=key))
     stable = ", ".join(f"{key}: {100 * share:.0f} %" for key, share in split.stability.items() if np.isfinite(share))
     words = f" Parts with the sign of the whole, by horizon: {stable}." if stable else ""
     return Chart(
-        f"Rank IC by {name}", f"{what}; the whiskers are 95 % intervals (Newey-West).{words}",
+        f"Rank IC by {name}", f"{what}; the whiskers are 95 % intervals (Newey-West); a part shorter than "
+        f"a horizon has none.{words}",
         "", "rank IC", "label", series=tuple(series),
     )  # fmt: skip
 
