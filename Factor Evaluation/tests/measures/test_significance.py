@@ -20,6 +20,8 @@ from factor_evaluation.measures.significance import (
     summarise,
 )
 
+FIVE = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+
 
 def slow_error(values, lag):
     """Newey and West (1987) as written, over pairs of bars that both have a value."""
@@ -78,15 +80,15 @@ def test_student_p_equals_scipy():
 @pytest.mark.parametrize("count, lag, freedom", [(2, 0, 1.0), (9, 0, 8.0), (110, 10, 15.0), (10**6, 0, 10**6 - 1.0)])
 def test_intervals_have_the_degrees_of_freedom_of_the_p_value(count, lag, freedom):
     stats = pytest.importorskip("scipy.stats")
-    some = replace(summarise(np.arange(5.0), 1), count=count, lag=lag)
+    some = replace(summarise(FIVE, 1), count=count, lag=lag)
     width = errors_to_each_side(some)
     assert width == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-8)
     assert student_p(width, freedom) == pytest.approx(0.05, rel=1e-7)
 
 
 def test_bars_fewer_than_a_horizon_leave_no_interval():
-    assert math.isnan(errors_to_each_side(replace(summarise(np.arange(5.0), 1), count=100, lag=166)))
-    assert math.isnan(errors_to_each_side(replace(summarise(np.arange(5.0), 1), count=0, lag=0)))
+    assert math.isnan(errors_to_each_side(replace(summarise(FIVE, 1), count=100, lag=166)))
+    assert math.isnan(errors_to_each_side(replace(summarise(FIVE, 1), count=0, lag=0)))
 
 
 def test_series_without_values():
