@@ -35,7 +35,8 @@ WIDE = {"report-0"}
 
 CAPTION = (
     "The group of highest values, rebalanced every h bars, each name with equal weight. Compounded; a year has 365 "
-    "days (Qlib's own default is the 238 of the A-share calendar). Qlib halves no spread here: it is top less bottom."
+    "days (Qlib's own default is the 238 of the A-share calendar), and a shorter window is drawn out to one. Qlib "
+    "halves no spread here: it is top less bottom."
 )
 
 
