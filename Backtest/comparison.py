@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from .data.panel import Bools, Floats, Panel
 from .data.timeframe import DAY_SECONDS
-from .metrics import closing_day
+from .returns import closing_day
 
 
 def held_closes(panel: Panel) -> Floats:

@@ -27,11 +27,12 @@ from .engine.ledger import RunRecord
 from .errors import FactorError, RunError
 from .files import json_text, sha256, utc_now, write_bytes, write_json, write_text
 from .logs import LOGGER, log_path, progress, run_log
-from .metrics import compute_metrics, iso_time
+from .metrics import compute_metrics
 from .portfolio import Overlay
 from .report.html import report_html
 from .report.plots import draw_all
 from .results import CONTEXT, new_run_id, publishing, read_run, remove_run
+from .returns import iso_time
 from .runs.context import run_context
 from .runs.index import update_index
 from .runs.inputs import RunInputs, load_inputs

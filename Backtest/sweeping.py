@@ -27,8 +27,9 @@ from .engine.costs import costs_from
 from .errors import FactorError, SettingsError, did_you_mean
 from .files import json_text, sha256, utc_now, write_bytes, write_json, write_text
 from .logs import LOGGER, log_path, progress, run_log
-from .metrics import METRICS, SPOT_METRICS, Value, iso_time
+from .metrics import METRICS, SPOT_METRICS, Value
 from .results import new_run_id, publishing, read_json, remove_run
+from .returns import iso_time
 from .runs.context import experiment_sha256, run_context
 from .runs.inputs import RunInputs, load_inputs
 from .runs.outcome import csv_text, number

@@ -19,7 +19,7 @@ from ..logs import LOGGER
 from . import joins
 from .delays import asof_parts
 from .panel import Floats, Panel
-from .recipe import ExternalSpec
+from .recipe_spec import ExternalSpec
 from .schema import FieldSource
 from .stamped import KINDS, Stamped, load_stamped
 from .timeframe import parse_duration

@@ -28,7 +28,7 @@ from .fields import Fields
 from .library_run import library_values
 from .library_source import plan_library_call
 from .panel import Panel
-from .recipe import LIBRARY_FUNCTION, PLACEHOLDER, FactorSpec, Recipe
+from .recipe_spec import LIBRARY_FUNCTION, PLACEHOLDER, FactorSpec, Recipe
 from .timeframe import Timeframe
 
 Floats = NDArray[np.float64]

@@ -23,7 +23,7 @@ from ..settings import CoreSettings, resolve
 from .delays import asof_parts
 from .external_fields import ExternalFields, open_external
 from .panel import Floats, Panel
-from .recipe import Recipe
+from .recipe_spec import Recipe
 from .schema import FIELDS, FieldSource
 from .stamped import Stamped
 from .stamped_fields import Series, StampedFields, open_stamped, places_of

@@ -30,25 +30,21 @@ factors:                                   # at least one; later ones may name e
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..documents import Document, Keys, load_document
 from ..errors import RecipeError, SettingsError, did_you_mean
 from ..files import text_sha1
-from ..names import RESERVED as DEVICE_NAMES
 from .dsl.dialects.interface import DEFAULT
 from .dsl.dialects.table import DIALECTS
-from .dsl.operators import ALIASES, APART, LISTED
 from .recipe_grid import Grid, GridRefused, check_grid, expand
-from .schema import COLUMNS
-from .stamped_fields import FIELDS as STAMPED
+from .recipe_names import NAME, NAME_RULE, reserved_names
+from .recipe_spec import EXPRESSION, LIBRARY_FUNCTION, ExternalSpec, FactorSpec, Recipe
 from .timeframe import parse_duration
 
-EXPRESSION, LIBRARY_FUNCTION = "expression", "library_function"
 TYPES = (EXPRESSION, LIBRARY_FUNCTION)
 CONTENT = {EXPRESSION: "expression", LIBRARY_FUNCTION: "source"}
 TOP_KEYS = ("factors", "params", "let", "external", "dialect", "description")
@@ -56,103 +52,8 @@ FACTOR_KEYS = ("name", "type", "expression", "source", "params", "grid", "na_thr
 EXTERNAL_KEYS = ("path", "column", "time", "valid")
 DEFINITION_KEYS = ("expression", "source", "params", "description")
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
-NAME_RULE = "a letter or '_', then letters, digits and '_', 64 at most, plain ASCII"
-PLACEHOLDER = re.compile(r"\{ *([A-Za-z_][A-Za-z0-9_]*) *\}", re.ASCII)
-
-OUTPUT_COLUMNS = ("timestamp", "tradable_flag")
-LANGUAGE_WORDS = ("and", "or", "not", "true", "false", "null", "none", "nan", "inf", "symbol", "symbols", "tradable")
-
-
 FACTOR_LIMIT = 10_000
 """Factors of a recipe, grids expanded: a page of YAML could otherwise ask for millions."""
-
-
-@dataclass(frozen=True)
-class FactorSpec:
-    """One factor, or one definition under ``let``, as the recipe states it.
-
-    Attributes
-    ----------
-    name, type, expression, source, params, na_threshold, description
-        As written; `expression` or `source` is None by `type`. Of a grid, one combination: its values are in `params`.
-    place
-        File, line and column of the entry, for messages.
-    what
-        ``factor`` or ``definition``.
-    needs
-        Fields without which the factor is left out; a field that is not among them and is unknown is an error.
-    """
-
-    name: str
-    type: str
-    expression: str | None = None
-    source: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    na_threshold: float | None = None
-    description: str = ""
-    place: str = "recipe"
-    what: str = "factor"
-    needs: tuple[str, ...] = ()
-
-    @property
-    def where(self) -> str:
-        """Place and name, the beginning of every message about this factor."""
-        return f"{self.place}, {self.what} '{self.name}'"
-
-
-@dataclass(frozen=True)
-class ExternalSpec:
-    """An external series under ``external``.
-
-    Attributes
-    ----------
-    name, path, column, time, valid
-        As written; None: the file's usual time column, and values that never grow old.
-    place
-        File, line and column of the entry, for messages.
-    """
-
-    name: str
-    path: str
-    column: str
-    time: str | None = None
-    valid: str | None = None
-    place: str = "recipe"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A recipe file.
-
-    Attributes
-    ----------
-    factors
-        In file order, grids expanded.
-    params
-        Values of ``{placeholders}``.
-    sha1
-        Of the file's bytes with CRLF as LF.
-    path
-        The file.
-    description
-        Free text.
-    definitions
-        What stands under ``let``, in file order: named and computed like factors, before them, but not stored.
-    dialect
-        The language of the expressions, one of DIALECTS.
-    externals
-        What stands under ``external``, in file order.
-    """
-
-    factors: tuple[FactorSpec, ...]
-    params: Mapping[str, Any]
-    sha1: str
-    path: Path
-    description: str = ""
-    definitions: tuple[FactorSpec, ...] = ()
-    dialect: str = DEFAULT.name
-    externals: tuple[ExternalSpec, ...] = ()
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -163,17 +64,6 @@ def load_recipe(path: Path) -> Recipe:
 def recipe_of(document: Document) -> Recipe:
     """Return the recipe in a document that was read, or made from a command line."""
     return _Reader(document).recipe()
-
-
-def reserved_names() -> Mapping[str, str]:
-    """Return casefolded name -> what it is, of all names that no factor may take."""
-    table = dict.fromkeys(LANGUAGE_WORDS, "a word of the language")
-    table.update(dict.fromkeys(DEVICE_NAMES, "a device name on Windows"))
-    table.update(dict.fromkeys([*LISTED, *APART, *ALIASES], "an operator"))
-    table.update({column.name: "a kline column" for column in COLUMNS})
-    table.update(dict.fromkeys(STAMPED, "a field of funding or open interest"))
-    table.update(dict.fromkeys(OUTPUT_COLUMNS, "a column of every factor file"))
-    return table
 
 
 class _Reader:

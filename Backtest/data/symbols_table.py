@@ -26,7 +26,7 @@ from ..files import text_sha1
 from ..names import check_case, check_name
 from .clock import parse_time, time_words
 from .panel import Floats, Panel
-from .recipe import NAME, NAME_RULE, reserved_names
+from .recipe_names import NAME, NAME_RULE, reserved_names
 from .schema import FieldSource
 
 DAY_NS = 86_400_000_000_000

@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from ..data.panel import Floats
-from ..metrics import DAYS_PER_YEAR, daily_equity, daily_returns, drawdown, monthly_returns
+from ..returns import DAYS_PER_YEAR, daily_equity, daily_returns, drawdown, monthly_returns
 from ..runs.outcome import Outcome, exposures, position_values
 from . import style
 

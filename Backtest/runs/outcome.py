@@ -19,7 +19,8 @@ from ..data.timeframe import Timeframe
 from ..engine.ledger import RunRecord
 from ..errors import RunError
 from ..files import json_text
-from ..metrics import Value, drawdown
+from ..metrics import Value
+from ..returns import drawdown
 from ..trades import round_trips
 
 EQUITY_COLUMNS = (

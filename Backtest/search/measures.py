@@ -11,21 +11,15 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from ..data.panel import Floats
 from ..data.timeframe import DAY_SECONDS, Timeframe
 from ..engine.numba.layout import FILLED, LOGGED, Ints
 from ..engine.numba.weights import pairwise_sum
-from ..metrics import (
-    DAYS_PER_YEAR,
-    GROWTH_DAYS_PER_YEAR,
-    TAIL,
-    closing_day,
-    daily_equity,
-    daily_returns,
-)
+from ..machine_code import compiled
+from ..metrics import TAIL
+from ..returns import DAYS_PER_YEAR, GROWTH_DAYS_PER_YEAR, closing_day, daily_equity, daily_returns
 
 MEASURED = (
     "initial_cash", "final_equity", "total_return", "annualized_return", "volatility", "sharpe_ratio", "sortino_ratio",
@@ -107,7 +101,7 @@ def new_scratch(days: int, columns: int) -> Scratch:
     return Scratch(np.empty(days), np.empty(days), np.empty(days), np.empty(days), np.empty(columns))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def measure(equity, state, log, facts, scratch, out):
     """Write every measure of MEASURED into `out`, NaN where it has no value."""
     n, initial = len(equity), facts.initial_cash
@@ -129,7 +123,7 @@ def measure(equity, state, log, facts, scratch, out):
         out[alpha], out[beta] = alpha_beta(facts.against[place], facts.risk_free, scratch)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def annualized(growth, years):
     if growth <= 0:
         return -1.0
@@ -137,12 +131,12 @@ def annualized(growth, years):
     return math.expm1(exponent) if exponent < 700 else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def mean_of(values, n):
     return pairwise_sum(values, 0, n) / n
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def spread_of(values, n, mean, space):
     """Return the standard deviation (ddof 1); 0 for fewer than two values or for equal ones."""
     equal = True
@@ -155,7 +149,7 @@ def spread_of(values, n, mean, space):
     return math.sqrt(pairwise_sum(space, 0, n) / (n - 1))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def risk(returns, risk_free, space, out):
     n, year = len(returns), math.sqrt(DAYS_PER_YEAR)
     mean = mean_of(returns, n)
@@ -179,7 +173,7 @@ def risk(returns, risk_free, space, out):
     out[SORTINO] = mean / downside * year if downside > 0 else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def shape(returns, mean, spread, space):
     """Return (skewness G1, excess kurtosis G2)."""
     n = len(returns)
@@ -198,7 +192,7 @@ def shape(returns, mean, spread, space):
     return skew, ((n + 1) * g2 + 6) * (n - 1) / ((n - 2) * (n - 3))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def tail(returns, lowest):
     """Return (the 5 % quantile, interpolated; the mean of the returns at or below it)."""
     n = len(returns)
@@ -226,7 +220,7 @@ def tail(returns, lowest):
     return var, mean_of(lowest, found)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def under_water(equity, facts, out):
     """Write the drawdown, its duration and the ratio to it."""
     peak, since, longest, below = facts.initial_cash, 0, 0, False
@@ -249,7 +243,7 @@ def under_water(equity, facts, out):
     out[CALMAR] = out[ANNUAL] / -worst if worst < 0 else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def months(equity, facts, out):
     before, best, worst = facts.initial_cash, -np.inf, np.inf
     for i in range(len(facts.months)):
@@ -259,7 +253,7 @@ def months(equity, facts, out):
     out[BEST], out[WORST] = best, worst
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def activity(equity, state, log, years, held, out):
     """Write what the log tells; position changes are found by doing its fills again."""
     for column in range(len(held)):
@@ -283,7 +277,7 @@ def activity(equity, state, log, years, held, out):
     out[COMMISSION], out[SLIPPAGE] = fees + fees_rest, slips + slips_rest
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def added(total, rest, value):
     """Return (total + value, what rounding took from all so far): Neumaier's sum; metrics.py sums exactly."""
     new = total + value
@@ -292,7 +286,7 @@ def added(total, rest, value):
     return new, rest + ((value - new) + total)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def alpha_beta(against, risk_free, scratch):
     """Return (alpha per year, beta); `scratch.returns` holds the excess returns."""
     mine, other, space, n = scratch.one, scratch.two, scratch.three, 0

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from ..data.panel import Bools, Floats, Panel
@@ -45,6 +44,7 @@ from ..engine.numba.overlays import Watch, forget, own_watch, watch_of
 from ..engine.numba.plans import DEPTHS, Choice, Ranking, choice_of, plan_for, ranking_of
 from ..engine.orders import refuse_unfit
 from ..errors import RunError
+from ..machine_code import compiled
 from ..portfolio import Overlay
 from ..strategies.base import Strategy
 from .measures import FINAL, MEASURED, Facts, facts_of, measure, new_scratch
@@ -273,7 +273,7 @@ def weights_of(decisions: Decisions, account: State) -> Floats:
     return decisions.weights(row, book)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def run_trial(  # type: ignore[no-untyped-def]
     market, terms, plan, state, log, curves, answer, scratch, facts, out, fresh, watch
 ):

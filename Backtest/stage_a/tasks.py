@@ -15,7 +15,7 @@ from ..data.fields import Fields
 from ..data.hub import Hub
 from ..data.hub_file import FileFacts
 from ..data.hub_journal import Block, Source
-from ..data.recipe import Recipe
+from ..data.recipe_spec import Recipe
 from ..data.root import KlineRoot
 from ..data.timeframe import Timeframe
 from ..settings import CoreSettings

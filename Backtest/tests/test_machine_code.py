@@ -2,54 +2,62 @@
 
 from __future__ import annotations
 
-import ast
-import importlib
-import importlib.util
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from Backtest import machine_code
-from Backtest.errors import SettingsError
 
-DECORATED = "import numba\n\n@numba.njit(cache=True)\n"
+TOP = Path(machine_code.__file__).parents[1]
+DECORATED = "from Backtest.machine_code import compiled\n\n@compiled\n"
 SOURCES = {
-    "__init__": "from pathlib import Path\nfrom Backtest.machine_code import remove_outdated\n"
-    "remove_outdated(Path(__file__).parent)\n",
+    "__init__": "",
     "inner": DECORATED + "def inner(x):\n    return x + 1\n",
     "middle": "from . import inner as below\n" + DECORATED + "def middle(x):\n    return 10 * below.inner(x)\n",
     "outer": "from .middle import middle\n" + DECORATED + "def outer(x):\n    return middle(x) + 5\n",
     "other": DECORATED + "def other(x):\n    return -x\n",
 }
-PROGRAM = (
-    "from tiny.outer import outer; from tiny.other import other; print(outer(2), other(2),"
-    " *(sum(f.stats.cache_hits.values()) for f in (outer, other)))"
-)
+IMPORTS = "from tiny.outer import outer; from tiny.other import other; "
+CALLS = "print(outer(2), other(2), *(sum(f.stats.cache_hits.values()) for f in (outer, other)))"
+PROGRAM = IMPORTS + CALLS
 
 
 def package(folder: Path) -> Path:
     made = folder / "tiny"
     made.mkdir()
     for name, text in SOURCES.items():
-        (made / f"{name}.py").write_text(text, encoding="utf-8")
+        write(made, name, text)
     return made
 
 
-def start(folder: Path, more: Mapping[str, str]) -> subprocess.Popen[str]:
-    paths = os.pathsep.join((str(folder), str(Path(machine_code.__file__).parents[1])))
-    variables = {**os.environ, "PYTHONPATH": paths, **more}
-    return subprocess.Popen([sys.executable, "-c", PROGRAM], env=variables, stdout=subprocess.PIPE, text=True)
+def write(folder: Path, name: str, text: str) -> None:
+    """Write a source, and let Python not take the bytecode of one that was as long and written in the same second."""
+    (folder / f"{name}.py").write_text(text, encoding="utf-8")
+    for kept in folder.glob(f"__pycache__/{name}.*.pyc"):
+        kept.unlink()
 
 
-def run(folder: Path, **more: str) -> list[int]:
-    """Return what outer(2) and other(2) gave, and whether each was loaded from disk."""
-    words, _ = start(folder, more).communicate(timeout=120)
-    return [int(word) for word in words.split()]
+def start(folder: Path, program: str = PROGRAM, **more: str) -> subprocess.Popen[str]:
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(TOP))), **more}
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", program]
+    return subprocess.Popen(command, env=variables, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def told(folder: Path, program: str = PROGRAM, **more: str) -> tuple[list[int], str]:
+    """Return what a program prints (here outer(2), other(2), and whether each was loaded from disk), and stderr."""
+    words, errors = start(folder, program, **more).communicate(timeout=120)
+    return [int(word) for word in words.split()], errors
+
+
+def run(folder: Path, program: str = PROGRAM, **more: str) -> list[int]:
+    numbers, words = told(folder, program, **more)
+    assert words == ""
+    return numbers
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
@@ -58,122 +66,81 @@ def test_a_function_deep_below_changes(tmp_path: Path, elsewhere: bool) -> None:
     more = {"NUMBA_CACHE_DIR": str(tmp_path / "kept")} if elsewhere else {}
     assert run(tmp_path, **more) == [35, -2, 0, 0]
     assert run(tmp_path, **more) == [35, -2, 1, 1]
-    (made / "inner.py").write_text(SOURCES["inner"].replace("x + 1", "x + 2"), encoding="utf-8")
+    before = {path.name for path in tmp_path.rglob("*.nb?")}
+    # two lines further down
+    write(made, "inner", "\n\n" + SOURCES["inner"].replace("x + 1", "x + 2"))
     # what does not stand on it is still loaded
     assert run(tmp_path, **more) == [45, -2, 0, 1]
     assert run(tmp_path, **more) == [45, -2, 1, 1]
+    # what is superseded is replaced
+    assert {path.name for path in tmp_path.rglob("*.nb?")} == before
 
 
 def test_processes_that_start_together_after_a_change(tmp_path: Path) -> None:
     made = package(tmp_path)
     run(tmp_path)
-    (made / "inner.py").write_text(SOURCES["inner"].replace("x + 1", "x + 3"), encoding="utf-8")
-    for process in [start(tmp_path, {}) for _ in range(3)]:
+    write(made, "inner", SOURCES["inner"].replace("x + 1", "x + 3"))
+    for process in [start(tmp_path) for _ in range(3)]:
         words, _ = process.communicate(timeout=120)
         assert words.split()[:2] == ["55", "-2"]
     assert run(tmp_path) == [55, -2, 1, 1]
 
 
-def test_a_function_of_another_package_changes(tmp_path: Path) -> None:
-    made, kept = package(tmp_path), tmp_path / "tiny" / "__pycache__"
+def test_a_process_that_began_before_a_change_leaves_nothing_to_others(tmp_path: Path) -> None:
+    made = package(tmp_path)
+    old = start(tmp_path, f"{IMPORTS}print(flush=True); input(); {CALLS}")
+    assert old.stdout is not None
+    assert old.stdout.readline() == "\n"
+    write(made, "inner", SOURCES["inner"].replace("x + 1", "x + 2"))
+    assert run(tmp_path) == [45, -2, 0, 0]
+    words, _ = old.communicate("\n", timeout=120)
+    assert words.split() == ["35", "-2", "0", "1"]
+    assert run(tmp_path) == [45, -2, 0, 1]
+
+
+def test_an_index_that_names_the_code_of_another_signature(tmp_path: Path) -> None:
+    """Two processes that compile at once may leave that: each takes the first number that is free for its file."""
+    made = package(tmp_path)
+    program = (
+        "from tiny.other import other; print(other(3), round(2 * other(1.5)), sum(other.stats.cache_hits.values()))"
+    )
+    assert run(tmp_path, program) == [-3, -3, 0]
+    one, two = sorted(made.glob("__pycache__/other*.nbc"))
+    first, second = one.read_bytes(), two.read_bytes()
+    one.write_bytes(second)
+    two.write_bytes(first)
+    assert run(tmp_path, program) == [-3, -3, 0]
+    assert run(tmp_path, program) == [-3, -3, 2]
+
+
+@pytest.mark.parametrize(
+    "fields, limit, numbers",
+    [("a b", 2, [12, 0]), ("b a", 1, [21, 0]), ("a b", 1, [11, 1])],
+    ids=["constant", "fields of an argument", "nothing"],
+)
+def test_what_another_package_holds_changes(tmp_path: Path, fields: str, limit: int, numbers: list[int]) -> None:
     other = tmp_path / "below"
     other.mkdir()
-    (other / "deep.py").write_text("x = 1\n", encoding="utf-8")
-    kept.mkdir()
-    machine_code.remove_outdated(made, other)
-    (kept / "outer.f-3.py311.nbi").touch()
-    machine_code.remove_outdated(made, other)
-    assert (kept / "outer.f-3.py311.nbi").exists()
-    (other / "deep.py").write_text("x = 2\n", encoding="utf-8")
-    machine_code.remove_outdated(made, other)
-    assert not (kept / "outer.f-3.py311.nbi").exists()
-    for name in SOURCES:
-        os.utime(made / f"{name}.py", (900, 900))
-    (kept / machine_code.STAMP).unlink()
-    for time, stays in ((2000, True), (1000, False)):
-        (kept / "outer.f-3.py311.nbi").touch()
-        os.utime(kept / "outer.f-3.py311.nbi", (time, time))
-        os.utime(other / "deep.py", (1500, 1500))
-        machine_code.remove_outdated(made, other)
-        assert (kept / "outer.f-3.py311.nbi").exists() is stays
-        (kept / machine_code.STAMP).unlink()
+    text = "from collections import namedtuple\nPair = namedtuple('Pair', '{}')\nLIMIT = {}\n"
+    write(other, "deep", text.format("a b", 1))
+    write(tmp_path, "user", f"from below.deep import LIMIT\n{DECORATED}def f(pair):\n    return pair.a + LIMIT\n")
+    program = (
+        "from user import f; from below.deep import Pair; print(f(Pair(10, 20)), sum(f.stats.cache_hits.values()))"
+    )
+    assert run(tmp_path, program) == [11, 0]
+    write(other, "deep", text.format(fields, limit))
+    assert run(tmp_path, program) == numbers
 
 
-def test_without_a_record_times_decide(tmp_path: Path) -> None:
-    made = package(tmp_path)
-    kept = made / "__pycache__"
-    kept.mkdir()
-    names = [f"{name}.f-3.py311.nbi" for name in ("inner", "middle", "outer", "other", "gone")]
-    for number, name in enumerate((*names, "outer.f-3.py311.1.nbc")):
-        (kept / name).touch()
-        os.utime(kept / name, (1000 + number, 1000 + number))
-    for name in SOURCES:
-        os.utime(made / f"{name}.py", (900, 900))
-    os.utime(made / "inner.py", (1001.5, 1001.5))
-    (kept / machine_code.STAMP).write_text('{"outer": ', encoding="utf-8")  # half a file
-    machine_code.remove_outdated(made)
-    left = {path.name for path in kept.iterdir()}
-    assert left == {"outer.f-3.py311.nbi", "outer.f-3.py311.1.nbc", "other.f-3.py311.nbi", machine_code.STAMP}
-
-
-def test_a_locked_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = package(tmp_path)
-    (made / "__pycache__").mkdir()
-    (made / "__pycache__" / "gone.f-3.py311.nbi").touch()
-
-    def refuse(path: Path, missing_ok: bool = False) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(Path, "unlink", refuse)
-    monkeypatch.setattr(machine_code, "WAIT_SECONDS", 0.1)
-    with pytest.raises(SettingsError, match="in use by another process"):
-        machine_code.remove_outdated(made)
-    assert not (made / "__pycache__" / machine_code.STAMP).exists()
-
-
-def test_every_package_of_compiled_functions_names_itself() -> None:
-    top = Path(machine_code.__file__).parent
-    compiled = {path.parent for path in top.rglob("*.py") if "\n@numba.njit" in path.read_text(encoding="utf-8")}
-    for folder in {one for one in compiled if "tests" not in one.relative_to(top).parts}:
-        text = (folder / "__init__.py").read_text(encoding="utf-8")
-        assert re.search(r"\nremove_outdated\(Path\(__file__\)\.parent[,)]", text), folder
-
-
-def compiled_in(path: Path) -> set[Path]:
-    """Return the files outside its package from which the compiled functions of a module take names."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    decorated = [one for one in tree.body if isinstance(one, ast.FunctionDef) and one.decorator_list]
-    names = {name.id for one in decorated for line in one.body for name in ast.walk(line) if isinstance(name, ast.Name)}
-    found = set()
-    for node in tree.body:
-        taken = {one.asname or one.name for one in node.names} if isinstance(node, ast.ImportFrom) else set()
-        if isinstance(node, ast.ImportFrom) and node.level > 1 and names & taken:
-            assert node.module
-            source = path.parents[node.level - 1].joinpath(*node.module.split("."))
-            found.add(source / "__init__.py" if source.is_dir() else source.with_suffix(".py"))
-    return found
-
-
-@pytest.mark.parametrize("name", ["data.kernels", "engine.numba", "search"])
-def test_every_constant_from_elsewhere_is_watched(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Machine code holds the constants that it was compiled with."""
-    module = importlib.import_module(f"Backtest.{name}")
-    folder, used = Path(str(module.__file__)).parent, set()
-    monkeypatch.setattr(machine_code, "remove_outdated", lambda package, *others: used.update(others))
-    assert module.__spec__ is not None
-    assert module.__spec__.loader is not None
-    module.__spec__.loader.exec_module(importlib.util.module_from_spec(module.__spec__))
-    packages = [folder, *(path for path in used if path.is_dir())]
-    needed = {file for package_ in packages for path in package_.glob("*.py") for file in compiled_in(path)}
-    assert {file for file in needed if file.parent != folder} <= set(machine_code._files(used))
-
-
-def told(folder: Path, **more: str) -> tuple[list[int], str]:
-    """Return what `run` does, and stderr."""
-    paths = os.pathsep.join((str(folder), str(Path(machine_code.__file__).parents[1])))
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env={**os.environ, "PYTHONPATH": paths, **more},
-                          capture_output=True, text=True, timeout=120, check=True)  # fmt: skip
-    return [int(word) for word in done.stdout.split()], done.stderr
+def test_everything_that_is_compiled_is_kept_here() -> None:
+    """What another decorator of Numba's compiles would follow the sources of its own file only."""
+    sources = [path for folder in ("Backtest", "Factor Evaluation") for path in (TOP / folder).rglob("*.py")]
+    for path in sources:
+        if "tests" not in path.relative_to(TOP).parts and path != Path(machine_code.__file__):
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"(@|numba\.|from numba.* import .*)\b(n?jit|(gu)?vectorize|cfunc|stencil)\b", text), (
+                path
+            )
 
 
 @pytest.fixture
@@ -197,15 +164,21 @@ def test_where_nothing_can_be_written_all_is_compiled_in_memory_and_told_once(tm
     assert not list(tmp_path.rglob("*.nbi"))
 
 
-def test_a_disk_that_fills_is_told_and_the_numbers_are_there(tmp_path: Path) -> None:
-    package(tmp_path)
-    (tmp_path / "sitecustomize.py").write_text(
+@pytest.mark.parametrize("number, words", [(28, "No space left on device"), (13, "Permission denied")])
+def test_a_full_disk_and_a_locked_file_are_told_and_the_numbers_are_there(tmp_path: Path, number, words) -> None:
+    made = package(tmp_path)
+    run(tmp_path)
+    write(made, "inner", SOURCES["inner"].replace("x + 1", "x + 2"))
+    write(
+        tmp_path,
+        "sitecustomize",
         "import numba.core.caching as c\n"
-        "def full(self, path):\n    raise OSError(28, 'No space left on device')\n"
-        "c.IndexDataCacheFile._open_for_write = full\n", encoding="utf-8")  # fmt: skip
-    numbers, words = told(tmp_path)
-    assert numbers == [35, -2, 0, 0]
-    assert words.count("No space left on device") == 1
+        f"def refuse(self, path):\n    raise OSError({number}, {words!r})\n"
+        "c.IndexDataCacheFile._open_for_write = refuse\n",
+    )
+    numbers, errors = told(tmp_path)
+    assert numbers == [45, -2, 0, 1]
+    assert errors.count(words) == 1
 
 
 @pytest.mark.parametrize(("suffix", "content"), [("nbi", b""), ("nbi", None), ("nbc", b"garbage")])
@@ -222,10 +195,8 @@ def test_damaged_machine_code_is_compiled_anew(tmp_path: Path, suffix: str, cont
 
 
 def test_other_packages_keep_numba_s_own_error(tmp_path, nowhere) -> None:
-    (tmp_path / "alone.py").write_text(SOURCES["other"], encoding="utf-8")
+    write(tmp_path, "alone", "import numba\n\n@numba.njit(cache=True)\ndef f(x):\n    return x\n")
     (tmp_path / "__pycache__").touch()
     code = "import tiny.other\ntry:\n    import alone\nexcept RuntimeError as e:\n    print('no locator' in str(e))"
-    paths = os.pathsep.join((str(tmp_path), str(Path(machine_code.__file__).parents[1])))
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **nowhere, "PYTHONPATH": paths},
-                          capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
-    assert "True" in done.stdout, done.stderr
+    words, errors = start(tmp_path, code, **nowhere).communicate(timeout=120)
+    assert "True" in words, errors

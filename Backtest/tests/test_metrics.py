@@ -13,16 +13,8 @@ import pytest
 from Backtest.data.timeframe import parse_timeframe
 from Backtest.engine.ledger import Order
 from Backtest.files import json_text
-from Backtest.metrics import (
-    METRICS,
-    SPOT_METRICS,
-    annualized_return,
-    compute_metrics,
-    daily_equity,
-    drawdown,
-    longest_drawdown_bars,
-    monthly_returns,
-)
+from Backtest.metrics import METRICS, SPOT_METRICS, compute_metrics
+from Backtest.returns import annualized_return, daily_equity, drawdown, longest_drawdown_bars, monthly_returns
 from Backtest.tests.fake_run import FOUR_HOURS, clock, record_of, simulated
 
 DESIGN_KEYS = (

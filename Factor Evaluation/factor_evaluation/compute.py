@@ -23,7 +23,8 @@ from Backtest.data.dsl.plan import Plan, PlannedFactor
 from Backtest.data.factors import compile_recipe, compute
 from Backtest.data.fields import Fields, klines_of, open_fields
 from Backtest.data.panel import Floats, Panel
-from Backtest.data.recipe import Recipe, load_recipe, recipe_of
+from Backtest.data.recipe import load_recipe, recipe_of
+from Backtest.data.recipe_spec import Recipe
 from Backtest.data.universe import require_symbols
 from Backtest.documents import Document, Keys, Place
 from Backtest.errors import DataError, RecipeError, RunError, SettingsError

@@ -64,7 +64,7 @@ class RunChain:
 
     def run(self, program: Program, tile: Tile, undefined: NDArray[np.int64]) -> None:
         first_bar, rows = tile.panel.first_bar + tile.begin, tile.end - tile.begin
-        self.chain.run(lambda what: program.address(tile, what), rows, tile.seen, first_bar, undefined)
+        self.chain.run(program.addresses, rows, tile.seen, first_bar, undefined)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ block.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -89,6 +89,10 @@ class Segment:
 
 def segments(plan: Plan) -> tuple[Segment, ...]:
     """Return the plan's segments in order."""
+    return plan.once("segments", lambda: _segments(plan))
+
+
+def _segments(plan: Plan) -> tuple[Segment, ...]:
     groups: dict[int, list[int]] = {}
     for number in plan.order:
         groups.setdefault(plan.steps[number].segment, []).append(number)
@@ -141,8 +145,12 @@ def _segment(plan: Plan, group: int, steps: tuple[int, ...], readers: dict[int, 
     return Segment(group, steps, sources, exports, frees, last)
 
 
-def reaches(plan: Plan) -> dict[int, int]:
+def reaches(plan: Plan) -> Mapping[int, int]:
     """Return for each step how many rows back its readers look; recursive ones remember what they need."""
+    return plan.once("reaches", lambda: _reaches(plan))
+
+
+def _reaches(plan: Plan) -> Mapping[int, int]:
     found = dict.fromkeys(plan.needed, 0)
     for number in plan.order:
         own = plan.steps[number].own_lookback or 0
@@ -151,10 +159,10 @@ def reaches(plan: Plan) -> dict[int, int]:
     return found
 
 
-def runs(plan: Plan, segment: Segment) -> Iterator[tuple[bool, tuple[int, ...]]]:
-    """Yield the segment's steps in order, those together that are one chain (True) or the others between (False)."""
-    for chained, numbers in groupby(segment.steps, lambda number: _chains(plan, number)):
-        yield chained, tuple(numbers)
+def runs(plan: Plan, segment: Segment) -> tuple[tuple[bool, tuple[int, ...]], ...]:
+    """Return the segment's steps in order, those together that are one chain (True) or the others between (False)."""
+    groups = groupby(segment.steps, lambda number: _chains(plan, number))
+    return plan.once(("runs", segment.number), lambda: tuple((chained, tuple(numbers)) for chained, numbers in groups))
 
 
 def is_chain(plan: Plan) -> bool:
@@ -179,6 +187,10 @@ def places(plan: Plan, segment: Segment, held: Collection[int]) -> tuple[dict[in
     no place in a segment that looks across symbols, and what only a chain reads has none at all. A chain frees its
     operands at its end.
     """
+    return plan.once(("places", segment.number, frozenset(held)), lambda: _places(plan, segment, held))
+
+
+def _places(plan: Plan, segment: Segment, held: Collection[int]) -> tuple[dict[int, int], int]:
     skipped = frozenset(held) if segment.number % 2 else frozenset()
     frees = dict(zip(segment.steps, segment.frees, strict=True))
     found: dict[int, int] = {}
@@ -225,7 +237,7 @@ def live_arrays(plan: Plan) -> tuple[int, int]:
 
 def deepest(plan: Plan) -> int:
     """Return the longest look-back of one step; recursive ones remember what they need."""
-    return max((plan.steps[number].own_lookback or 0 for number in plan.order), default=0)
+    return plan.once("deepest", lambda: max((plan.steps[number].own_lookback or 0 for number in plan.order), default=0))
 
 
 def choose_blocks(plan: Plan, rows: int, symbols: int, *, budget: float | None = None, threads: int = 1) -> Blocks:

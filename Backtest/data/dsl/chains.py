@@ -3,65 +3,85 @@
 A chain has elementwise steps and sums over short windows.
 
 1. `write_chain` gives every step its instructions, and every operand and result a place: a number, an array of the
-   tile, a strip that goes on from tile to tile, or a scrap that is free again after its last reader (`_Places`).
-2. `Chain.run` puts in the addresses that change with the tile and calls the compiled loop.
+   tile, a strip that goes on from tile to tile, or a scrap that is free again after its last reader. What is written
+   holds no address, so that a plan has it once (`Plan.once`) for all blocks of symbols and all threads.
+2. `place_chain` puts in the addresses of one program's arrays.
+3. `Chain.run` calls the compiled loop with the addresses that change with the tile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.chain import ADDRESS, AGE, FLOAT, ONE, PIECE, PUBLISH, STRIP, WINDOW, run
-from ..kernels.context import Floats
+from ..kernels.chain import ADDRESS, AGE, FLOAT, ONE, PUBLISH, STRIP, WINDOW, run
 from ..kernels.elementwise import Loop
 from ..kernels.rolling import Sums
-from ..kernels.rows import aligned
 from .steps import Step
 
 Numbers = NDArray[np.int64]
 Instruction = tuple[int, ...]
-Moving = tuple[str, str | int]
-"""What lies somewhere else for every tile: ``("source", step)``, ``("out", factor)``, ``("exists", "")``,
-``("age", "")``."""
+What = tuple[str, Any]
+"""What lies at a place: ``("array", step)``, the tile's own values; ``("strip", step)``; ``("scrap", k)``; ``("number",
+value)``, ``("number", True)`` for flags that are set; or one of `MOVING`."""
+
+MOVING = {"source": FLOAT, "out": FLOAT, "exists": 1, "age": AGE}
+"""Bytes of a value of what lies somewhere else for every tile: ``("source", step)``, ``("out", factor)``, ``("exists",
+"")``, ``("age", "")``."""
 
 
-@dataclass(slots=True)
-class Chain:
-    """A chain made ready; see `kernels.chain.run`.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A chain without addresses; see `kernels.chain.run`.
 
     Attributes
     ----------
+    places
+        Their addresses are still 0.
+    contents
+        What lies at each place.
+    front
+        Rows in front of a scrap, for the longest window; 0: there is none, and scraps are pieces.
     owners
         Step of each instruction.
-    moving
-        Place and what lies there, for those that change with the tile.
-    held
-        Arrays whose addresses are in the table: they must live as long.
     """
 
     code: Numbers
     places: Numbers
+    contents: tuple[What, ...]
     windows: Numbers
     carried: Numbers
-    columns: int
+    front: int
     owners: Numbers
-    moving: tuple[tuple[int, Moving], ...]
-    held: tuple[NDArray[Any], ...]
+
+
+@dataclass(slots=True)
+class Chain:
+    """A chain made ready.
+
+    Attributes
+    ----------
+    moving
+        [m, 2], a place and the number of what lies there, for those that move.
+    """
+
+    written: Written
+    places: Numbers
+    moving: Numbers
+    columns: int
     counts: Numbers
 
-    def run(self, address: Callable[[Moving], int], rows: int, seen: int, first_bar: int, undefined: Numbers) -> None:
-        """Compute a tile of `rows` rows from `first_bar` on, after `seen` others."""
-        for place, what in self.moving:
-            self.places[ADDRESS, place] = address(what)
-        height = strip_height(self.columns) if len(self.windows) else rows
-        tables = (self.code, self.places, self.windows, self.carried)
+    def run(self, addresses: Numbers, rows: int, seen: int, first_bar: int, undefined: Numbers) -> None:
+        """Compute a tile of `rows` rows from `first_bar` on, after `seen` others; `addresses` of what moves."""
+        own = self.written
+        height = strip_height(self.columns) if len(own.windows) else rows
+        tables = (own.code, self.places, own.windows, own.carried, self.moving, addresses)
         if run(*tables, height, rows, self.columns, seen, first_bar, self.counts):
-            np.add.at(undefined, self.owners, self.counts)
+            np.add.at(undefined, own.owners, self.counts)
             self.counts[:] = 0
 
 
@@ -70,63 +90,64 @@ def strip_height(columns: int) -> int:
     return max(1, STRIP // columns)
 
 
+def place_chain(
+    written: Written, columns: int, find: Callable[[What, int], int], number: Callable[[What], int]
+) -> Chain:
+    """Return a chain for so many columns.
+
+    Parameters
+    ----------
+    find
+        The address of a place, given what lies there and the chain's `front`: of an array that lives as long.
+    number
+        Where among the addresses of a tile that of something is that moves.
+    """
+    places = written.places.copy()
+    moving: list[tuple[int, int]] = []
+    for place, what in enumerate(written.contents):
+        if what[0] in MOVING:
+            moving.append((place, number(what)))
+        else:
+            places[ADDRESS, place] = find(what, written.front)
+    table = np.array(moving, dtype=np.int64).reshape(-1, 2)
+    return Chain(written, places, table, columns, np.zeros(len(written.code), dtype=np.int64))
+
+
 class _Places:
     """Hands out places."""
 
-    def __init__(self, columns: int, front: int) -> None:
-        """`front`: rows in front of a scrap, for the longest window; 0: there is none, and scraps are pieces."""
+    def __init__(self, front: int) -> None:
+        """`front`: see `Written`."""
+        self.contents: list[What] = []
         self.rows: list[tuple[int, int, int]] = []
-        self.moving: list[tuple[int, Moving]] = []
-        self.held: list[NDArray[Any]] = []
-        self._columns, self._front = columns, front
-        self._numbers: dict[str, int] = {}
-        self._sources: dict[Moving, int] = {}
+        self._front = front
+        self._found: dict[tuple[str, str], int] = {}
         self._free: list[int] = []
+        self._scraps = 0
 
-    def _add(self, address: int, inside: int, between: int) -> int:
-        self.rows.append((address, inside, between))
-        return len(self.rows) - 1
+    def of(self, what: What) -> int:
+        """Return the place of something, the same one whenever it is asked for."""
+        key = (what[0], repr(what[1]))  # repr tells 0.0 from -0.0
+        if key not in self._found:
+            self._found[key] = len(self.rows)
+            self.contents.append(what)
+            self.rows.append((0, *self._steps(what[0])))
+        return self._found[key]
 
-    def array(self, values: Floats) -> int:
-        """Return the place of an array of the tile's own values."""
-        self.held.append(values)
-        return self._add(values.ctypes.data, FLOAT, FLOAT)
-
-    def strip(self, values: Floats, front: int) -> int:
-        """Return the place of a strip with `front` rows in front of it."""
-        self.held.append(values)
-        return self._add(values.ctypes.data + front * self._columns * FLOAT, FLOAT, 0)
-
-    def number(self, value: float) -> int:
-        """Return the place of a number."""
-        return self._piece(repr(value), np.full(PIECE, value))
-
-    def always(self) -> int:
-        """Return the place of flags that are set."""
-        return self._piece("always", np.ones(PIECE, dtype=np.uint8))
-
-    def _piece(self, key: str, values: NDArray[Any]) -> int:
-        if key not in self._numbers:
-            self.held.append(values)
-            self._numbers[key] = self._add(values.ctypes.data, 0, 0)
-        return self._numbers[key]
-
-    def elsewhere(self, what: Moving) -> int:
-        """Return the place of what moves from tile to tile."""
-        if what not in self._sources:
-            size = {"exists": 1, "age": AGE}.get(what[0], FLOAT)
-            self._sources[what] = self._add(0, size, size)
-            self.moving.append((self._sources[what], what))
-        return self._sources[what]
+    def _steps(self, kind: str) -> tuple[int, int]:
+        """Return the bytes per value inside a strip and from strip to strip."""
+        if kind == "array":
+            return FLOAT, FLOAT
+        if kind == "strip" or (kind == "scrap" and self._front):
+            return FLOAT, 0
+        return MOVING.get(kind, 0), MOVING.get(kind, 0)
 
     def scrap(self) -> int:
         """Return the place of a piece, or of a strip in a chain with windows, that nothing else uses now."""
         if self._free:
             return self._free.pop()
-        if self._front:
-            return self.strip(aligned(self._front + strip_height(self._columns), self._columns), self._front)
-        self.held.append(aligned(1, PIECE))
-        return self._add(self.held[-1].ctypes.data, 0, 0)
+        self._scraps += 1
+        return self.of(("scrap", self._scraps - 1))
 
     def release(self, place: int) -> None:
         """Take a scrap back."""
@@ -136,39 +157,36 @@ class _Places:
 def write_chain(
     chained: Sequence[tuple[Step, Loop | Sums]],
     *,
-    arrays: Mapping[int, Floats],
-    strips: Mapping[int, Floats],
+    arrays: Collection[int],
+    strips: Mapping[int, int],
     names: Mapping[int, Sequence[str]],
-    columns: int,
     gap_tolerance: float,
-) -> Chain:
+) -> Written:
     """Return a chain of steps, each with its kernel.
 
     Parameters
     ----------
     arrays
-        Step -> the tile's own values, for operands computed before and for results that others read. An operand
-        without one is a source, read where it lies; a result without one is read in the chain only.
+        Steps with an array of the tile's own values: operands computed before, and results that others read. An
+        operand that is not among them is a source, read where it lies; such a result is read in the chain only.
     strips
-        Step -> what windows of the chain, and nothing else, read of it: the rows that they look back to, then those of
-        a strip (`strip_height`).
+        Step -> rows that windows of the chain, and nothing else, look back to in it; then come those of a strip
+        (`strip_height`).
     names
         Step -> factors that go to their output from here.
     """
-    writer = _Writer(chained, arrays, strips, columns, gap_tolerance)
+    writer = _Writer(chained, arrays, strips, gap_tolerance)
     for step, kernel in chained:
         writer.write(step, kernel, names.get(step.number, ()))
-    places, carried = writer.places, [(writer.found[number], back) for number, back in writer.backs.items()]
-    return Chain(
+    places, carried = writer.places, [(writer.found[number], back) for number, back in strips.items()]
+    return Written(
         np.array(writer.code, dtype=np.int64),
         np.array(places.rows, dtype=np.int64).T.copy(),
+        tuple(places.contents),
         np.array(writer.windows, dtype=np.int64).reshape(-1, 3),
         np.array(carried, dtype=np.int64).reshape(-1, 2),
-        columns,
+        writer.front,
         np.array(writer.owners, dtype=np.int64),
-        tuple(places.moving),
-        tuple(places.held),
-        np.zeros(len(writer.code), dtype=np.int64),
     )
 
 
@@ -179,25 +197,21 @@ class _Writer:
     ----------
     found
         Step -> place of its values.
-    backs
-        Step -> rows in front of its strip.
-    owners
-        Step of each instruction.
+    front, owners
+        See `Written`.
     """
 
     def __init__(
         self,
         chained: Sequence[tuple[Step, Loop | Sums]],
-        arrays: Mapping[int, Floats],
-        strips: Mapping[int, Floats],
-        columns: int,
+        arrays: Collection[int],
+        strips: Collection[int],
         gap_tolerance: float,
     ) -> None:
-        front = max((step.own_lookback or 0 for step, kernel in chained if isinstance(kernel, Sums)), default=0)
-        self.places = _Places(columns, front)
-        self.backs = {number: len(values) - strip_height(columns) for number, values in strips.items()}
-        self.found = {number: self.places.array(values) for number, values in arrays.items()}
-        self.found |= {number: self.places.strip(values, self.backs[number]) for number, values in strips.items()}
+        self.front = max((step.own_lookback or 0 for step, kernel in chained if isinstance(kernel, Sums)), default=0)
+        self.places = _Places(self.front)
+        self.found = {number: self.places.of(("array", number)) for number in arrays}
+        self.found |= {number: self.places.of(("strip", number)) for number in strips}
         self.code: list[Instruction] = []
         self.owners: list[int] = []
         self.windows: list[tuple[int, int, int]] = []
@@ -213,7 +227,7 @@ class _Writer:
         else:
             self._elementwise(step, kernel)
         for name in names:
-            self._publish(self.found[step.number], ("exists", ""), self.places.elsewhere(("out", name)))
+            self._publish(self.found[step.number], ("exists", ""), self.places.of(("out", name)))
         self.owners += [step.number] * (len(self.code) - before)
         for used in {*step.inputs, step.number}:
             if used in self._scraps and self._last[used] == step.number:
@@ -221,22 +235,21 @@ class _Writer:
 
     def _place(self, operand: float) -> int:
         if not isinstance(operand, int):
-            return self.places.number(operand)
+            return self.places.of(("number", operand))
         if operand not in self.found:
-            self.found[operand] = self.places.elsewhere(("source", operand))
+            self.found[operand] = self.places.of(("source", operand))
         return self.found[operand]
 
-    def _publish(self, values: int, there: Moving | None, out: int) -> None:
-        flags = self.places.always() if there is None else self.places.elsewhere(there)
-        self.code.append((PUBLISH, 0, values, flags, 0, out))
+    def _publish(self, values: int, there: What, out: int) -> None:
+        self.code.append((PUBLISH, 0, values, self.places.of(there), 0, out))
 
     def _sum(self, step: Step, kernel: Sums) -> None:
-        result, ages = self.places.scrap(), self.places.elsewhere(("age", ""))
+        result, ages = self.places.scrap(), self.places.of(("age", ""))
         self.code.append((WINDOW, kernel.mode, self._place(step.operands[0]), len(self.windows), ages, result))
         self.windows.append(kernel.needs(step.complete_literals, self._gap_tolerance))
         if step.number in self.found:
             # The rows in front of a window's result are overwritten, which must not be where others look back to.
-            self._publish(result, None, self.found[step.number])
+            self._publish(result, ("number", True), self.found[step.number])
             self.places.release(result)
         self.found.setdefault(step.number, result)
 

@@ -26,7 +26,6 @@ from ..kernels.context import Floats
 from ..kernels.rows import WIDTH
 from ..panel import Bools, Panel
 from .blocks import LOOKBACK_SHARE, Blocks, deepest, full_places, segments, spans
-from .chains import Moving
 from .plan import Plan
 from .program import Program, Setup
 from .tile import Arrays, Tile, given, lendable, publish
@@ -90,14 +89,16 @@ def evaluate(
 def cut_time(plan: Plan, begin: int, end: int, *, rows: int, threads: int) -> list[tuple[int, int]]:
     """Return ranges of rows to compute side by side, each from its own look-back on: one where that costs too much.
 
-    All symbols then lie side by side in each thread, and what looks across symbols is shared out as well. Recursive
-    operators go through time once: there, threads share out the symbols.
+    With the look-back, all are as long. All symbols then lie side by side in each thread, and what looks across symbols
+    is shared out as well. Recursive operators go through time once: there, threads share out the symbols.
     """
     lookback = plan.expression_lookback
     if lookback is None or (end - begin) // threads < max(rows, LOOKBACK_SHARE * lookback):
         return [(begin, end)]
-    edges = [begin + (end - begin) * k // threads for k in range(threads + 1)]
-    return list(pairwise(edges))
+    front = min(lookback, begin)
+    rows = end - begin + front + lookback * (threads - 1)
+    edges = [begin + rows * k // threads - front - lookback * (k - 1) for k in range(1, threads)]
+    return list(pairwise([begin, *edges, end]))
 
 
 def counted(panel: Panel) -> Bools:
@@ -122,7 +123,7 @@ class Stream:
         """Make the arrays; `columns` are the panel's symbols, False for those that count nowhere (`counted`)."""
         self.plan, self.symbols, self._rows, self._counted = plan, len(columns), blocks.rows, columns
         self.overlap = deepest(plan)
-        self._seen = 0
+        self._seen = self._part = 0
         self._threads = max(1, min(threads, self.symbols))
         self._programs = self._make(blocks, gap_tolerance)
 
@@ -167,9 +168,9 @@ class Stream:
         if not self.symbols:
             return undefined
         lent, is_flat = lendable(self.plan, panel, library), all(values.flags.c_contiguous for values in out.values())
-        bases: dict[Moving, int] = {}
+        self._part += 1
         tiles = [
-            Tile(panel, first, last, self._seen + first - begin, library, out, lent, is_flat, bases)
+            Tile(panel, first, last, self._seen + first - begin, library, out, lent, is_flat, self._part)
             for first, last in _tiles(begin, panel.warmup, len(panel.age), self._rows)
         ]
         self._seen += len(panel.age) - begin

@@ -6,7 +6,7 @@ laws that the tests hold every row to. Importing this module compiles nothing.
 
 from __future__ import annotations
 
-from ..context import Context, Operand
+from ..kernels.context import Context, Operand
 from .rows_coarse import BARS
 from .rows_cross import ACROSS
 from .rows_elementwise import ELEMENTWISE, INFIX

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from ..reach import Reach, add_hops, join_reaches
 from ..timeframe import Timeframe
 from .operators import Operator
 from .steps import BarsCall, Kind, LibraryCall, Step, bars_lookback, total_lookback
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,16 @@ class Plan:
     dialect: str = "default"
     coarse: Mapping[Timeframe, tuple[Step, ...]] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def _made(self) -> dict[Hashable, Any]:
+        return {}
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what `make` makes of the plan and `key`: made when it is first asked for, then the same one."""
+        if key not in self._made:
+            self._made[key] = make()
+        return cast(Made, self._made[key])
 
     @cached_property
     def fields(self) -> frozenset[str]:

@@ -13,13 +13,14 @@ Windows are cut at absolute bar indices, so that no value depends on the tiles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.chain import PIECE
 from ..kernels.context import Context, Floats, Kernel, Memory, Operand
 from ..kernels.elementwise import Loop
 from ..kernels.rolling import Sums
@@ -27,7 +28,7 @@ from ..kernels.rows import aligned
 from ..panel import Bools
 from .actions import Action, Call, Copy, Load, Publish, RunChain
 from .blocks import FLOAT, Segment, places, reaches, read_outside, runs
-from .chains import Chain, Moving, strip_height, write_chain
+from .chains import Chain, Numbers, What, Written, place_chain, strip_height, write_chain
 from .operators import Operator
 from .plan import Plan
 from .signature import kernel_of
@@ -67,29 +68,35 @@ class Program:
         Look-back -> what kernels are told about the tile's rows with that look-back in front.
     exists, ages
         The columns' part of ``panel.exists`` for the tile's own rows, of ``panel.age`` with the look-back in front.
+    addresses
+        Where the tile's own rows of what chains find somewhere else for every tile begin.
     """
 
     contexts: dict[int, Context]
     exists: Bools
     ages: NDArray[np.int32]
+    addresses: Numbers
 
     def __init__(self, setup: Setup, segment: Segment, columns: slice, arrays: Arrays) -> None:
         self.setup, self.segment, self.columns = setup, segment, columns
         self.across = segment.number % 2 == 1
-        self.width = columns.stop - columns.start
+        self.width: int = columns.stop - columns.start
         self._places, _ = places(setup.plan, segment, setup.full)
         self._reaches = reaches(setup.plan)
         self._arrays = arrays
         self._all = self.width == setup.symbols
         steps = segment.steps
         self._history = {n: np.empty((self._reaches[n], self.width)) for n in steps if self._reaches[n]}
-        self._strips: dict[int, Floats] = {}
+        self._strips = Arrays(0)
         self._chains: dict[object, Chain] = {}
         self._memory = {n: Memory() for n in steps if setup.plan.steps[n].own_lookback is None}
         self._prepared: tuple[object, ...] = ()
         self._actions: list[Action] = []
         self._direct: list[tuple[list[Operand], int, int, int]] = []
         self._lookbacks: set[int] = set()
+        self._moving: dict[What, int] = {("exists", ""): 0, ("age", ""): 1}
+        self._part = 0
+        self._starts = np.zeros(0, dtype=np.int64)
 
     def run(self, tile: Tile, undefined: NDArray[np.int64]) -> None:
         """Compute the tile's rows and add to `undefined` how many values each step left undefined."""
@@ -99,6 +106,7 @@ class Program:
             self._prepare(tile)
             self._prepared = shape
         self._look(tile)
+        self._move(tile)
         for operands, place, number, lookback in self._direct:
             operands[place] = self.source(tile, number, lookback)
         for action in self._actions:
@@ -112,18 +120,20 @@ class Program:
             return self.setup.full[number][depth - lookback : depth + tile.end - tile.begin]
         return self._whole(tile, number)[tile.begin - lookback : tile.end]
 
-    def address(self, tile: Tile, what: Moving) -> int:
-        """Return where the tile's own rows of a source, an output or the ages begin."""
-        kind, name = what
-        if kind == "exists":
-            return int(self.exists.ctypes.data)
-        if kind == "age":
-            return int(self.ages[len(self.ages) - (tile.end - tile.begin) :].ctypes.data)
-        if what not in tile.bases:
-            array = tile.out[str(name)] if kind == "out" else self._whole(tile, int(name))
-            tile.bases[what] = int(array.ctypes.data)
-        row: int = tile.begin - tile.panel.warmup if kind == "out" else tile.begin
-        return int(tile.bases[what] + row * self.width * FLOAT)
+    def _move(self, tile: Tile) -> None:
+        """Find out where a tile's own rows of what moves begin."""
+        row = self.width * FLOAT
+        if self._part != tile.part or len(self._starts) != len(self._moving):
+            self._part = tile.part
+            self._starts = np.zeros(len(self._moving), dtype=np.int64)
+            for what, number in self._moving.items():
+                if what[0] == "out":
+                    self._starts[number] = tile.out[what[1]].ctypes.data - tile.panel.warmup * row
+                elif what[0] == "source":
+                    self._starts[number] = self._whole(tile, what[1]).ctypes.data
+        self.addresses = self._starts + tile.begin * row
+        ages = self.ages[len(self.ages) - (tile.end - tile.begin) :]
+        self.addresses[:2] = self.exists.ctypes.data, ages.ctypes.data
 
     def _whole(self, tile: Tile, number: int) -> Floats:
         """Return a field or a library value."""
@@ -207,7 +217,8 @@ class Program:
         stored = [n for n in numbers if n in read or (n in plan.names and (self._reaches[n] or n not in inside))]
         key = (numbers, tile.is_output, tile.is_flat, tile.lendable)
         if key not in self._chains:
-            self._chains[key] = self._write(tile, {n: kernels[n] for n in numbers}, stored, inside, lent)
+            written = self._write({n: kernels[n] for n in numbers}, tuple(stored), inside, lent)
+            self._chains[key] = place_chain(written, self.width, self._find, self._number)
         actions: list[Action] = [action for number in stored for action in self._before(tile, number)]
         actions.append(RunChain(self._chains[key]))
         for number in stored:
@@ -216,31 +227,51 @@ class Program:
 
     def _write(
         self,
-        tile: Tile,
         kernels: Mapping[int, Kernel],
-        stored: Sequence[int],
+        stored: tuple[int, ...],
         names: Mapping[int, tuple[str, ...]],
         lent: set[int],
-    ) -> Chain:
+    ) -> Written:
         """Return the chain of some steps: the same whatever the rows of a tile."""
-        steps = self.setup.plan.steps
+        plan = self.setup.plan
+        steps = plan.steps
         outside = {used for number in kernels for used in steps[number].inputs}.difference(kernels)
         lying = {used for used in outside if used in lent and not steps[used].is_computed}
-        inside = [number for number in kernels if number not in stored]
-        return write_chain(
-            [(steps[number], cast(Loop | Sums, kernel)) for number, kernel in kernels.items()],
-            arrays={number: self._view(tile, number, 0) for number in (*stored, *sorted(outside - lying))},
-            strips={number: self._strip(number) for number in inside if self._reaches[number]},
-            names=names,
-            columns=self.width,
-            gap_tolerance=self.setup.gap_tolerance,
+        arrays = (*stored, *sorted(outside - lying))
+        strips = {number: self._reaches[number] for number in kernels if number not in stored}
+        return plan.once(
+            ("chain", tuple(kernels), arrays, tuple(names), self.setup.gap_tolerance),
+            lambda: write_chain(
+                [(steps[number], cast(Loop | Sums, kernel)) for number, kernel in kernels.items()],
+                arrays=arrays,
+                strips={number: reach for number, reach in strips.items() if reach},
+                names=names,
+                gap_tolerance=self.setup.gap_tolerance,
+            ),
         )
 
-    def _strip(self, number: int) -> Floats:
-        """Return what windows in the same chain read of a step: it goes on from tile to tile."""
-        if number not in self._strips:
-            self._strips[number] = aligned(self._reaches[number] + strip_height(self.width), self.width)
-        return self._strips[number]
+    def _find(self, what: What, front: int) -> int:
+        """Return the address of a place of a chain."""
+        kind, name = what
+        setup, row = self.setup, self.width * FLOAT
+        if kind == "array":
+            whole = self._all and name in setup.full
+            begin = setup.full[name].ctypes.data if whole else self._arrays.address(self._places[name])
+            return int(begin + setup.depth * row)
+        if kind == "strip":
+            reach, rows = self._reaches[name], strip_height(self.width)
+            return self._strips.scratch(name, lambda: aligned(reach + rows, self.width)) + reach * row
+        if kind == "scrap" and front:
+            rows = front + strip_height(self.width)
+            return self._arrays.scratch((kind, name, rows), lambda: aligned(rows, self.width)) + front * row
+        if kind == "scrap":
+            return self._arrays.scratch(what, lambda: aligned(1, PIECE))
+        # repr tells 0.0 from -0.0
+        return self._arrays.scratch((kind, repr(name)), lambda: np.full(PIECE, name))
+
+    def _number(self, what: What) -> int:
+        """Return which of the addresses is that of something that moves."""
+        return self._moving.setdefault(what, len(self._moving))
 
     def _before(self, tile: Tile, number: int) -> list[Action]:
         """Return what puts back the rows in front of a step's own."""

@@ -24,11 +24,11 @@ def _place(name: str, what: str, example: str) -> Operator:
     )  # fmt: skip
 
 
-def _choice(name: str, arguments: tuple[Argument, ...], *words: str, **more: Any) -> Operator:
+def _choice(name: str, kernel: str, arguments: tuple[Argument, ...], *words: str, **more: Any) -> Operator:
     doc, formula, missing, example = words
     return Operator(
-        name, arguments, more.pop("result", "series"), "elementwise", no_lookback, f"qlib:{name}", doc, formula,
-        missing, example, dialect="qlib",
+        name, arguments, more.pop("result", "series"), "elementwise", no_lookback, f"elementwise:{kernel}", doc,
+        formula, missing, example, dialect="qlib",
     )  # fmt: skip
 
 
@@ -43,8 +43,8 @@ QLIB = (
              "qlib:qlib_ewm", "Exponential mean of the episode with weights that a missing bar fades, too.",
              "sum (1 - alpha)^k x[t-k] / sum (1 - alpha)^k over the valid rows since the episode's first bar",
              "before the first valid value", "EMA($close, 9)", check=check_alpha, dialect="qlib"),
-    _choice("qlib_definite", (CONDITION,), "Mask without missing places.", "c, false where it is missing", "never",
-            "$close > $open", result="mask"),
-    _choice("qlib_only", (SERIES, Argument("c", "mask")), "Keep values by a mask.", "x where c",
+    _choice("qlib_definite", "definite", (CONDITION,), "Mask without missing places.", "c, false where it is missing",
+            "never", "$close > $open", result="mask"),
+    _choice("qlib_only", "only", (SERIES, Argument("c", "mask")), "Keep values by a mask.", "x where c",
             "where x is, and where c is not true", "Rsquare($close, 5)"),
 )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from ..context import Context, Floats, Kernel, Operand
+from ..kernels.context import Context, Floats, Kernel, Operand
 
 Kind = Literal[
     "series",

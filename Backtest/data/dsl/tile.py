@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ..kernels.context import Floats
 from ..kernels.rows import aligned
 from ..panel import Bools, Panel
-from .chains import Moving
 from .plan import Plan
 
 
@@ -32,8 +31,8 @@ class Tile:
         The panel's fields and the library values that kernels can be given as they are.
     is_flat
         True where rows of every output lie next to each other.
-    bases
-        Addresses of the panel's arrays and the outputs, found once for all tiles.
+    part
+        Number of the panel: tiles of another one have their arrays elsewhere.
     """
 
     panel: Panel
@@ -44,7 +43,7 @@ class Tile:
     out: Mapping[str, Floats]
     lendable: frozenset[int]
     is_flat: bool
-    bases: dict[Moving, int]
+    part: int
 
     @property
     def is_output(self) -> bool:
@@ -58,12 +57,30 @@ class Arrays:
     def __init__(self, size: int) -> None:
         self.size = size
         self._flat: dict[int, Floats] = {}
+        self._addresses: dict[int, int] = {}
+        self._scratch: dict[Hashable, tuple[NDArray[Any], int]] = {}
 
     def take(self, number: int, shape: tuple[int, int]) -> Floats:
         """Return array `number` as a C-ordered array of `shape`, which holds at most `size` values."""
         if number not in self._flat:
             self._flat[number] = aligned(1, self.size)[0]
         return self._flat[number][: shape[0] * shape[1]].reshape(shape)
+
+    def address(self, number: int) -> int:
+        """Return where array `number` begins."""
+        if number not in self._addresses:
+            self._addresses[number] = int(self.take(number, (1, 1)).ctypes.data)
+        return self._addresses[number]
+
+    def scratch(self, key: Hashable, make: Callable[[], NDArray[Any]]) -> int:
+        """Return where what chains write or read at will begins: the same array for all of them.
+
+        One after the other they then find it in a core's cache.
+        """
+        if key not in self._scratch:
+            values = make()
+            self._scratch[key] = values, int(values.ctypes.data)
+        return self._scratch[key][1]
 
 
 def publish(values: Floats, names: Iterable[str], tile: Tile, column: int, exists: Bools) -> None:

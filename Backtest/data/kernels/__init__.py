@@ -4,9 +4,3 @@ What a row of the operator table names is a `context.Kernel`: operands float64 [
 writable, each value finite or NaN, or a float where a number is allowed; `out` float64 [T, B], C-ordered and none of
 them, is filled with finite values and the one NaN. Formula, ties and missing rule of each stand in its row.
 """
-
-from pathlib import Path
-
-from ...machine_code import remove_outdated
-
-remove_outdated(Path(__file__).parent)

@@ -9,15 +9,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand
 from .exponential import exponential_mean
 from .finish import blank_infinite
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def stacked_means(x, age, out, alpha, span, depth, carried):
     """Combine the mean, the mean of the mean, ... (`depth` of them) so that their lags cancel.
 
@@ -48,7 +48,7 @@ def stacked_means(x, age, out, alpha, span, depth, carried):
             out[t, b] = r
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _pace(held, at, d, v, fast, slow):
     """Return the smoothing constant at v; held is a ring of the d values before it, the oldest at `at`."""
     path, before = 0.0, held[at]
@@ -62,7 +62,7 @@ def _pace(held, at, d, v, fast, slow):
     return constant * constant
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def adaptive_mean(x, age, out, d, fast, slow, carried):
     """y += c (x - y) over the valid values, c from the efficiency of the last d changes; y begins at the d-th value.
 

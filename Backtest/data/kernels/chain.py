@@ -20,9 +20,9 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from ...machine_code import compiled
 from . import scalar_loops as loops
-from .finish import blank
-from .rolling import COUNT, sums
+from .rolling import sums
 from .rows import WIDTH
 
 FLOAT, AGE = 8, 4
@@ -53,19 +53,19 @@ def _pointer(typing_context, address, like):
     return types.CPointer(like)(address, like), generate
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _floats(address, size):
     return numba.carray(_pointer(address, 0.0), (size,))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _publish(x, there, out):
     """Finite where there is a bar, else the one NaN."""
     for i in range(x.size):
         out[i] = x[i] if (x[i] - x[i] == 0.0) & (there[i] != 0) else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _pieces(code, addresses, steps, size, counts):
     """Run elementwise instructions over a strip of `size` values whose places begin at `addresses`."""
     for begin in range(0, size, PIECE):
@@ -84,7 +84,7 @@ def _pieces(code, addresses, steps, size, counts):
                 _publish(x, numba.carray(_pointer(addresses[b] + steps[b] * begin, np.uint8(0)), (m,)), out)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _window(mode, window, x, age, out, back, rows, columns, first_bar):
     """Sums of the windows that end in a strip of `rows` rows, `first_bar` its first, of which `back` lie in front."""
     bars, min_valid, min_age = window
@@ -92,11 +92,10 @@ def _window(mode, window, x, age, out, back, rows, columns, first_bar):
     values = numba.carray(_pointer(x - FLOAT * cells, 0.0), shape)
     ages = numba.carray(_pointer(age - AGE * cells, np.int32(0)), shape)
     result = numba.carray(_pointer(out - FLOAT * cells, 0.0), shape)
-    sums(values, ages, result, bars, min_valid, min_age, (first_bar - back) % bars, mode)
-    return 0 if mode == COUNT else blank(result.reshape(-1), cells)
+    return sums(values, ages, result, bars, min_valid, min_age, (first_bar - back) % bars, mode, back)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _carry(strip, cells, size):
     """Put the last `cells` values of a strip of `size` in front of it, for the windows of the next."""
     front, last = _floats(strip - FLOAT * cells, cells), _floats(strip + FLOAT * (size - cells), cells)
@@ -104,40 +103,43 @@ def _carry(strip, cells, size):
         front[i] = last[i]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def run(code, places, windows, carried, height, rows, columns, seen, first_bar, counts):
+@compiled
+def run(code, places, windows, carried, moving, addresses, height, rows, columns, seen, first_bar, counts):
     """Run a chain over rows of a tile; return how many results are undefined, by instruction in `counts`.
 
     code: int64 [n, 6], kind, function, places of three operands, place of the result; of a `WINDOW` the second operand
     is a row of `windows` and the third the place of the ages. places: int64 [3, p], the first byte, bytes per value
     inside a strip and from strip to strip; whoever calls keeps the arrays alive and large enough. windows: int64
     [w, 3], bars, valid values and age needed. carried: int64 [c, 2], strips whose last rows the next one looks back to,
-    and how many. height: rows of a strip. columns: at most `rows.WIDTH` where there are windows. seen: rows before
+    and how many. moving: int64 [m, 2], places that begin elsewhere for every tile, and at which of `addresses`.
+    height: rows of a strip. columns: at most `rows.WIDTH` where there are windows. seen: rows before
     these that lie in front of all that windows look at.
     """
     if windows.shape[0] > 0 and columns > WIDTH:
         raise ValueError("too many columns for the scratch of a window")
+    for i in range(moving.shape[0]):
+        places[ADDRESS, moving[i, 0]] = addresses[moving[i, 1]]
     total = 0
     for top in range(0, rows, height):
         m = min(height, rows - top)
-        addresses = places[ADDRESS] + places[BETWEEN] * (top * columns)
+        begins = places[ADDRESS] + places[BETWEEN] * (top * columns)
         k = 0
         while k < code.shape[0]:
             end = k
             while end < code.shape[0] and code[end, 0] != WINDOW:
                 end += 1
             if end > k:
-                _pieces(code[k:end], addresses, places[INSIDE], m * columns, counts[k:end])
+                _pieces(code[k:end], begins, places[INSIDE], m * columns, counts[k:end])
             if end < code.shape[0]:
                 function, x, w, age, r = code[end, 1], code[end, 2], code[end, 3], code[end, 4], code[end, 5]
                 back = min(seen + top, windows[w, 0] - 1)
                 window = (windows[w, 0], windows[w, 1], windows[w, 2])
                 counts[end] += _window(
-                    function, window, addresses[x], addresses[age], addresses[r], back, m, columns, first_bar + top
+                    function, window, begins[x], begins[age], begins[r], back, m, columns, first_bar + top
                 )
             k = end + 1
         for i in range(carried.shape[0]):
-            _carry(addresses[carried[i, 0]], carried[i, 1] * columns, m * columns)
+            _carry(begins[carried[i, 0]], carried[i, 1] * columns, m * columns)
     for k in range(counts.size):
         total += counts[k]
     return total

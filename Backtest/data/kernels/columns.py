@@ -8,14 +8,15 @@ Column after column would read the block once for each symbol, and once more for
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from ...machine_code import compiled
 
 TILE = 64
 """Rows read for all symbols before the next: their values stay in L1."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def separate(values, exists, tops, ends, limit, out, missing, beyond):
     """Put a block's values into one row a symbol, every missing one as the same bytes.
 

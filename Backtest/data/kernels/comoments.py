@@ -13,9 +13,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
 from .moments import SMALLEST
@@ -25,7 +25,7 @@ SKEW, KURTOSIS = range(2)
 N, Y, X, YY, XX, XXX, YX, YXX, YXXX, MAX_Y, MAX_X = range(11)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _merge(p, q, b, n, y, x):
     """Add to p[:, b] the set q[:, b] of n rows, whose means lie y and x away from the means of p."""
     if n == 0.0:
@@ -60,7 +60,7 @@ def _merge(p, q, b, n, y, x):
     p[MAX_X, b] = max(p[MAX_X, b], q[MAX_X, b])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _add(p, one, shift, b, v, w):
     """Add the row (v, w) to p[:, b]; the first row of a set is its shift."""
     if p[N, b] == 0.0:
@@ -70,7 +70,7 @@ def _add(p, one, shift, b, v, w):
     _merge(p, one, b, 1.0, (v - shift[0, b]) - p[Y, b], (w - shift[1, b]) - p[X, b])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _suffixes(y, x, age, first, last, s, one, shift, alive):
     """Leave in s[i] the set of rows first+i..last-1 about the last valid row of the block."""
     rows, columns = last - first, x.shape[1]
@@ -86,7 +86,7 @@ def _suffixes(y, x, age, first, last, s, one, shift, alive):
                 alive[b] = 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _value(mode, p, b):
     n = p[N, b]
     if n < 2.0:
@@ -101,7 +101,7 @@ def _value(mode, p, b):
     return p[YXXX, b] / n / std_y / std_x / std_x / std_x
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def joint(y, x, age, out, d, min_valid, min_age, phase, mode):
     """Co-skewness or co-kurtosis of each window."""
     rows, columns = x.shape

@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
 from .population import population_of
@@ -21,7 +21,7 @@ TINY, HUGE = 1e-100, 1e100
 """Sizes between which squares and their sums stay inside the range of float64."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _gather(data, population, t, member, held):
     """Copy row t of data [K, T, S] for members where all are valid to held [K, n]; return n."""
     n = 0
@@ -37,7 +37,7 @@ def _gather(data, population, t, member, held):
     return n
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _centre(values):
     """Take the mean out of the values."""
     first, total = values[0], 0.0
@@ -48,7 +48,7 @@ def _centre(values):
         values[i] = (values[i] - first) - mean
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _dot(u, v):
     total = 0.0
     for i in range(len(u)):
@@ -56,7 +56,7 @@ def _dot(u, v):
     return total
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _largest(values):
     most = 0.0
     for v in values:
@@ -64,7 +64,7 @@ def _largest(values):
     return most
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _bring_near_one(values):
     """Scale values whose squares might leave the range of float64, by a power of two: exact. Return the largest."""
     most = _largest(values)
@@ -76,7 +76,7 @@ def _bring_near_one(values):
     return math.ldexp(most, -power)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _take_out(held, squares, k, n, used):
     """Take the directions 1..used-1 out of row k, twice: once leaves rounding of what was large (Gram-Schmidt)."""
     for _ in range(2):
@@ -87,7 +87,7 @@ def _take_out(held, squares, k, n, used):
                     held[k, i] -= share * held[j, i]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def residuals(data, population, out, intercept):
     """What the regression of data[0] on the other series leaves, row by row."""
     count, rows, columns = data.shape
@@ -115,7 +115,7 @@ def residuals(data, population, out, intercept):
             out[t, member[i]] = held[0, i]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def correlations(data, population, out):
     """Pearson correlation of data[0] and data[1] across each row, the same for all members."""
     _, rows, columns = data.shape

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
 from .ordered import quantile
@@ -26,7 +26,7 @@ ABSENT, NEGATIVE_ZERO = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 """Key of a symbol that takes no part, larger than that of any number; the bits of -0.0, which sorts as 0.0."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _encode(x, population, keys, low):
     """Fill in the keys; `low` are the bits that hold the column."""
     for t in range(x.shape[0]):
@@ -37,7 +37,7 @@ def _encode(x, population, keys, low):
             r[s] = (key & ~low) | s if there[s] & (v[s] == v[s]) else ABSENT
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _members(v, keys, low, member, held):
     """Fill in the columns and values of a row in order, equal values in the order of their columns."""
     for i in range(keys.size):
@@ -50,7 +50,7 @@ def _members(v, keys, low, member, held):
         held[at], member[at] = value, s
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _place(r, member, held, n, mode, k):
     """Write average ranks, or 1 for the k largest and -1 for the k smallest; the earlier column counts as larger."""
     first = 0
@@ -67,7 +67,7 @@ def _place(r, member, held, n, mode, k):
         first = last
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _count(keys, low):
     """Return how many members a sorted row has, and whether some of them agree but for the bits of the column."""
     n, alike = 0, 0
@@ -78,7 +78,7 @@ def _count(keys, low):
     return n + (1 if keys[0] != ABSENT else 0), alike > 0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _decode(x, keys, out, low, mode, parameter):
     """Replace sorted keys by ranks, clipped values or end marks, row by row; `keys` is the memory of `out`."""
     columns = x.shape[1]

@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
 from .flat import over
@@ -20,7 +20,7 @@ from .population import population_of
 ZSCORE, DEMEAN, SCALE = range(3)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def sums_of_row(x, population, t):
     """Return n, the first value, mean - first, squared deviations, sum x and sum |x| of row t's population.
 
@@ -45,7 +45,7 @@ def sums_of_row(x, population, t):
     return n, first, mean, m2, total, absolute
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def moments(x, population, out, mode, parameter):
     """z-score, distance from the mean, or share of sum |x| times `parameter`, row by row."""
     rows, columns = x.shape

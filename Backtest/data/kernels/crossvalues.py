@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand
 from .crosssection import sums_of_row
 from .finish import blank_infinite
@@ -27,20 +27,20 @@ MAD_TO_STD = 1.4826
 """1 / the 0.75 quantile of the normal distribution: what makes a MAD estimate the standard deviation."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _middle(held, n):
     """Return a member and how far the median lies above it: their sum rounds to the size of the values."""
     base = held[(n - 1) // 2]
     return base, 0.5 * (held[n // 2] - base)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _median(held, n):
     base, above = _middle(held, n)
     return base + above
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _mad(held, n, base, above, away):
     """Return the median distance from the median; `away` is scratch."""
     for i in range(n):
@@ -49,7 +49,7 @@ def _mad(held, n, base, above, away):
     return _median(away, n)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _of_row(mode, held, n, mean, total, std):
     """Return the value that every member of the row gets."""
     if mode == MEAN:
@@ -61,7 +61,7 @@ def _of_row(mode, held, n, mean, total, std):
     return total if mode == SUM else float(n)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _of_member(mode, held, n, v, low, high, above, k):
     """Return the value of member v; low and high are the bounds of the row, or the width and what `_middle` says."""
     if mode == MINMAX:
@@ -80,7 +80,7 @@ def _of_member(mode, held, n, v, low, high, above, k):
     return low if v < low else (high if v > high else v)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _gather(x, population, held):
     """Copy the members' values to `held`, infinity for the others: sorted, they stand last."""
     for t in range(x.shape[0]):
@@ -89,7 +89,7 @@ def _gather(x, population, held):
             r[s] = v[s] + 0.0 if there[s] & (v[s] == v[s]) else np.inf
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _bounds(mode, held, n, mean, std, parameter, away):
     """Return the bounds of a row and 0; for scores a member, the width, how far the centre lies above the member."""
     if n == 0:
@@ -105,7 +105,7 @@ def _bounds(mode, held, n, mean, std, parameter, away):
     return mean - parameter * std, mean + parameter * std, 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def values(x, population, out, mode, parameter, ddof):
     """Fill `out`, which holds the sorted members where the mode is one of `ORDERED`, row by row."""
     rows, columns = x.shape

@@ -12,11 +12,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
-from .finish import blank_infinite
+from .finish import blank
 from .flat import over
 from .rows import (
     MIXED,
@@ -34,7 +34,7 @@ VARIANCE, DEVIATION, ZSCORE, DISTANCE, RATIO = range(5)
 ABOUT = 3 * WIDTH
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _finish(mode, v, base, r, p):
     """Turn a row of variances into what was asked for; the mean lies p[b + ABOUT] above `base`."""
     if mode == DISTANCE:
@@ -51,7 +51,7 @@ def _finish(mode, v, base, r, p):
                 r[b] = over(base[b] + p[b + ABOUT], r[b], base[b])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _prefixes(x, out, first, last, have, d, mode, ddof, p, s, shift, gap, no_gap):
     """Plain block: p becomes the running sums, `out` the statistic of their merge with the suffixes s."""
     for t in range(first, last):
@@ -76,7 +76,7 @@ def _prefixes(x, out, first, last, have, d, mode, ddof, p, s, shift, gap, no_gap
             r[:] = np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _prefixes_mixed(x, age, out, first, last, have, d, mode, ddof, p, s, shift, far, base, min_valid, min_age):
     """The same for any block; `shift` and `far` are the shifts of prefix and suffix."""
     for t in range(first, last):
@@ -109,7 +109,7 @@ def _prefixes_mixed(x, age, out, first, last, have, d, mode, ddof, p, s, shift, 
         _finish(mode, v, base, r, p)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _suffixes(x, s, down, shift):
     """Plain block: leave in s[i] the sums over rows i.. of the block; the row past the end is 0."""
     for k in range(x.shape[0]):
@@ -121,7 +121,7 @@ def _suffixes(x, s, down, shift):
             r[b + WIDTH] = q[b + WIDTH] + u * u
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _suffixes_mixed(x, age, s, down, shift, alive):
     """The same for any block, with the counts; sets `shift` to the last valid value."""
     alive[:] = 1.0
@@ -138,9 +138,9 @@ def _suffixes_mixed(x, age, s, down, shift, alive):
             alive[b] = alive[b] if a[b] > 1 else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def moments(x, age, out, d, min_valid, min_age, phase, mode, ddof):
-    """Variance, standard deviation or z-score of each window."""
+@compiled
+def moments(x, age, out, d, min_valid, min_age, phase, mode, ddof, own_row):
+    """Variance, standard deviation or z-score of each window; return how many overflow from `own_row` on."""
     rows, columns = x.shape
     down = descending(min(d, rows))
     s, p = np.zeros((min(d, rows) + 1, 3 * WIDTH)), np.empty(4 * WIDTH)
@@ -168,13 +168,14 @@ def moments(x, age, out, d, min_valid, min_age, phase, mode, ddof):
         else:
             far[:] = x[last - 1]
             _suffixes(x[first:last], s, down[-have:], far)
+    return blank(out.reshape(-1), own_row * columns)
 
 
 def _moments(mode: int, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     w = window_of(literals, context)
     ddof = 0 if mode == DISTANCE else int(literals.get("ddof", 1))
-    over_columns(moments, operands, context, out, w.bars, w.min_valid, w.min_age, w.phase, mode, ddof)
-    return blank_infinite(out, context)
+    numbers = (w.bars, w.min_valid, w.min_age, w.phase, mode, ddof, context.own_row)
+    return over_columns(moments, operands, context, out, *numbers)
 
 
 def ts_var(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:

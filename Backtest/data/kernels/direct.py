@@ -12,9 +12,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
 from .rows import FLAT, NO_LIMIT
@@ -23,7 +23,7 @@ ABSOLUTE = 0
 """Power code of the mean absolute deviation; k > 0 is the k-th central moment."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _deviations(x, age, t, begin, ref, mean, total, n, k):
     """Leave in `total` the sum of |x - mean| or (x - mean)^k over rows begin..t of the episode alive at t."""
     columns = x.shape[1]
@@ -54,7 +54,7 @@ def _deviations(x, age, t, begin, ref, mean, total, n, k):
             total[b] += power
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def deviations(x, age, out, d, min_valid, min_age, k):
     """Mean absolute deviation from the mean (k = 0) or k-th central moment of each window."""
     rows, columns = x.shape
@@ -68,7 +68,7 @@ def deviations(x, age, out, d, min_valid, min_age, k):
             out[t, b] = total[b] / n[b] if enough else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _entropy(x, begin, t, b, low, width, counts):
     """Return -sum p ln p of column b's rows begin..t over equal buckets of the range low..low+width."""
     buckets = len(counts)
@@ -86,7 +86,7 @@ def _entropy(x, begin, t, b, low, width, counts):
     return r
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def entropies(x, age, out, d, min_valid, min_age, buckets):
     """Shannon entropy of each window's histogram."""
     rows, columns = x.shape
@@ -111,7 +111,7 @@ def entropies(x, age, out, d, min_valid, min_age, buckets):
             out[t, b] = r
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def gaps(x, age, out, d, min_valid, min_age):
     """Number of missing bars of each window: a running count of whole numbers, which is exact."""
     rows, columns = x.shape

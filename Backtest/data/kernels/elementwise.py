@@ -5,12 +5,14 @@ Everything that a row of the operator table can name in here is a `Loop`, so tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
+from . import scalar_functions as codes
 from . import scalar_loops as loops
 from .context import Context, Floats, Operand
 
@@ -50,7 +52,7 @@ class Loop:
     def all_operands(self, operands: Sequence[_T], literals: Literals) -> list[_T | float]:
         """Return the operands in the loop's order."""
         found: list[_T | float] = [*operands] if self.literal is None else [*operands, self.literal(literals)]
-        return found[::-1] if self.swapped else found
+        return [found[1], found[0], *found[2:]] if self.swapped else found
 
     def __call__(self, operands: Sequence[Operand], literals: Literals, context: Context, out: Floats) -> int:
         """See `context.Kernel`."""
@@ -69,24 +71,26 @@ class Loop:
         return undefined
 
 
-add, sub, mul, div = (Loop(2, c) for c in (loops.ADD, loops.SUB, loops.MUL, loops.DIV))
-mod, pow, atan2, signed_power = (Loop(2, c) for c in (loops.MOD, loops.POW, loops.ATAN2, loops.SIGNED_POWER))
-lt, le, eq, ne = (Loop(2, c) for c in (loops.LT, loops.LE, loops.EQ, loops.NE))
-gt, ge = Loop(2, loops.LT, swapped=True), Loop(2, loops.LE, swapped=True)
-max2, min2 = Loop(2, loops.MAX2, folds=True), Loop(2, loops.MIN2, folds=True)
-abs, sign, neg, inverse = (Loop(1, c) for c in (loops.ABS, loops.SIGN, loops.NEG, loops.INVERSE))
-sqrt, cbrt, square = (Loop(1, c) for c in (loops.SQRT, loops.CBRT, loops.SQUARE))
-exp, expm1, log, log10 = (Loop(1, c) for c in (loops.EXP, loops.EXPM1, loops.LOG, loops.LOG10))
-log2, log1p, s_log_1p, logit = (Loop(1, c) for c in (loops.LOG2, loops.LOG1P, loops.S_LOG_1P, loops.LOGIT))
-sin, cos, tan, asin = (Loop(1, c) for c in (loops.SIN, loops.COS, loops.TAN, loops.ASIN))
-acos, atan, sinh, cosh = (Loop(1, c) for c in (loops.ACOS, loops.ATAN, loops.SINH, loops.COSH))
-tanh, sigmoid, softsign = (Loop(1, c) for c in (loops.TANH, loops.SIGMOID, loops.SOFTSIGN))
-floor, ceil, fraction = (Loop(1, c) for c in (loops.FLOOR, loops.CEIL, loops.FRACTION))
-is_nan, logical_not = Loop(1, loops.IS_NAN), Loop(1, loops.NOT)
-logical_and, logical_or, logical_xor, fill = (Loop(2, c) for c in (loops.AND, loops.OR, loops.XOR, loops.FILL))
-clip, between, nan_out, where = (Loop(3, c) for c in (loops.CLIP, loops.BETWEEN, loops.NAN_OUT, loops.WHERE))
+add, sub, mul, div = (Loop(2, c) for c in (codes.ADD, codes.SUB, codes.MUL, codes.DIV))
+mod, pow, atan2, signed_power = (Loop(2, c) for c in (codes.MOD, codes.POW, codes.ATAN2, codes.SIGNED_POWER))
+lt, le, eq, ne = (Loop(2, c) for c in (codes.LT, codes.LE, codes.EQ, codes.NE))
+gt, ge = Loop(2, codes.LT, swapped=True), Loop(2, codes.LE, swapped=True)
+max2, min2 = Loop(2, codes.MAX2, folds=True), Loop(2, codes.MIN2, folds=True)
+abs, sign, neg, inverse = (Loop(1, c) for c in (codes.ABS, codes.SIGN, codes.NEG, codes.INVERSE))
+sqrt, cbrt, square = (Loop(1, c) for c in (codes.SQRT, codes.CBRT, codes.SQUARE))
+exp, expm1, log, log10 = (Loop(1, c) for c in (codes.EXP, codes.EXPM1, codes.LOG, codes.LOG10))
+log2, log1p, s_log_1p, logit = (Loop(1, c) for c in (codes.LOG2, codes.LOG1P, codes.S_LOG_1P, codes.LOGIT))
+sin, cos, tan, asin = (Loop(1, c) for c in (codes.SIN, codes.COS, codes.TAN, codes.ASIN))
+acos, atan, sinh, cosh = (Loop(1, c) for c in (codes.ACOS, codes.ATAN, codes.SINH, codes.COSH))
+tanh, sigmoid, softsign = (Loop(1, c) for c in (codes.TANH, codes.SIGMOID, codes.SOFTSIGN))
+floor, ceil, fraction = (Loop(1, c) for c in (codes.FLOOR, codes.CEIL, codes.FRACTION))
+is_nan, logical_not = Loop(1, codes.IS_NAN), Loop(1, codes.NOT)
+logical_and, logical_or, logical_xor, fill = (Loop(2, c) for c in (codes.AND, codes.OR, codes.XOR, codes.FILL))
+clip, between, nan_out, where = (Loop(3, c) for c in (codes.CLIP, codes.BETWEEN, codes.NAN_OUT, codes.WHERE))
+only = Loop(3, codes.WHERE, swapped=True, literal=lambda literals: math.nan)
+definite = Loop(2, codes.FILL, literal=lambda literals: 0.0)
 
 
 # A half goes to the even neighbour. Beyond the range of float64 the value is kept.
-round = Loop(2, loops.ROUND, literal=lambda literals: float(10 ** int(literals["decimals"])))
-div_safe = Loop(3, loops.DIV_SAFE, literal=lambda literals: float(literals["eps"]))
+round = Loop(2, codes.ROUND, literal=lambda literals: float(10 ** int(literals["decimals"])))
+div_safe = Loop(3, codes.DIV_SAFE, literal=lambda literals: float(literals["eps"]))

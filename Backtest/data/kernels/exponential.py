@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def exponential_mean(x, age, out, alpha, needed, carried):
     """y += alpha (x - y); missing where x is, and before the `needed`-th valid value of the episode.
 

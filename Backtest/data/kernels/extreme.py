@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, Window, window_of
 from .rows import MIXED, NO_LIMIT, WIDTH, blank_idle, descending, full_counts, is_plain, next_state, over_columns
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _prefixes(x, out, first, last, have, d, sign, p, s):
     """Plain block: p becomes the running maximum, `out` its merge with the suffixes s."""
     for t in range(first, last):
@@ -32,7 +32,7 @@ def _prefixes(x, out, first, last, have, d, sign, p, s):
             r[:] = np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _prefixes_since(x, out, first, last, have, d, sign, latest, p, s):
     """Plain block: the same, `out` becomes the bars since."""
     for t in range(first, last):
@@ -49,7 +49,7 @@ def _prefixes_since(x, out, first, last, have, d, sign, latest, p, s):
             r[:] = np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _prefixes_mixed(x, age, out, first, last, have, d, sign, since, latest, p, s, min_valid, min_age):
     """The values or the bars since for any block."""
     for t in range(first, last):
@@ -73,7 +73,7 @@ def _prefixes_mixed(x, age, out, first, last, have, d, sign, since, latest, p, s
             r[b] = (bars if since else value) if enough else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _suffixes(x, s, down, sign):
     """Plain block: leave in s[i] the largest sign * x of rows i.. of the block."""
     for k in range(x.shape[0]):
@@ -84,7 +84,7 @@ def _suffixes(x, s, down, sign):
             r[b + WIDTH] = u if u > q[b + WIDTH] else q[b + WIDTH]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _suffixes_since(x, first, s, down, sign, latest):
     """Plain block: the same with its row; the later one wins a tie where `latest`."""
     for k in range(x.shape[0]):
@@ -98,7 +98,7 @@ def _suffixes_since(x, first, s, down, sign, latest):
             r[b + 2 * WIDTH] = row if better else q[b + 2 * WIDTH]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _suffixes_mixed(x, age, first, s, down, sign, latest, alive):
     """The same for any block, with the counts."""
     alive[:] = 1.0
@@ -116,7 +116,7 @@ def _suffixes_mixed(x, age, first, s, down, sign, latest, alive):
             alive[b] = alive[b] if a[b] > 1 else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def extremes(x, age, out, d, min_valid, min_age, phase, sign, since, latest):
     """Largest sign * x of each window, times sign, or the bars since it (`since`; the latest of equals if `latest`)."""
     rows, columns = x.shape

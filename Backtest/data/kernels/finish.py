@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ...machine_code import compiled
 from .context import Context, Floats
 
 PIECE = 1024
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _blank_piece(out: Floats, own: int) -> int:
     """Make one piece finite or the one NaN; most have nothing to do, and finding that out takes one vector loop."""
     strange = 0
@@ -28,7 +28,7 @@ def _blank_piece(out: Floats, own: int) -> int:
     return overflowed
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def blank(out: Floats, own: int) -> int:
     """Make infinite values of a flat array missing; return how many there were from `own` on."""
     overflowed = 0
@@ -37,7 +37,7 @@ def blank(out: Floats, own: int) -> int:
     return overflowed
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def publish(values: Floats, exists: NDArray[np.bool_], out: Floats, row: int, column: int) -> None:
     """Copy [R, B] values into `out` from (row, column) on: NaN where there is no bar and for anything not finite.
 

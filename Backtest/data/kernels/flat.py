@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .rows import FLAT
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def over(value, spread, beside):
     """Return value / spread: NaN where that is flat beside one of the values, infinity where a square overflowed."""
     share = value / spread
@@ -19,7 +19,7 @@ def over(value, spread, beside):
     return share if spread > FLAT * abs(beside) else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def place(value, low, high):
     """Return where a value lies between low (0) and high (1), NaN where they are the same but for rounding."""
     if high - low == np.inf:

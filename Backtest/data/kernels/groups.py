@@ -13,9 +13,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
 from .flat import over
@@ -28,7 +28,7 @@ FEW = 32
 """Groups of at most so many are sorted by insertion and ranked by counting: a call of the sort costs more than that."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _number_groups(codes, place, held):
     """Put every symbol's group number into `place`, -1 without a group; return how many groups there are."""
     n = 0
@@ -47,7 +47,7 @@ def _number_groups(codes, place, held):
     return count
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _same(codes, before):
     """Return whether two rows of codes are equal; most tables never change a symbol's group."""
     for s in range(codes.size):
@@ -56,14 +56,14 @@ def _same(codes, before):
     return True
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _members(x, place, population, own):
     """Put the group number of every member with a value into `own`, -1 for all others."""
     for s in range(x.size):
         own[s] = place[s] if population[s] and x[s] == x[s] else -1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _sums(x, own, n, first, rel, total, absolute, m2):
     """Fill each group's count, first value, mean - first, sum, sum |x| and squared deviations.
 
@@ -86,7 +86,7 @@ def _sums(x, own, n, first, rel, total, absolute, m2):
             m2[k] += (x[s] - first[k] - rel[k]) ** 2
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def statistics(x, codes, population, out, mode, parameter, ddof):
     """Fill `out` from the counts, sums and moments of each row's groups."""
     rows, columns = x.shape
@@ -121,7 +121,7 @@ def statistics(x, codes, population, out, mode, parameter, ddof):
             out[t, s] = r
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _sort(group):
     """Sort the values of one group in place."""
     if group.size > FEW:
@@ -135,7 +135,7 @@ def _sort(group):
         group[j] = v
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _rank(group, v):
     """Return the average rank of v in a sorted group, over its size."""
     n = group.size
@@ -148,7 +148,7 @@ def _rank(group, v):
     return (2 * less + same + 1.0) / 2.0 / n
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _sort_groups(x, own, n, begin, held):
     """Lay the members' values out group after group, each sorted; fill each group's count and first place."""
     n[:] = 0
@@ -169,7 +169,7 @@ def _sort_groups(x, own, n, begin, held):
         _sort(held[begin[k] : begin[k] + n[k]])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def orders(x, codes, population, out, mode):
     """Fill `out` with the average rank over n, or the median, of each row's groups."""
     rows, columns = x.shape

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ...machine_code import compiled
 from .context import Floats
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def join_closed(
     values: Floats,
     listed: NDArray[np.int64],

@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand
 from .rows import NO_LIMIT
 
@@ -21,7 +21,7 @@ NEAR = 0.1
 """Up to this |(v - w) / (v + w)|, a change of some 22 %, the logarithm of v / w comes from its series (`_near_log`)."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _near_log(s):
     """ln((1 + s) / (1 - s)) = 2 (s + s^3/3 + s^5/5 + ...); for |s| <= NEAR the terms left out are below 1e-17 of it.
 
@@ -32,7 +32,7 @@ def _near_log(s):
     return 2.0 * (s + s * z * (1.0 / 3.0 + z * (1.0 / 5.0 + z * (1.0 / 7.0 + z * (1.0 / 9.0 + z * tail)))))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _log_ratio(v, w):
     """ln v - ln w of far apart values; log1p of the exact difference keeps digits that ln v - ln w would lose."""
     if v <= 0.0 or w <= 0.0:
@@ -43,7 +43,7 @@ def _log_ratio(v, w):
     return math.log(v) - math.log(w)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _log_ratios(v, w, r):
     """r = ln(v / w). By (v - w) / (v + w), whose numerator is exact for near values: no digit is lost."""
     far = 0
@@ -58,7 +58,7 @@ def _log_ratios(v, w, r):
                 r[b] = _log_ratio(v[b], w[b])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _changes(v, w, r, code):
     if code == SHIFT:
         for b in range(v.size):
@@ -73,7 +73,7 @@ def _changes(v, w, r, code):
         _log_ratios(v, w, r)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _settle(v, w, a, r, d, own):
     """Make what is undefined or out of the episode missing; return how many from `own` on are undefined though
     both values are there."""
@@ -90,7 +90,7 @@ def _settle(v, w, a, r, d, own):
     return undefined
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def lags(x, age, out, d, code, own):
     """x[t-d] or the change since; return the values from row `own` on that are undefined though both are there."""
     columns = x.shape[1]
@@ -107,7 +107,7 @@ def lags(x, age, out, d, code, own):
     return undefined
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def last_valid(x, age, out, limit, carried):
     """Last valid value of the episode, at most `limit` bars old. carried: is there one, the value, bars since."""
     rows, columns = x.shape

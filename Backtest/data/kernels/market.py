@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from . import rolling
 from .context import Context, Floats, Operand
 from .population import population_of
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def relative(x, step_x, y, step_y, factor, out, own):
     """(factor x - y) / y, flat; an operand that is a number has step 0. Return the undefined ones from `own` on."""
     undefined = 0
@@ -31,7 +31,7 @@ def relative(x, step_x, y, step_y, factor, out, own):
     return undefined
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def largest(x, population, out, n):
     """1 for the n largest of each row's population, else 0; of equal ones the earlier column."""
     rows, columns = x.shape

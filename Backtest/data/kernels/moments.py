@@ -13,9 +13,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from . import direct
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
@@ -27,7 +27,7 @@ SMALLEST = 1e-280
 """Powers of a std below this are near the end of float64's range, where digits are lost."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _grow(m, b, u):
     """Add u to the number, mean and central moments m[:, b]."""
     n = m[0, b]
@@ -42,7 +42,7 @@ def _grow(m, b, u):
     m[0, b] = n + 1.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _suffixes_of_four(x, age, first, last, s, shift, alive):
     """Leave in s[i] the number, mean (about the last valid value) and central moments of rows first+i..last-1."""
     rows, columns = last - first, x.shape[1]
@@ -60,7 +60,7 @@ def _suffixes_of_four(x, age, first, last, s, shift, alive):
                 alive[b] = 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _shape(mode, k, n, m2, m3, m4, base):
     """Return the statistic of n values, `base` among them, with central moments (sums) m2, m3, m4."""
     if mode == MOMENT:
@@ -75,7 +75,7 @@ def _shape(mode, k, n, m2, m3, m4, base):
     return (n - 1.0) / ((n - 2.0) * (n - 3.0)) * ((n + 1.0) * (n * m4 / m2 / m2) - 3.0 * (n - 1.0))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def four(x, age, out, d, min_valid, min_age, phase, mode, k):
     """Skewness, kurtosis or k-th central moment of each window."""
     rows, columns = x.shape

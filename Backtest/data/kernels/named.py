@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _spread(x: Floats, column: int, age: NDArray[np.int32], out: Floats) -> None:
     rows, symbols = age.shape
     for t in range(rows):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-import numba
+from ...machine_code import compiled
 
 # Coefficients of algorithm AS 241 (Wichura 1988, Applied Statistics 37), PPND16: relative error about 1e-16.
 CENTRE_TOP = (
@@ -36,7 +36,7 @@ FAR_BOTTOM = (
 )  # fmt: skip
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _ratio(top, bottom, r):
     """Return the quotient of two polynomials of degree 7, coefficients from the constant up."""
     above, below = top[7], bottom[7]
@@ -45,7 +45,7 @@ def _ratio(top, bottom, r):
     return above / below
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def normal_score(p):
     """Return z with P(Z <= z) = p, 0 < p < 1."""
     q = p - 0.5

@@ -10,14 +10,14 @@ because the two sort equal and only their history would decide which one is read
 
 from __future__ import annotations
 
-import numba
+from ...machine_code import compiled
 
 COUNTED = 32
 """So many sorted values are compared one and all: that has no branch to guess wrong, as a binary search does at every
 second step."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def below(held, n, v):
     """Return how many of the first n values are < v: by halves down to a few cache lines, which are counted."""
     low = 0
@@ -32,7 +32,7 @@ def below(held, n, v):
     return low + count
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def insert(held, n, v):
     """Put v into the first n sorted values; return n + 1."""
     at = below(held, n, v)
@@ -42,7 +42,7 @@ def insert(held, n, v):
     return n + 1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def remove(held, n, v):
     """Take one v out of the first n sorted values; return n - 1."""
     for i in range(below(held, n, v), n - 1):
@@ -50,7 +50,7 @@ def remove(held, n, v):
     return n - 1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def replace(held, n, old, new):
     """Put `new` in the place of one `old` among the first n sorted values: only what lies between them moves."""
     at, to = below(held, n, old), below(held, n, new)
@@ -66,7 +66,7 @@ def replace(held, n, old, new):
     held[to] = new
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def quantile(held, n, q):
     """Return the value at position q (n - 1), linear between neighbours."""
     position = q * (n - 1)

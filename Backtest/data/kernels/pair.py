@@ -9,11 +9,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
-from .finish import blank_infinite
+from .finish import blank
 from .pairsums import (
     ABOUT,
     BASE,
@@ -43,13 +43,13 @@ LOW, HIGH = 1e-280, 1e280
 """Where the product of two sums of squares is beyond these, it may have left the range of float64."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _is_flat(squares, base, n):
     """A window whose sum of squares about the mean is rounding; never for n = NaN."""
     return squares <= (FLAT * base) * (FLAT * base) * (n - 1.0)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _correlations(p, r):
     beyond = 0
     for b in range(r.size):
@@ -68,7 +68,7 @@ def _correlations(p, r):
                 r[b] = min(max(value, -1.0), 1.0)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _covariances(p, r, ddof):
     for b in range(r.size):
         n = p[b + NUMBER]
@@ -76,7 +76,7 @@ def _covariances(p, r, ddof):
         r[b] = np.nan if flat else p[b + OUT_YX] * (1.0 / (n - ddof))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _slopes(p, r, mode):
     for b in range(r.size):
         beta = p[b + OUT_YX] / p[b + OUT_XX]
@@ -90,7 +90,7 @@ def _slopes(p, r, mode):
             r[b] = np.nan if _is_flat(p[b + OUT_YY], p[b + BASE], p[b + NUMBER]) else value
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _lines(p, r, v, w, mode):
     """Turn the slopes in r into intercepts, residuals or fitted values of the row (v, w)."""
     for b in range(r.size):
@@ -101,7 +101,7 @@ def _lines(p, r, v, w, mode):
         r[b] = alpha if mode == ALPHA else (above - rise if mode == RESIDUAL else fitted)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _left_over(y, x, age, t, b, d, p, beta):
     """Return the sum of squared residuals, row by row."""
     total = 0.0
@@ -114,7 +114,7 @@ def _left_over(y, x, age, t, b, d, p, beta):
     return total
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _errors(y, x, age, t, d, p, r):
     """Turn the slopes in r into their standard errors."""
     for b in range(r.size):
@@ -128,7 +128,7 @@ def _errors(y, x, age, t, d, p, r):
             r[b] = np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _finish(y, x, age, out, t, d, mode, ddof, p):
     """Write the statistic of the windows that end at row t."""
     r = out[t]
@@ -144,7 +144,7 @@ def _finish(y, x, age, out, t, d, mode, ddof, p):
             _lines(p, r, y[t], x[t], mode)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _plain(y, x, age, out, first, last, have, d, mode, ddof, s, p):
     """Statistics of a block of which nothing is missing."""
     start_prefix(p, y[first], x[first], float(d))
@@ -158,7 +158,7 @@ def _plain(y, x, age, out, first, last, have, d, mode, ddof, s, p):
             out[t] = np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _mixed(y, x, age, out, first, last, have, d, mode, ddof, least, min_age, s, p):
     """The same for any block."""
     for t in range(first, last):
@@ -170,9 +170,9 @@ def _mixed(y, x, age, out, first, last, have, d, mode, ddof, least, min_age, s, 
             r[b] = r[b] if p[b + NUMBER] == p[b + NUMBER] else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def pairs(y, x, age, out, d, min_valid, min_age, phase, mode, ddof):
-    """One statistic of y and x of each window, over rows where both are valid."""
+@compiled
+def pairs(y, x, age, out, d, min_valid, min_age, phase, mode, ddof, own_row):
+    """One statistic of y and x of each window, over rows where both are valid; return as `deviation.moments`."""
     rows, columns = x.shape
     down = descending(min(d, rows))
     s, p = np.zeros((min(d, rows) + 1, 6 * WIDTH)), np.zeros(PLANES * WIDTH)
@@ -200,13 +200,14 @@ def pairs(y, x, age, out, d, min_valid, min_age, phase, mode, ddof):
         else:
             set_shifts(p, FAR, y[last - 1], x[last - 1])
             suffixes(y[first:last], x[first:last], s, down[-have:], p)
+    return blank(out.reshape(-1), own_row * columns)
 
 
 def _pairs(mode: int, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     w = window_of(literals, context)
     ddof = int(literals.get("ddof", 1))
-    over_columns(pairs, operands, context, out, w.bars, w.min_valid, w.min_age, w.phase, mode, ddof)
-    return blank_infinite(out, context)
+    numbers = (w.bars, w.min_valid, w.min_age, w.phase, mode, ddof, context.own_row)
+    return over_columns(pairs, operands, context, out, *numbers)
 
 
 def ts_cov(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:

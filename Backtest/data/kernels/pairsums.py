@@ -9,9 +9,9 @@ suffixes. Everything that belongs to a symbol lies in one array, plane after pla
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .rows import NO_LIMIT, WIDTH
 
 Y, X, YY, XX, YX, N = (plane * WIDTH for plane in range(6))
@@ -24,7 +24,7 @@ suffix's shift lies above the prefix's."""
 PLANES = 20
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def add_row(v, w, q, p, na, nb):
     """Plain block: add row (v, w) to the running sums of p and merge them with the suffix q."""
     per_a, per_b, both = 1.0 / max(na, 1.0), 1.0 / nb, na / (na + nb) * nb
@@ -44,7 +44,7 @@ def add_row(v, w, q, p, na, nb):
         p[b + OUT_YY], p[b + OUT_XX] = 0.0 if yy < 0.0 else yy, 0.0 if xx < 0.0 else xx
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def centre_row(q, p, na, nb, columns):
     """Plain block: find the means of the window that `add_row` has merged."""
     per_a, per_b, part = 1.0 / max(na, 1.0), 1.0 / nb, na / (na + nb)
@@ -56,7 +56,7 @@ def centre_row(q, p, na, nb, columns):
             about[b] = mean_b + ((gap[b] if linked else 0.0) + (old[b] * per_a - mean_b)) * part
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def add_row_mixed(v, w, a, q, p, t, first, d, least, min_age):
     """Any block: the same with the means and the numbers; row t, whose block begins at row `first`."""
     oldest = t + 1 if t < d - 1 else NO_LIMIT
@@ -93,7 +93,7 @@ def add_row_mixed(v, w, a, q, p, t, first, d, least, min_age):
         p[b + NUMBER] = n if enough else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def suffixes(y, x, s, down, p):
     """Plain block: leave in s[i] the sums over rows i.. of the block; the row past the end is 0."""
     for k in range(x.shape[0]):
@@ -105,7 +105,7 @@ def suffixes(y, x, s, down, p):
             r[b + YY], r[b + XX], r[b + YX] = q[b + YY] + u * u, q[b + XX] + z * z, q[b + YX] + u * z
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def suffixes_mixed(y, x, age, s, down, p, alive):
     """Any block: the same with the numbers; sets the suffix's shifts to the last valid pair."""
     alive[:] = 1.0
@@ -123,14 +123,14 @@ def suffixes_mixed(y, x, age, s, down, p, alive):
             alive[b] = alive[b] if a[b] > 1 else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def set_shifts(p, plane, v, w):
     """Make (v, w) the shifts at `plane`."""
     for b in range(v.size):
         p[plane + b], p[plane + WIDTH + b] = v[b], w[b]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def start_prefix(p, v, w, d):
     """Begin a plain block with the row (v, w)."""
     set_shifts(p, SHIFT, v, w)

@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
 from .rows import FLAT, NO_LIMIT
@@ -25,21 +25,21 @@ N, SUM, MOST, PRODUCT = 0, 1, 4, 7
 LEFT, RIGHT = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _sides(na, nb):
     """Return 1 / na, 1 / nb and na nb / (na + nb) of a suffix (a) and a prefix (b), 0 where a side is empty."""
     inverse_a, inverse_b = 1.0 / max(na, 1.0), 1.0 / max(nb, 1.0)
     return inverse_a, inverse_b, na * nb / (na + nb)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _product(ia, a1, a2, a12, ib, b1, b2, b12, both, d1, d2):
     """Merge two sums of products about the means; ia, ib, both are `sides`, d1, d2 are shift(a) - shift(b)."""
     a, b = a12 - a1 * (a2 * ia), b12 - b1 * (b2 * ib)
     return a + b + (d1 + (a1 * ia - b1 * ib)) * (d2 + (a2 * ia - b2 * ib)) * both
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _centre(na, ia, a1, shift_a, nb, ib, b1, shift_b):
     """Return a reference inside the window and how far the mean of both sides lies from it."""
     if nb == 0.0:
@@ -48,7 +48,7 @@ def _centre(na, ia, a1, shift_a, nb, ib, b1, shift_b):
     return shift_b, b1 * ib + delta * (na / (na + nb))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _add(p, shift, data, t, b):
     """Add row t of the three operands to p[:, b]; the first row of a set is its shift."""
     if p[N, b] == 0.0:
@@ -62,12 +62,12 @@ def _add(p, shift, data, t, b):
         p[PRODUCT + k, b] += (data[i, t, b] - shift[i, b]) * (data[j, t, b] - shift[j, b])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _valid(data, t, b):
     return data[0, t, b] == data[0, t, b] and data[1, t, b] == data[1, t, b] and data[2, t, b] == data[2, t, b]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _suffixes(data, age, first, last, s, shift, alive):
     """Leave in s[i] the sums of rows first+i..last-1 about the last valid row of the block."""
     rows, columns = last - first, age.shape[1]
@@ -82,7 +82,7 @@ def _suffixes(data, age, first, last, s, shift, alive):
                 alive[b] = 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _residual_products(data, age, t, b, d, ref, rel, m):
     """Return the sums of squares and of products of what z leaves of x and y, row by row."""
     xx, yy, xy = 0.0, 0.0, 0.0
@@ -98,7 +98,7 @@ def _residual_products(data, age, t, b, d, ref, rel, m):
     return xx, yy, xy
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _value(data, age, t, b, d, s, na, p, shift_a, shift_b, m, ref, rel):
     """Return the partial correlation of the suffix s (na rows of it) and the prefix p of column b."""
     nb = p[N, b]
@@ -129,7 +129,7 @@ def _value(data, age, t, b, d, s, na, p, shift_a, shift_b, m, ref, rel):
     return min(max(xy / (math.sqrt(xx) * math.sqrt(yy)), -1.0), 1.0)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def triples(data, age, out, d, min_valid, min_age, phase):
     """Correlation of data[0] and data[1] of each window, both less their regressions on data[2]."""
     rows, columns = age.shape

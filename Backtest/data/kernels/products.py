@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
 from .rows import NO_LIMIT
@@ -21,7 +21,7 @@ UP, DOWN = 2.0**UNIT, 2.0**-UNIT
 LARGE, SMALL = 2.0**256, 2.0**-256
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _scaled(v, power):
     """Return v and its power with 2^-256 <= |v| < 2^256; 0 and infinity as they are."""
     while LARGE <= abs(v) < np.inf:
@@ -33,12 +33,12 @@ def _scaled(v, power):
     return v, power
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _times(v, v_power, w, w_power):
     return _scaled(v * w, v_power + w_power)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _plain(v, power):
     """Return v times 2 ** (512 power); beyond the range of float64 it is infinite or 0."""
     for _ in range(int(min(abs(power), 4.0))):
@@ -46,7 +46,7 @@ def _plain(v, power):
     return v
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _suffixes(x, age, first, last, s, alive):
     """Leave in s[i] the number, product and power of rows first+i..last-1."""
     rows, columns = last - first, x.shape[1]
@@ -64,7 +64,7 @@ def _suffixes(x, age, first, last, s, alive):
                 alive[b] = 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def products(x, age, out, d, min_valid, min_age, phase):
     """Product of the valid values of each window."""
     rows, columns = x.shape

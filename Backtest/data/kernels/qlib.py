@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
 from .extreme import earliest
 from .finish import blank_infinite
@@ -23,7 +23,7 @@ TINY = 1e-300
 """A weight that has faded over a long gap: next to nothing, but the mean was seen."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def positions(x, age, out, d, gaps):
     """Turn bars since the extreme into its place in the window, 1 = oldest row; the first missing row wins, if any.
 
@@ -40,7 +40,7 @@ def positions(x, age, out, d, gaps):
             _first_gaps(x[:, b], age[:, b], out[:, b], d)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _first_gaps(x, age, out, d):
     """One column of `positions` that has gaps: where the window has one, its place."""
     following = len(x)
@@ -54,7 +54,7 @@ def _first_gaps(x, age, out, d):
             out[t] = places[begin] - begin + 1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def normalised_weights(x, age, out, d):
     """Mean over the valid rows of w x, w = 1 (oldest row) .. k (present row) over their sum, k = rows of the window."""
     rows, columns = x.shape
@@ -75,7 +75,7 @@ def normalised_weights(x, age, out, d):
             out[t, b] = total[b] / (0.5 * k * (k + 1.0)) / n[b] if enough else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def adjusted_means(x, age, out, alpha, carried):
     """sum (1 - alpha)^k x[t-k] / sum (1 - alpha)^k over the episode's valid rows; the last mean on a missing one.
 
@@ -123,24 +123,3 @@ def qlib_ewm(operands: Sequence[Operand], literals: Mapping[str, Any], context: 
     """Exponential mean with adjust=True and ignore_na=False."""
     adjusted_means(operands[0], context.age, out, float(literals["alpha"]), context.state(2))
     return blank_infinite(out, context)
-
-
-def qlib_definite(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """The mask, false where it is missing."""
-    np.equal(operands[0], 1.0, out=out, casting="unsafe")
-    return 0
-
-
-def qlib_only(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
-    """The value where the mask is true."""
-    only(operands[0], operands[1], out)
-    return 0
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def only(x, c, out):
-    """x where c is 1.0, else missing."""
-    for t in range(x.shape[0]):
-        v, m, r = x[t], c[t], out[t]
-        for b in range(v.size):
-            r[b] = v[b] if m[b] == 1.0 else np.nan

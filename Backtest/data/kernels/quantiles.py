@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from . import sortedrows
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
@@ -18,7 +18,7 @@ from .ordered import insert, quantile, remove, replace
 from .rows import NO_LIMIT, over_columns
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def windows(x, age, out, d, min_valid, min_age, q):
     """Quantile q of each window."""
     rows, columns = x.shape

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
 from .flat import place
@@ -19,7 +19,7 @@ from .rows import NO_LIMIT
 SHARE, BELOW_HIGH, ABOVE_LOW, FALL = range(4)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _suffixes(x, age, first, last, s, alive):
     """Leave in s[:, i] the number, low, high and deepest fall of rows first+i..last-1."""
     rows, columns = last - first, x.shape[1]
@@ -38,7 +38,7 @@ def _suffixes(x, age, first, last, s, alive):
             alive[b] = alive[b] if a > 1 else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _value(mode, v, low, high, fall):
     if mode == SHARE:
         return place(v, low, high)
@@ -50,7 +50,7 @@ def _value(mode, v, low, high, fall):
     return fall if low > 0.0 else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def ranges(x, age, out, d, min_valid, min_age, phase, mode):
     """Share of the range, distance from high or low, or deepest fall of each window."""
     rows, columns = x.shape

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
 from .rows import NO_LIMIT, PIECE, blank_idle, is_whole
 
@@ -24,7 +24,7 @@ SHORT = 128
 """Longest window that is counted row by row."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def valid_counts(x, age, out, d):
     """Leave in `out` the number of valid values of each window: a running count, exact."""
     for t in range(x.shape[0]):
@@ -36,12 +36,12 @@ def valid_counts(x, age, out, d):
             r[b] = n - (1.0 if (t >= d) & (a[b] > d) & (gone[b] == gone[b]) else 0.0)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _half(v, w):
     return (0.5 if w < v else 0.0) + (0.5 if w <= v else 0.0)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _count_whole(x, t, reach, r):
     """Add to r half the number of the `reach` last values below x[t] plus half of those up to it."""
     v = x[t]
@@ -57,7 +57,7 @@ def _count_whole(x, t, reach, r):
             r[b] += _half(v[b], w[b])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _ranks_whole(x, out, first, last, d, mode):
     """Ranks of rows first..last-1 whose windows hold d values or begin before row 0."""
     less = 1.0 if mode == RANK_UNIT else 0.0
@@ -73,7 +73,7 @@ def _ranks_whole(x, out, first, last, d, mode):
                 r[b] = r[b] / share
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _places_by_row(x, age, place, first, last, d):
     """Leave in `place` half the number of window values below x plus half of those up to x: the average rank - 1/2."""
     for t in range(first, last):
@@ -88,7 +88,7 @@ def _places_by_row(x, age, place, first, last, d):
                 r[b] += _half(v[b], w[b]) if a[b] > k else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _places_by_column(x, age, place, d):
     """The same, symbol by symbol."""
     rows, columns = x.shape
@@ -105,7 +105,7 @@ def _places_by_column(x, age, place, d):
             place[t, b] = below + 0.5 * equal
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _scale(x, age, count, out, first, last, d, min_valid, min_age, mode):
     """Turn the places of rows first..last-1 into ranks."""
     less = 1.0 if mode == RANK_UNIT else 0.0
@@ -118,7 +118,7 @@ def _scale(x, age, count, out, first, last, d, min_valid, min_age, mode):
             r[b] = rank if enough & (n[b] > less) else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def ranks(x, age, out, d, min_valid, min_age, mode):
     """Average rank of each window's last value."""
     rows, columns = x.shape

@@ -24,11 +24,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, needs_of
-from .finish import blank_infinite
+from .finish import blank
 from .lagged import LOGRET, lags
 from .rows import (
     MIXED,
@@ -46,10 +46,11 @@ from .rows import (
 SUM, MEAN, COUNT = range(3)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, no_gap):
     """Plain block: p becomes the running sum of x - shift (0 for a sum), `out` the statistic of its merge with the
-    suffixes s."""
+    suffixes s. Returns how many of them are not finite."""
+    strange = 0
     for t in range(first, last):
         na, share = d - float(t - first + 1), 1.0 / d
         v, q, r, e = x[t], s[max(t - d + 1, 0) - (first - have)], out[t], gap if na > 0.0 else no_gap
@@ -57,19 +58,24 @@ def _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, no_gap):
             for b in range(v.size):
                 total = p[b] + (v[b] - shift[b])
                 p[b] = total
-                r[b] = shift[b] + (total + (q[b] + na * e[b])) * share
+                mean = shift[b] + (total + (q[b] + na * e[b])) * share
+                r[b] = mean
+                strange += 0 if mean - mean == 0.0 else 1
         elif mode == SUM:
             for b in range(v.size):
                 total = p[b] + v[b]
                 p[b] = total
-                r[b] = total + q[b]
+                both = total + q[b]
+                r[b] = both
+                strange += 0 if both - both == 0.0 else 1
         else:
             r[:] = d
         if t < d - 1:
             r[:] = np.nan
+    return strange
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, far, min_valid, min_age):
     """The same for any block; `shift` and `far` are the shifts of prefix and suffix."""
     for t in range(first, last):
@@ -92,7 +98,7 @@ def _prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, far, m
             r[b] = value if (a[b] >= min_age) & (a[b] <= oldest) & (n >= min_valid) else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def _suffixes(x, s, down, shift):
     """Plain block: leave in s[i] the sum of x - shift over rows i.. of the block; the row past the end is 0."""
     for k in range(x.shape[0]):
@@ -102,7 +108,7 @@ def _suffixes(x, s, down, shift):
             r[b] = q[b] + (v[b] - shift[b])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _suffixes_mixed(x, age, s, down, mode, shift, alive):
     """The same for any block, with the counts; sets `shift` to the last valid value."""
     alive[:] = 1.0
@@ -117,15 +123,15 @@ def _suffixes_mixed(x, age, s, down, mode, shift, alive):
             alive[b] = alive[b] if a[b] > 1 else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def sums(x, age, out, d, min_valid, min_age, phase, mode):
-    """Sum, mean or number of the valid values of each window."""
+@compiled
+def sums(x, age, out, d, min_valid, min_age, phase, mode, own_row):
+    """Sum, mean or number of the valid values of each window; return how many overflow from `own_row` on."""
     rows, columns = x.shape
     down = descending(min(d, rows))
     s, p = aligned(min(d, rows) + 1, 2 * WIDTH), aligned(1, 2 * WIDTH)[0]
     shift, far, gap, none = np.zeros(columns), np.zeros(columns), np.zeros(columns), np.zeros(columns)
     gaps, idle = np.empty(columns), np.empty(columns)
-    have, before, now, known = 0, MIXED, MIXED, 0
+    have, before, now, known, strange = 0, MIXED, MIXED, 0, 0
     s[0] = 0.0
     for begin in range(-phase, rows, d):
         first, last = max(begin, 0), min(begin + d, rows)
@@ -136,9 +142,10 @@ def sums(x, age, out, d, min_valid, min_age, phase, mode):
             if mode == MEAN:
                 shift[:] = x[first]
                 gap[:] = far - shift
-            _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, none)
+            strange += _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, none)
             blank_idle(out[first:last], idle)
         else:
+            strange += 1
             if before != MIXED:
                 full_counts(s, have, columns, 1)
             _prefixes_mixed(x, age, out, first, last, have, d, mode, p, s, shift, far, min_valid, min_age)
@@ -150,6 +157,7 @@ def sums(x, age, out, d, min_valid, min_age, phase, mode):
             if mode == MEAN:
                 far[:] = x[last - 1]
             _suffixes(x[first:last], s, down[-have:], far)
+    return 0 if mode == COUNT or strange == 0 else blank(out.reshape(-1), own_row * columns)
 
 
 @dataclass(frozen=True)
@@ -167,8 +175,8 @@ class Sums:
     def __call__(self, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
         """See `context.Kernel`."""
         bars, min_valid, min_age = self.needs(literals, context.gap_tolerance)
-        over_columns(sums, operands, context, out, bars, min_valid, min_age, context.first_bar % bars, self.mode)
-        return 0 if self.mode == COUNT else blank_infinite(out, context)
+        numbers = (bars, min_valid, min_age, context.first_bar % bars, self.mode, context.own_row)
+        return over_columns(sums, operands, context, out, *numbers)
 
 
 ts_sum, ts_mean, ts_count = Sums(SUM), Sums(MEAN), Sums(COUNT)

@@ -32,9 +32,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand
 
 SPAN = 64
@@ -61,7 +61,7 @@ coins trade at 1e-8 (Qlib's absolute 2e-5 calls those flat). In such a window al
 so that any of them will do for the largest."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def aligned(rows, columns):
     """Return an uninitialised float64 array [rows, columns] that begins with a line of the cache.
 
@@ -72,13 +72,13 @@ def aligned(rows, columns):
     return flat[begin : begin + rows * columns].reshape(rows, columns)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def descending(n):
     """Return n-1 .. 0."""
     return np.arange(n - 1, -1, -1)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _missing(x):
     """Return how many of flat x are missing: almost always none, and this way that costs a third of counting them by
     symbol."""
@@ -88,7 +88,7 @@ def _missing(x):
     return missing
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def block_state(x, age, gaps, idle):
     """Return MIXED, FULL or JOINED for the rows of one block.
 
@@ -97,7 +97,11 @@ def block_state(x, age, gaps, idle):
     """
     rows = x.shape[0]
     gaps[:] = 0.0
-    if _missing(x.reshape(-1)) > 0:
+    missing = _missing(x.reshape(-1))
+    if missing == 0 and _all_above(age[rows - 1], rows):
+        idle[:] = 0.0
+        return JOINED
+    if missing > 0:
         for t in range(rows):
             v = x[t]
             for b in range(v.size):
@@ -112,7 +116,15 @@ def block_state(x, age, gaps, idle):
     return state
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
+def _all_above(a, least):
+    short = 0
+    for b in range(a.size):
+        short += 0 if a[b] > least else 1
+    return short == 0
+
+
+@compiled(_nrt=False)
 def _never_alive(age, b):
     for t in range(age.shape[0]):
         if age[t, b] > 0:
@@ -120,7 +132,7 @@ def _never_alive(age, b):
     return True
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def next_state(x, age, first, last, d, gaps, idle):
     """Return the state of the block of rows first..last-1, and the row before which the next blocks share it.
 
@@ -132,7 +144,7 @@ def next_state(x, age, first, last, d, gaps, idle):
     return block_state(x[first:last], age[first:last], gaps, idle), last
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def is_plain(now, before, first, have, d):
     """Return whether every window that ends in this block holds d valid values or begins before row 0.
 
@@ -143,7 +155,7 @@ def is_plain(now, before, first, have, d):
     return now == JOINED and (before == JOINED or (before == FULL and have == d))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def is_whole(x, age, begin, end, d, gaps, idle):
     """Return whether every window that ends in rows begin..end-1, and the row before it, holds valid values only or
     begins before row 0: `is_plain` for kernels without blocks."""
@@ -152,7 +164,7 @@ def is_whole(x, age, begin, end, d, gaps, idle):
     return state == JOINED or (state == FULL and first > 0)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def blank_idle(out, idle):
     """Make the symbols of `idle` missing; most blocks have none, and finding that out takes one vector loop."""
     marked = 0
@@ -165,7 +177,7 @@ def blank_idle(out, idle):
             out[:, b] = np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def full_counts(s, have, columns, plane):
     """Fill in the counts that the suffixes of a full block go without: row i holds have - i values."""
     for i in range(have + 1):
@@ -174,15 +186,19 @@ def full_counts(s, have, columns, plane):
 
 def over_columns(
     kernel: Callable[..., Any], operands: Sequence[Operand], context: Context, out: Floats, *numbers: float
-) -> None:
-    """Call ``kernel(*operands, age, out, *numbers)``, `WIDTH` columns at a time where there are more."""
+) -> int:
+    """Call ``kernel(*operands, age, out, *numbers)``, `WIDTH` columns at a time where there are more.
+
+    Returns the sum of what the calls return, 0 where that is nothing.
+    """
     columns = out.shape[1]
     if columns <= WIDTH:
-        kernel(*operands, context.age, out, *numbers)
-        return
+        return kernel(*operands, context.age, out, *numbers) or 0
+    found = 0
     for begin in range(0, columns, WIDTH):
         part = (slice(None), slice(begin, begin + WIDTH))
         arrays = [np.ascontiguousarray(x[part]) for x in (*operands, context.age) if isinstance(x, np.ndarray)]
         result = np.empty((len(out), arrays[0].shape[1]))
-        kernel(*arrays, result, *numbers)
+        found += kernel(*arrays, result, *numbers) or 0
         out[part] = result
+    return found

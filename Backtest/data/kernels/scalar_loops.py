@@ -1,9 +1,8 @@
 """Compiled loops of the elementwise family: one loop per number of operands, the function chosen by a code.
 
-Transcendental functions run here and not in NumPy: NumPy picks vector or scalar code by alignment and position, and the
-two differ in the last bit. One loop with a switch compiles in a second, where one kernel per function takes a minute.
 What a processor does for eight values at once has a loop of its own (`_plain_one`, `_plain_two`, `_three`): these
-operations are exact or correctly rounded (IEEE 754), so bits do not depend on how many are done together.
+operations are exact or correctly rounded (IEEE 754), so bits do not depend on how many are done together. The others
+are those of `scalar_functions`, value by value.
 
 Operands are flat and go through in pieces that stay in the first cache, where a number is a piece filled with it.
 """
@@ -12,149 +11,67 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
+from . import scalar_functions as codes
 from .context import Floats
-
-ABS, SIGN, SQRT, CBRT, SQUARE, EXP, EXPM1, LOG, LOG10, LOG2, LOG1P = range(11)
-SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, TANH, SIGMOID = range(11, 21)
-LOGIT, SOFTSIGN, FLOOR, CEIL, FRACTION, INVERSE, S_LOG_1P, NEG, NOT, IS_NAN = range(21, 31)
-
-MOD, POW, LT, LE, EQ, NE, ATAN2, SIGNED_POWER, MAX2, MIN2, ROUND, ADD, SUB, MUL, DIV = range(15)
-AND, OR, XOR, FILL = range(15, 19)
-
-CLIP, BETWEEN, NAN_OUT, DIV_SAFE, WHERE = range(5)
+from .scalar_functions import one, two
 
 PIECE = 1024
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def _sigmoid(v: float) -> float:
-    # Each side only ever exponentiates a negative number: no overflow.
-    if v >= 0.0:
-        return 1.0 / (1.0 + math.exp(-v))
-    e = math.exp(v)
-    return e / (1.0 + e)
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def _trigonometry(code: int, v: float) -> float:
-    if code == SIN:
-        return math.sin(v)
-    if code == COS:
-        return math.cos(v)
-    if code == TAN:
-        return math.tan(v)
-    if code == ASIN:
-        return math.asin(v) if -1.0 <= v <= 1.0 else np.nan
-    if code == ACOS:
-        return math.acos(v) if -1.0 <= v <= 1.0 else np.nan
-    if code == ATAN:
-        return math.atan(v)
-    if code == SINH:
-        return math.sinh(v)
-    if code == COSH:
-        return math.cosh(v)
-    if code == TANH:
-        return math.tanh(v)
-    return _sigmoid(v)
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def _logarithm(code: int, v: float) -> float:
-    if code == LOG1P:
-        return math.log1p(v) if v > -1.0 else np.nan
-    if v <= 0.0:
-        return np.nan
-    if code == LOG:
-        return math.log(v)
-    if code == LOG10:
-        return math.log10(v)
-    return math.log2(v)
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def _algebra(code: int, v: float) -> float:
-    if code == LOGIT:
-        return math.log(v / (1.0 - v)) if 0.0 < v < 1.0 else np.nan
-    if code == SOFTSIGN:
-        return v / (1.0 + abs(v))
-    if code == FLOOR:
-        return np.floor(v)
-    if code == CEIL:
-        return np.ceil(v)
-    if code == FRACTION:
-        return v - np.trunc(v)
-    return math.copysign(math.log1p(abs(v)), v)
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def _one(code: int, v: float) -> float:
-    if code == CBRT:
-        return np.cbrt(v)
-    if code == EXP:
-        return math.exp(v)
-    if code == EXPM1:
-        return math.expm1(v)
-    if code <= LOG1P:
-        return _logarithm(code, v)
-    if code <= SIGMOID:
-        return _trigonometry(code, v)
-    return _algebra(code, v)
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _plain_one(code: int, x: Floats, out: Floats) -> int:
     """The functions that a processor has for eight values at once, each its own loop; -1 for all others.
 
     Returns how many results are not finite: counted on the way that costs nothing, and almost always there are none.
     """
     strange = 0
-    if code == ABS:
+    if code == codes.ABS:
         for i in range(x.size):
             u = x[i]
             r = abs(u)
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == NEG:
+    elif code == codes.NEG:
         for i in range(x.size):
             u = x[i]
             r = -u
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == SIGN:
+    elif code == codes.SIGN:
         # 0 + 0 v: 0 for both zeros, missing for missing
         for i in range(x.size):
             u = x[i]
             r = 1.0 if u > 0.0 else (-1.0 if u < 0.0 else 0.0 + u * 0.0)
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == SQUARE:
+    elif code == codes.SQUARE:
         for i in range(x.size):
             u = x[i]
             r = u * u
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == SQRT:
+    elif code == codes.SQRT:
         for i in range(x.size):
             u = x[i]
             r = math.sqrt(u)
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == INVERSE:
+    elif code == codes.INVERSE:
         for i in range(x.size):
             u = x[i]
             r = 1.0 / u
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == NOT:
+    elif code == codes.NOT:
         for i in range(x.size):
             u = x[i]
             r = 1.0 - u
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == IS_NAN:
+    elif code == codes.IS_NAN:
         for i in range(x.size):
             u = x[i]
             r = 0.0 if u == u else 1.0
@@ -165,7 +82,7 @@ def _plain_one(code: int, x: Floats, out: Floats) -> int:
     return strange
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _settle(x: Floats, y: Floats, z: Floats, out: Floats, own: int) -> int:
     """Make what is not finite the one NaN; return how many from `own` on are undefined though x, y and z are there."""
     undefined = 0
@@ -177,17 +94,17 @@ def _settle(x: Floats, y: Floats, z: Floats, out: Floats, own: int) -> int:
     return undefined
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def one_piece(code: int, x: Floats, out: Floats, own: int) -> int:
     """`unary` of one piece."""
     strange = _plain_one(code, x, out)
     if strange < 0:
         for i in range(x.size):
-            out[i] = _one(code, x[i]) if x[i] == x[i] else np.nan
+            out[i] = one(code, x[i]) if x[i] == x[i] else np.nan
     return 0 if strange == 0 else _settle(x, x, x, out, own)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def unary(code: int, x: Floats, out: Floats, own: int) -> int:
     """out = f(x), flat arrays; return the values from `own` on that are undefined though x is there."""
     undefined = 0
@@ -196,49 +113,22 @@ def unary(code: int, x: Floats, out: Floats, own: int) -> int:
     return undefined
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def _modulo(a: float, b: float) -> float:
-    # fmod is exact; a - b * floor(a / b) is not. The remainder takes the sign of b, as in Python.
-    if b == 0.0:
-        return np.nan
-    m = np.fmod(a, b)
-    if m == 0.0:
-        return 0.0
-    return m + b if (m < 0.0) != (b < 0.0) else m
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-def _two(code: int, a: float, b: float) -> float:
-    if code == MOD:
-        return _modulo(a, b)
-    if code == POW:
-        return a**b
-    if code == ATAN2:
-        return math.atan2(a, b)
-    if code == SIGNED_POWER:
-        if a == 0.0:
-            return 0.0 if b >= 0.0 else np.nan
-        return math.copysign(abs(a) ** b, a)
-    scaled = a * b
-    return np.rint(scaled) / b if scaled - scaled == 0.0 else a
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _arithmetic(code: int, x: Floats, y: Floats, out: Floats) -> int:
     strange = 0
-    if code == ADD:
+    if code == codes.ADD:
         for i in range(x.size):
             u, v = x[i], y[i]
             r = u + v
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == SUB:
+    elif code == codes.SUB:
         for i in range(x.size):
             u, v = x[i], y[i]
             r = u - v
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == MUL:
+    elif code == codes.MUL:
         for i in range(x.size):
             u, v = x[i], y[i]
             r = u * v
@@ -253,35 +143,35 @@ def _arithmetic(code: int, x: Floats, y: Floats, out: Floats) -> int:
     return strange
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _choice(code: int, x: Floats, y: Floats, out: Floats) -> int:
     """Comparisons and the larger or smaller of two; missing where either is."""
     strange = 0
-    if code == LT:
+    if code == codes.LT:
         for i in range(x.size):
             u, v = x[i], y[i]
             r = (1.0 if u < v else 0.0) if (u == u) & (v == v) else np.nan
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == LE:
+    elif code == codes.LE:
         for i in range(x.size):
             u, v = x[i], y[i]
             r = (1.0 if u <= v else 0.0) if (u == u) & (v == v) else np.nan
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == EQ:
+    elif code == codes.EQ:
         for i in range(x.size):
             u, v = x[i], y[i]
             r = (1.0 if u == v else 0.0) if (u == u) & (v == v) else np.nan
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == NE:
+    elif code == codes.NE:
         for i in range(x.size):
             u, v = x[i], y[i]
             r = (1.0 if u != v else 0.0) if (u == u) & (v == v) else np.nan
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == MAX2:
+    elif code == codes.MAX2:
         for i in range(x.size):
             u, v = x[i], y[i]
             r = (u if u >= v else v) if (u == u) & (v == v) else np.nan
@@ -296,23 +186,23 @@ def _choice(code: int, x: Floats, y: Floats, out: Floats) -> int:
     return strange
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _missing_or_not(code: int, x: Floats, y: Floats, out: Floats) -> int:
     """What may have a value where an operand is missing: Kleene's logic, and a stand-in for what is missing."""
     strange = 0
-    if code == AND:
+    if code == codes.AND:
         for i in range(x.size):
             u, v = x[i], y[i]
             r = 0.0 if (u == 0.0) | (v == 0.0) else u * v
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == OR:
+    elif code == codes.OR:
         for i in range(x.size):
             u, v = x[i], y[i]
             r = 1.0 if (u == 1.0) | (v == 1.0) else u + v
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == XOR:
+    elif code == codes.XOR:
         for i in range(x.size):
             u, v = x[i], y[i]
             r = abs(u - v)
@@ -327,29 +217,29 @@ def _missing_or_not(code: int, x: Floats, y: Floats, out: Floats) -> int:
     return strange
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _plain_two(code: int, x: Floats, y: Floats, out: Floats) -> int:
     """See `_plain_one`."""
-    if code >= AND:
+    if code >= codes.AND:
         return _missing_or_not(code, x, y, out)
-    if code >= ADD:
+    if code >= codes.ADD:
         return _arithmetic(code, x, y, out)
-    if LT <= code <= NE or MAX2 <= code <= MIN2:
+    if codes.LT <= code <= codes.NE or codes.MAX2 <= code <= codes.MIN2:
         return _choice(code, x, y, out)
     return -1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def two_piece(code: int, x: Floats, y: Floats, out: Floats, own: int) -> int:
     """`binary` of one piece."""
     strange = _plain_two(code, x, y, out)
     if strange < 0:
         for i in range(out.size):
-            out[i] = _two(code, x[i], y[i]) if x[i] == x[i] and y[i] == y[i] else np.nan
+            out[i] = two(code, x[i], y[i]) if x[i] == x[i] and y[i] == y[i] else np.nan
     return 0 if strange == 0 else _settle(x, y, x, out, own)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def binary(code: int, x: Floats, y: Floats, out: Floats, own: int) -> int:
     """out = f(x, y), missing where either is; return the values from `own` on that are undefined.
 
@@ -365,30 +255,30 @@ def binary(code: int, x: Floats, y: Floats, out: Floats, own: int) -> int:
     return undefined
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _three(code: int, x: Floats, y: Floats, z: Floats, out: Floats) -> int:
     strange = 0
-    if code == WHERE:
+    if code == codes.WHERE:
         for i in range(x.size):
             u, v, w = x[i], y[i], z[i]
             r = w if u == 0.0 else np.nan
             r = v if u == 1.0 else r
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == CLIP:
+    elif code == codes.CLIP:
         for i in range(x.size):
             u, v, w = x[i], y[i], z[i]
             inside = v if u < v else (w if u > w else u)
             r = inside if (v <= w) & (u == u) else np.nan
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == BETWEEN:
+    elif code == codes.BETWEEN:
         for i in range(x.size):
             u, v, w = x[i], y[i], z[i]
             r = (1.0 if (v <= u) & (u <= w) else 0.0) if (u == u) & (v == v) & (w == w) else np.nan
             out[i] = r
             strange += 0 if r - r == 0.0 else 1
-    elif code == NAN_OUT:
+    elif code == codes.NAN_OUT:
         for i in range(x.size):
             u, v, w = x[i], y[i], z[i]
             r = u if (v <= u) & (u <= w) else np.nan
@@ -403,14 +293,14 @@ def _three(code: int, x: Floats, y: Floats, z: Floats, out: Floats) -> int:
     return strange
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def three_piece(code: int, x: Floats, y: Floats, z: Floats, out: Floats, own: int) -> int:
     """`ternary` of one piece."""
     found = 0 if _three(code, x, y, z, out) == 0 else _settle(x, y, z, out, own)
-    return found if code == CLIP else 0
+    return found if code == codes.CLIP else 0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def ternary(code: int, x: Floats, y: Floats, z: Floats, out: Floats, own: int) -> int:
     """out = f(x, y, z); blanks that ``nan_out`` and ``div_safe`` were asked for are not undefined."""
     same_x, same_y, same_z = np.full(PIECE, x[0]), np.full(PIECE, y[0]), np.full(PIECE, z[0])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+
+@compiled
 def seeded_average(x, out, d, skip, alpha):  # type: ignore[no-untyped-def]
     """Write into `out` the average a += alpha * (x - a) of each column, seeded with the mean of d valid values.
 

@@ -12,9 +12,9 @@ sorted multiset does not depend on how it came about: both give the same bits.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .ordered import quantile
 from .rows import NO_LIMIT, PIECE, WIDTH, blank_idle, is_whole
 
@@ -25,7 +25,7 @@ COME, GONE, BELOW, COUNT = (plane * WIDTH for plane in range(4))
 """Planes of a bar: values that enter and leave (infinity: none), the row below in a pass, valid values held."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _renew(held, d, bar, columns):
     """Replace GONE by COME in the d sorted rows `held`, which has one row of infinity more."""
     bar[BELOW : BELOW + WIDTH] = -np.inf
@@ -54,14 +54,14 @@ def _renew(held, d, bar, columns):
         k += 1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _middle(low, high, v):
     """Return the middle one of low <= high and v."""
     v = v if v < high else high
     return v if v > low else low
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _bar(x, age, t, d, bar):
     """Set what enters and leaves at row t and the counts; return whether an episode begins or ends somewhere."""
     v, old, a = x[t], x[max(t - d, 0)], age[t]
@@ -77,7 +77,7 @@ def _bar(x, age, t, d, bar):
     return cut > 0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _forget(held, age, t):
     """Empty the windows of symbols whose episode begins at row t or that have none."""
     for b in range(age.shape[1]):
@@ -85,7 +85,7 @@ def _forget(held, age, t):
             held[b::WIDTH] = np.inf
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _between(held, n, q, r):
     """Write quantile q of windows of n values each."""
     position = q * (n - 1)
@@ -96,7 +96,7 @@ def _between(held, n, q, r):
         r[b] = low[b] + part * (high[b] - low[b])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _quantiles_whole(x, out, first, last, d, q, held, bar, idle):
     """Quantiles of rows first..last-1 whose windows hold d values or begin before row 0."""
     size = held.size // WIDTH - 1
@@ -114,7 +114,7 @@ def _quantiles_whole(x, out, first, last, d, q, held, bar, idle):
         bar[b + COUNT] = min(last, d) if idle[b] == 0.0 else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _quantiles_mixed(x, age, out, first, last, d, min_valid, min_age, q, held, bar):
     """The same for any rows."""
     size = held.size // WIDTH - 1
@@ -129,7 +129,7 @@ def _quantiles_mixed(x, age, out, first, last, d, min_valid, min_age, q, held, b
             r[b] = quantile(held[b::WIDTH], int(n), q) if enough else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def quantiles(x, age, out, d, min_valid, min_age, q):
     """Quantile q of each window."""
     rows, columns = x.shape

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
 from .finish import blank_infinite
 from .rows import NO_LIMIT
@@ -19,7 +19,7 @@ DIFFERENCE, TOP, BOTTOM = range(3)
 PARTS = {"diff": DIFFERENCE, "top": TOP, "bottom": BOTTOM}
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _place(keys, places, n, key, place):
     """Return how many of the n pairs, sorted by key and then by row, come before (key, place)."""
     low, high = 0, n
@@ -32,7 +32,7 @@ def _place(keys, places, n, key, place):
     return low
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _total(x, b, places, first, last):
     total = 0.0
     for i in range(first, last):
@@ -40,7 +40,7 @@ def _total(x, b, places, first, last):
     return total
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def splits(x, by, age, out, d, min_valid, min_age, k, mode):
     """Sum of x over the k rows with the largest `by`, over the k with the smallest, or the difference."""
     rows, columns = x.shape

@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
 
@@ -21,7 +21,7 @@ SUM, MAX, MIN, COUNT = range(4)
 SINCE_CHANGE, HUMP = range(2)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def cumulated(x, age, out, mode, carried):
     """Sum, largest, smallest or number of the episode's valid values so far. carried: their number, the statistic."""
     rows, columns = x.shape
@@ -46,7 +46,7 @@ def cumulated(x, age, out, mode, carried):
                 out[t, b] = state[b] if there else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def bars_since_true(c, age, out, carried):
     """Bars since c was last true. carried: bars from then to the next call's row 0, 0 for never."""
     rows, columns = c.shape
@@ -65,7 +65,7 @@ def bars_since_true(c, age, out, carried):
         carried[0, b] = float(rows - last[b]) if last[b] > NEVER else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def held_values(c, x, leave, age, out, carried):
     """x at the last bar where c was true and `leave` was not; missing from a true `leave` on.
 
@@ -88,7 +88,7 @@ def held_values(c, x, leave, age, out, carried):
     carried[1] = held
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def changes(x, age, out, mode, limit, carried):
     """Bars since x took another value, or x followed in steps of at most `limit`.
 
@@ -117,7 +117,7 @@ def changes(x, age, out, mode, limit, carried):
         carried[0, b], carried[2, b] = 1.0 if seen[b] else 0.0, float(rows - since[b])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def crossings(x, step_x, y, step_y, age, out, sign):
     """1 where sign (x - y) is positive now and was not one bar ago; flat operands, a number has step 0."""
     rows, columns = age.shape

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, window_of
-from .finish import blank_infinite
+from .finish import blank
 from .rows import FLAT, MIXED, NO_LIMIT, WIDTH, blank_idle, descending, is_plain, next_state, over_columns
 
 MEAN, SLOPE, RESIDUAL, RSQUARE = range(4)
@@ -29,20 +29,20 @@ OUT = 6 * WIDTH
 """Plane of a window: weighted sum of u."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def inverse_spread(d):
     """Return 1 / sum (k - mean k)^2 of d rows one after the other."""
     return 12.0 / (d * (d * d - 1.0)) if d > 1 else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _squares(n, inverse, total, squares):
     """Return the sum of squares about the mean of n values from their sum and sum of squares."""
     about_mean = squares - total * (total * inverse)
     return 0.0 if about_mean < 0.0 else about_mean
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _rsquare(slope, product, squares, base, n):
     flat = squares <= (FLAT * base) * (FLAT * base) * (n - 1.0)
     value = slope * (product / squares)
@@ -51,7 +51,7 @@ def _rsquare(slope, product, squares, base, n):
     return np.nan if flat else value
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _prefixes(x, out, begin, first, last, have, d, mode, p, s, shift, gap, no_gap):
     """Plain block: p becomes the running sums, `out` the statistic of their merge with the suffixes s."""
     steps = d * (d + 1.0) * 0.5
@@ -92,7 +92,7 @@ def _prefixes(x, out, begin, first, last, have, d, mode, p, s, shift, gap, no_ga
             r[:] = np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _prefixes_mixed(x, age, out, begin, first, last, have, d, mode, p, s, shift, far, min_valid, min_age):
     """The same for any block; `shift` and `far` are the shifts of prefix and suffix."""
     least = min_valid if mode == MEAN else max(min_valid, 2)
@@ -134,7 +134,7 @@ def _prefixes_mixed(x, age, out, begin, first, last, have, d, mode, p, s, shift,
             r[b] = value if (a[b] >= min_age) & (a[b] <= oldest) & (n >= least) & (value == value) else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _suffixes(x, offset, s, down, mode, shift):
     """Plain block: leave in s[i] the sums over rows i.. of the block, whose row 0 has the number `offset`."""
     for step in range(x.shape[0]):
@@ -150,7 +150,7 @@ def _suffixes(x, offset, s, down, mode, shift):
                 r[b + UU] = q[b + UU] + u * u
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _suffixes_mixed(x, age, offset, s, down, shift, alive):
     """The same for any block, with the sums of k; sets `shift` to the last valid value."""
     alive[:] = 1.0
@@ -167,7 +167,7 @@ def _suffixes_mixed(x, age, offset, s, down, shift, alive):
             alive[b] = alive[b] if a[b] > 1 else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _full_numbers(s, have, offset, columns):
     """Fill in the sums of 1, k and k^2 that the suffixes of a full block go without."""
     n, total, squares = 0.0, 0.0, 0.0
@@ -178,9 +178,9 @@ def _full_numbers(s, have, offset, columns):
         s[i, N : N + columns], s[i, K : K + columns], s[i, KK : KK + columns] = n, total, squares
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def trends(x, age, out, d, min_valid, min_age, phase, mode):
-    """Linearly weighted mean, slope, residual of the last row or R^2 of each window."""
+@compiled
+def trends(x, age, out, d, min_valid, min_age, phase, mode, own_row):
+    """Linearly weighted mean, slope, residual of the last row or R^2 of each window; return as `deviation.moments`."""
     rows, columns = x.shape
     down = descending(min(d, rows))
     s, p = np.zeros((min(d, rows) + 1, 6 * WIDTH)), np.zeros(7 * WIDTH)
@@ -208,12 +208,13 @@ def trends(x, age, out, d, min_valid, min_age, phase, mode):
         else:
             far[:] = x[last - 1]
             _suffixes(x[first:last], offset, s, down[-have:], mode, far)
+    return blank(out.reshape(-1), own_row * columns)
 
 
 def _trends(mode: int, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
     w = window_of(literals, context)
-    over_columns(trends, operands, context, out, w.bars, w.min_valid, w.min_age, w.phase, mode)
-    return blank_infinite(out, context)
+    numbers = (w.bars, w.min_valid, w.min_age, w.phase, mode, context.own_row)
+    return over_columns(trends, operands, context, out, *numbers)
 
 
 def decay_linear(operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:

@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .context import Context, Floats, Operand, needed_values, window_of
 from .finish import blank_infinite
 from .rows import FLAT, NO_LIMIT
@@ -19,7 +19,7 @@ from .rows import FLAT, NO_LIMIT
 N, W, SIZE, WU = range(4)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _add(p, shift, b, v, w):
     """Add v with weight w; the first value that weighs anything is the shift, so that it lies inside the window."""
     if p[SIZE, b] == 0.0 and w != 0.0:
@@ -30,7 +30,7 @@ def _add(p, shift, b, v, w):
     p[WU, b] += w * (v - shift[b]) if w != 0.0 else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _suffixes(x, weight, age, first, last, s, shift, alive):
     """Leave in s[i] the sums of rows first+i..last-1; see `rolling`."""
     rows, columns = last - first, x.shape[1]
@@ -46,7 +46,7 @@ def _suffixes(x, weight, age, first, last, s, shift, alive):
                 alive[b] = 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def _mean(wa, size_a, ta, ca, wb, size_b, tb, cb):
     """Return the mean of a suffix (a) and a prefix (b) with sums of weights w and weighted distances t from c.
 
@@ -61,7 +61,7 @@ def _mean(wa, size_a, ta, ca, wb, size_b, tb, cb):
     return cb + (tb + ta + wa * (ca - cb)) / (wa + wb)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def given(x, weight, age, out, d, min_valid, min_age, phase):
     """Mean of x with the weights `weight` of each window, over rows where both are valid."""
     rows, columns = x.shape
@@ -90,7 +90,7 @@ def given(x, weight, age, out, d, min_valid, min_age, phase):
         _suffixes(x, weight, age, first, last, s, suffix_shift, alive)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _decay_suffixes(x, age, first, last, powers, s, shift, newest, alive):
     """Leave in s[i] number, weights and weighted distances, where the block's last valid row weighs 1."""
     rows, columns = last - first, x.shape[1]
@@ -111,7 +111,7 @@ def _decay_suffixes(x, age, first, last, powers, s, shift, newest, alive):
                 alive[b] = 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def decaying(x, age, out, d, min_valid, min_age, phase, factor):
     """Mean of each window with weights factor ** bars back."""
     rows, columns = x.shape
@@ -155,7 +155,7 @@ def decaying(x, age, out, d, min_valid, min_age, phase, factor):
         _decay_suffixes(x, age, first, last, powers, s, suffix_shift, suffix_newest, alive)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def linear(x, age, out, d, min_valid, min_age):
     """Mean of each window with weights 1 (oldest row) to d (present row), row by row: for short windows."""
     rows, columns = x.shape

@@ -10,16 +10,7 @@ What runs on Backtrader only: the user's own `backtrader.Strategy` classes, with
 Everything else is the same on both: ``run_backtest.py --engine both`` runs the two and refuses a difference.
 """
 
-from pathlib import Path
-
-from ...machine_code import remove_outdated
-
-STANDS_ON = ("engine/volatility.py", "portfolio/exits.py")
-"""What compiled functions take constants from, outside this package."""
-remove_outdated(Path(__file__).parent, *(Path(__file__).parents[2] / path for path in STANDS_ON))
-
-# What they decorate asks for the folder of the machine code.
-from .chunks import run_chunks  # noqa: E402
-from .engine import run  # noqa: E402
+from .chunks import run_chunks
+from .engine import run
 
 __all__ = ["run", "run_chunks"]

@@ -11,15 +11,15 @@ How the functions are compiled is explained in kernel.py.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .layout import CASH, DELISTING, FILLED, HELD, LOGGED, MARGIN, PENDING, TOUCHED, UNCHECKED, UNTRADABLE
 
 DUST = 1e-9
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def split(size, held):
     """Return (opened, closed) of an order on a holding, as `Position.update` does."""
     new = held + size
@@ -32,7 +32,7 @@ def split(size, held):
     return new, -held
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def slipped(opened, high, low, buys, slippage, capped):
     """Return the price that an order would have: slippage against it, where capped not beyond the bar."""
     if buys:
@@ -42,7 +42,7 @@ def slipped(opened, high, low, buys, slippage, capped):
     return low if capped and price < low else price
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def settle(market, terms, state, log, t):
     """Check, fill and log the waiting orders at the open of the row."""
     look_up(market, terms, state, t)
@@ -53,7 +53,7 @@ def settle(market, terms, state, log, t):
     write_ends(market, terms, state, log, t)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def look_up(market, terms, state, t):
     """Write the parts of each waiting order, the open it meets (NaN: no bar) and the price after slippage.
 
@@ -77,7 +77,7 @@ def look_up(market, terms, state, t):
         priced[i] = slipped(price, high, low, size > 0, slippage, terms.capped) if slippage != 0 else price
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def check_cash(terms, state):
     """Check 1: on a running cash at the created price; the debit of what is refused stays. Marks what is refused."""
     counts, outcome, touch, dones = state.counts, state.outcome, state.touch, state.done
@@ -103,7 +103,7 @@ def check_cash(terms, state):
             outcome[i] = MARGIN
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def execute(terms, state, turn):
     """Fill the orders that skipped check 1, or those that passed it, in their sequence (check 2).
 
@@ -158,7 +158,7 @@ def execute(terms, state, turn):
     money[CASH] = cash
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def list_held(state, column, feed, begins):
     """Put a column that is now held into its place in `State.held`, or take out one that is no longer."""
     counts, held, touch, holder = state.counts, state.held, state.touch, state.holder
@@ -178,7 +178,7 @@ def list_held(state, column, feed, begins):
     counts[HELD] = n - 1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def write_ends(market, terms, state, log, t):
     """Log the end of each order: its filled part, and the refused part where there is one."""
     counts, sizes, holder = state.counts, state.size, state.holder
@@ -208,7 +208,7 @@ def write_ends(market, terms, state, log, t):
     counts[PENDING] = 0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def would_be(market, terms, state, t, i):
     """Return the price that a refused order would have had, NaN without a bar."""
     column, quoted = state.order_column[i], state.quoted[i]

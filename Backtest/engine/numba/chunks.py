@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from ...data.panel import Bools, Floats, Panel
 from ...errors import RunError
+from ...machine_code import compiled
 from ...portfolio import Overlay
 from ...strategies.base import CrossSection, Strategy
 from ..costs import Costs
@@ -222,7 +222,7 @@ class _Book:
         return CrossSection(self.symbols, scores, tradable, sizes * prices / equity, volatility)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def read_rows(  # type: ignore[no-untyped-def]
     first, opens, highs, lows, closes, exists, tradable, age, listings, out, alive, capped
 ):

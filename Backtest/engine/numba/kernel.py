@@ -10,9 +10,9 @@ some fifty arrays took longer than the work. Together they made W2 of the benchm
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .account import settle
 from .ahead import ask_for
 from .layout import (
@@ -55,7 +55,7 @@ ULP = 2.0**-53 * (1.0 + 2.0**-52)
 """x + x * ULP is the float after x (Rump, Zimmermann, Boldo and Melquiond 2009): cheaper than a call of nextafter."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def advance(market, terms, plan, state, log, curves, answer, watch=None, futures=None):
     """Run the rows of a chunk from `State.counts[ROW]` on; return DONE, ASK or FULL.
 
@@ -109,7 +109,7 @@ def advance(market, terms, plan, state, log, curves, answer, watch=None, futures
     return DONE
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def value_account(market, state, curves, t):
     """Value cash and holdings at the close of the row; note ruin, and whether a listing that is over is held."""
     money, counts, size, average, holder = state.money, state.counts, state.size, state.average, state.holder
@@ -140,7 +140,7 @@ def value_account(market, state, curves, t):
         counts[RUINED] = 1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def hides_a_listing(market, state, t):
     """Say whether a column trades again while its old listing is held: a ranking is then without it."""
     for i in range(state.counts[HELD]):
@@ -150,7 +150,7 @@ def hides_a_listing(market, state, t):
     return False
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def set_targets(market, plan, state, t, place, answer):
     """List the columns that may trade, ascending, in `State.listed`, and their `State.target`; return how many.
 
@@ -188,7 +188,7 @@ def set_targets(market, plan, state, t, place, answer):
     return n
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def set_legs(market, plan, state, t, place):
     """Write the targets of the legs' columns, and mark these."""
     target, mark, poured = state.target, state.mark, state.poured
@@ -205,7 +205,7 @@ def set_legs(market, plan, state, t, place):
             target[column] = side * poured[i - begin] if stuck else plan.poured[i]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def any_stuck(market, state, t):
     """Say whether a held symbol cannot be traded now."""
     stuck = state.counts[OVER] != 0
@@ -214,7 +214,7 @@ def any_stuck(market, state, t):
     return stuck
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def locked(market, state, t, side):
     """Return the weight of the held symbols of one side that cannot be traded now."""
     size, holder, space = state.size, state.holder, state.space
@@ -230,7 +230,7 @@ def locked(market, state, t, side):
     return pairwise_sum(space, 0, n)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def whole_lots(size, step):
     """Return the number of whole steps in `size`, rounded toward zero; two last bits, or 1e-9 steps, are forgiven.
 
@@ -241,7 +241,7 @@ def whole_lots(size, step):
     return lots if size > 0 else -lots
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def aim(market, terms, state, t, n, asked):
     """Write the order of each listed column into `State.change` and `State.why` (NOTHING: none), by its place there.
 
@@ -280,7 +280,7 @@ def aim(market, terms, state, t, n, asked):
             changes[i], whys[i] = change, why
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def put_in_sequence(market, state, t, listed):
     """List the orders as they are sent: sells before buys, closing before opening, then by column."""
     why, change, size, holder, of = state.why, state.change, state.size, state.holder, state.listed

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
 from ...data.panel import Bools, Floats
 from ...data.timeframe import Timeframe
+from ...machine_code import compiled
 from ...portfolio.exits import TIE, AccountRule, PositionRule
 from ...portfolio.limits import VolTarget
 from ...portfolio.overlays import Overlay, name_of
@@ -160,7 +160,7 @@ def words_of(watch: Watch | None) -> tuple[str, ...]:
     return () if watch is None else unknown_words(int(watch.counts[UNKNOWN]), int(watch.counts[MEASURED]))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def forget(watch, initial_cash):
     """Take the overlays back to before row 0."""
     for column in range(len(watch.side)):
@@ -170,7 +170,7 @@ def forget(watch, initial_cash):
     watch.peak[0] = initial_cash
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def check_exits(market, state, watch, average, t):
     """Take the close of a row into account: `Watch.leaving` then has what is to be closed.
 
@@ -210,7 +210,7 @@ def check_exits(market, state, watch, average, t):
     check_drawdown(watch, equity, row)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def check_drawdown(watch, equity, row):
     """Halt or go on; while halted, everything that is held leaves."""
     counts, peak, leaving, rules = watch.counts, watch.peak, watch.leaving, watch.rules
@@ -226,7 +226,7 @@ def check_drawdown(watch, equity, row):
                 counts[LEAVING] += 1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def limit_targets(market, state, watch, t, n, asked):
     """Change the target weights of a row as `watch.Watch.limited` does; they are then those of all columns.
 
@@ -265,7 +265,7 @@ def limit_targets(market, state, watch, t, n, asked):
     return len(size)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def spread(state, watch, n):
     """Write NaN as the target of every column that is not among the first n of `State.listed`: none of them trades."""
     target, listed, wish = state.target, state.listed, watch.wish
@@ -277,7 +277,7 @@ def spread(state, watch, n):
         target[column] = wish[column]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def shrink(watch, t):
     """Apply the weight rules to `Watch.wish`, in the order of the table."""
     rules, wish, now, movable, parts = watch.rules, watch.wish, watch.now, watch.movable, watch.parts
@@ -313,7 +313,7 @@ def shrink(watch, t):
                     wish[column] = now[column] + cap / total * (wish[column] - now[column])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def take(watch, net, excess):
     """Shrink what is movable, where `net` is not 0 on its side only, in proportion until `excess` is gone."""
     wish, movable, parts = watch.wish, watch.movable, watch.parts
@@ -328,7 +328,7 @@ def take(watch, net, excess):
                 wish[column] *= factor
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def scale_to_volatility(watch, t):
     """Scale what is movable to the volatility target; to 0 where the volatility is not known."""
     wish, movable, held, rules = watch.wish, watch.movable, watch.held, watch.rules
@@ -353,7 +353,7 @@ def scale_to_volatility(watch, t):
             wish[column] *= factor
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def volatility_of(watch, row, n):
     """Return the volatility per bar of the weights of the first n of `Watch.held`; see `portfolio_volatility`."""
     returns, wish, held, parts, moves = watch.returns, watch.wish, watch.held, watch.parts, watch.moves
@@ -379,7 +379,7 @@ def volatility_of(watch, row, n):
     return np.sqrt(pairwise_sum(moves, 0, count) / (count - 1))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def name_exits(state, watch, n):
     """Give the closing orders of columns that leave the exit's name as their reason; all n columns are listed."""
     why, leaving = state.why, watch.leaving

@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .layout import CASH, CLOSE, PENDING
 
 TIE = 1e-9
 BELOW = 1.0 - 1e-12
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def parts(size, held):
     """Return the (closing, opening) parts of an order, both with its sign."""
     if size * held >= 0:
@@ -24,7 +24,7 @@ def parts(size, held):
     return -held, size + held
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def cash_needed(size, price, slippage, commission):
     """Return the cash an order takes (negative: brings) at `price`, slippage and commission included."""
     slipped = price
@@ -35,7 +35,7 @@ def cash_needed(size, price, slippage, commission):
     return size * slipped + abs(size) * slipped * commission
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def scale_to_cash(terms, state):
     """Shrink every opening buy by the one factor at which the running cash stays positive."""
     columns, sizes, prices, feeds = state.order_column, state.order_size, state.order_price, state.order_feed

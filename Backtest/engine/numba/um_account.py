@@ -18,9 +18,9 @@ something.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .account import look_up, write_ends
 from .ahead import ask_for
 from .layout import CASH, EQUITY, FILLED, FUNDING, HELD, LOGGED, MARGIN, OVER, PENDING, RUINED, UNTRADABLE
@@ -35,7 +35,7 @@ TIGHT = 1e-12
 """Relative to the account: an opening of exactly what the margin covers is not refused for a last bit."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def live_through(market, terms, state, log, curves, futures, t):
     """Take the account from the open to the close of a row; False, with nothing done, where the log is too short."""
     counts, starts = state.counts, futures.starts
@@ -55,7 +55,7 @@ def live_through(market, terms, state, log, curves, futures, t):
     return True
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def value_margin(market, state, futures, t):
     """Value the account at the close of the row; return whether the bar's adverse extremes liquidate anything.
 
@@ -92,7 +92,7 @@ def value_margin(market, state, futures, t):
     return in_danger(market, state, futures, t)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def keep_positions(market, state, curves, t):
     """Keep what is held at the close of the row, and the price that it is valued at."""
     held, holder, row = state.held, state.holder, market.first + t
@@ -103,7 +103,7 @@ def keep_positions(market, state, curves, t):
         curves.marks[t, column] = market.last[feed] if row >= market.proven[feed] else market.close[t, column]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def trade(market, terms, state, log, futures, t):
     """Settle funding and fill the waiting orders."""
     counts, first, inner, end = state.counts, futures.starts[t], futures.inner[t], futures.starts[t + 1]
@@ -127,7 +127,7 @@ def trade(market, terms, state, log, futures, t):
         take_in_profits(state, futures)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def suffer(market, terms, state, log, futures, t):
     """Liquidate what the bar's adverse extremes do, on the way there from the opens."""
     look_at_opens(market, terms, state, futures, t)
@@ -140,7 +140,7 @@ def suffer(market, terms, state, log, futures, t):
     liquidate(market, terms, state, log, futures, t)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def look_at_opens(market, terms, state, futures, t):
     """Write the opens of what is held into `Futures.now` and `worst`; return whether they liquidate anything.
 
@@ -169,7 +169,7 @@ def look_at_opens(market, terms, state, futures, t):
     return danger or (not isolated and n > 0 and balance <= needed)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def settle_funding(market, state, log, futures, t, begin, end):
     """Pay and get funding: mark * quantity * rate, which longs pay where it is positive.
 
@@ -197,7 +197,7 @@ def settle_funding(market, state, log, futures, t, begin, end):
     counts[LOGGED] = n
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def payable(market, state, futures, t, column):
     """Return the most funding a position can pay: wallet, or its own margin, and the unrealised profits behind it."""
     most = futures.margin[column] if futures.isolated else state.money[CASH]
@@ -211,7 +211,7 @@ def payable(market, state, futures, t, column):
     return max(0.0, most)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def close_parts(state, futures, t):
     """Fill the closing part of every waiting order; cancel those of what the open has liquidated."""
     columns, outcome, dones, paid, fees = state.order_column, state.outcome, state.done, state.paid, state.fee
@@ -232,7 +232,7 @@ def close_parts(state, futures, t):
     take_in_profits(state, futures)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def open_parts(market, state, futures, t):
     """Fill the opening part of each waiting order in their sequence, as far as the margin covers it."""
     size, columns, opening, outcome = state.size, state.order_column, state.opening, state.outcome
@@ -261,7 +261,7 @@ def open_parts(market, state, futures, t):
     take_in_profits(state, futures)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def free_margin(state, futures):
     """Return what is left for new positions at `Futures.now`: the wallet, in cross margin the equity, less margins."""
     size, average, held, now = state.size, state.average, state.held, futures.now

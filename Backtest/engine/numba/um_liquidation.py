@@ -12,8 +12,7 @@ insurance fund bears the rest), in cross margin shared by the losing positions i
 
 from __future__ import annotations
 
-import numba
-
+from ...machine_code import compiled
 from .account import slipped
 from .layout import CASH, FILLED, HELD, LIQUIDATION, LOGGED
 from .um_margin import move_to_liquidation, stand
@@ -23,7 +22,7 @@ SPENT = 1e-9
 """A liquidation that leaves less of the wallet has left last bits: the account is empty."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def liquidate(market, terms, state, log, futures, t):
     """Liquidate what the way from `now` to `worst` leaves without its maintenance margin."""
     wallet = state.money[CASH]
@@ -35,7 +34,7 @@ def liquidate(market, terms, state, log, futures, t):
         state.money[CASH] = 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def liquidate_isolated(market, terms, state, log, futures, t):
     """Liquidate each position whose own margin does not keep it."""
     row, place = market.first + t, 0
@@ -56,7 +55,7 @@ def liquidate_isolated(market, terms, state, log, futures, t):
             close_out(state, log, futures, row, column, bankrupt, 0.0, 0.0)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def liquidate_cross(market, terms, state, log, futures, t):
     """Liquidate one position after the other until the account keeps the rest."""
     row = market.first + t
@@ -81,7 +80,7 @@ def liquidate_cross(market, terms, state, log, futures, t):
         take_in_profits(state, futures)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def strike(market, terms, state, log, futures, t, column, balance):
     """Close a position at `now` less slippage, for the liquidation fee; `balance` is the most that both may cost."""
     size, now, feed, row = state.size[column], futures.now[column], state.holder[column], market.first + t
@@ -95,7 +94,7 @@ def strike(market, terms, state, log, futures, t, column, balance):
     close_out(state, log, futures, row, column, price, fee, slippage)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def wipe_out(state, log, futures, row, missing):
     """Close everything of an account that is `missing` money: it ends with nothing, and no debt."""
     lost = 0.0
@@ -111,7 +110,7 @@ def wipe_out(state, log, futures, row, missing):
         close_out(state, log, futures, row, column, price, 0.0, 0.0)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def close_out(state, log, futures, row, column, price, fee, slippage):
     """Close a whole position at a price, log it, and have the waiting orders of its column cancelled."""
     n, size = state.counts[LOGGED], state.size[column]

@@ -10,15 +10,14 @@ is therefore concave and falls all the way: Newton's steps from the far end reac
 
 from __future__ import annotations
 
-import numba
-
+from ...machine_code import compiled
 from .layout import CASH, HELD
 
 STEPS = 100
 """Newton's steps cross a tier each; no file has as many."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def tier_of(tables, since, spans, floors, column, row, notional):
     """Return the place of the tier of a notional at a row of the run; a floor belongs to the tier that begins there."""
     table = tables[column + 1] - 1
@@ -30,7 +29,7 @@ def tier_of(tables, since, spans, floors, column, row, notional):
     return tier
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def stand(state, futures, row, begin, end, way):
     """Return (balance, maintenance, slope of their difference) of the held places begin .. end - 1.
 
@@ -53,7 +52,7 @@ def stand(state, futures, row, begin, end, way):
     return balance, needed, slope
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def move_to_liquidation(state, futures, row, begin, end):
     """Move `now` of these places to where their balance is their maintenance margin: they have more now, less there."""
     way = 1.0
@@ -68,7 +67,7 @@ def move_to_liquidation(state, futures, row, begin, end):
         futures.now[column] += way * (futures.worst[column] - futures.now[column])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def in_danger(market, state, futures, t):
     """Say whether the bar's adverse extremes liquidate a position, or the account."""
     size, average, held, holder = state.size, state.average, state.held, state.holder

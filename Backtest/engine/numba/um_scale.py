@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from ...machine_code import compiled
 from .layout import CASH, CLOSE, EQUITY, HELD, PENDING
 from .scaling import BELOW, TIE, parts
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def free_at_close(market, state, futures, t):
     """Return the margin that is free at the close: the wallet, in cross margin the equity, less margins in use."""
     proven, last, row = market.proven, market.last, market.first + t
@@ -28,7 +28,7 @@ def free_at_close(market, state, futures, t):
     return free
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def scale_to_margin(market, terms, state, futures, t):
     """Shrink every opening part by the one factor at which the margin covers them all, costs included, at the close.
 
@@ -56,7 +56,7 @@ def scale_to_margin(market, terms, state, futures, t):
         shrink(terms, state, max(free, 0.0) / needed)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+@compiled(_nrt=False)
 def shrink(terms, state, factor):
     """Multiply the opening part of every waiting order by a factor below 1, in whole lots."""
     columns, sizes, prices, feeds = state.order_column, state.order_size, state.order_price, state.order_feed

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import numba
-
+from ...machine_code import compiled
 from .layout import CASH, HELD
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def realise(state, futures, column, closed, price, fee):
     """Close a part of a position: `closed` has the sign of the order. Its margin goes back to the wallet in proportion.
 
@@ -33,7 +32,7 @@ def realise(state, futures, column, closed, price, fee):
     state.counts[HELD] = last
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def add_to(state, futures, column, opened, price, feed):
     """Begin a position or add to it, at the weighted price."""
     size, average, bought, before = state.size, state.average, futures.bought, state.size[column]
@@ -48,7 +47,7 @@ def add_to(state, futures, column, opened, price, feed):
     state.counts[HELD] += 1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled(_nrt=False, forceinline=True)
 def take_in_profits(state, futures):
     """In cross margin, cover a wallet below zero with unrealised profits: their entry prices move to `Futures.now`."""
     if futures.isolated or state.money[CASH] >= 0:

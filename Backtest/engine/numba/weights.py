@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from ...machine_code import compiled
 
 EQUAL, SCORE, RANK, INVERSE_VOL = range(4)
 WEIGHTINGS = ("equal", "score", "rank", "inverse_vol")
@@ -14,7 +15,7 @@ BLOCK = 128
 """NumPy adds up to this many numbers in eight lanes, and halves what is longer."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def block_sum(values, begin, n):
     """Return the sum of up to BLOCK values from `begin` on, in numpy's sequence."""
     if n < 8:
@@ -40,14 +41,14 @@ def block_sum(values, begin, n):
     return total
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def left_half(n):
     """Return the length of the left half of a stretch: a multiple of eight."""
     half = n // 2
     return half - half % 8
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=True)  # it allocates, whoever compiles it first
+@compiled(_nrt=True)  # it allocates, whoever compiles it first
 def pairwise_sum(values, begin, n):
     """Return the sum of n values from `begin` on, with the roundings of numpy's sum of up to 8,192 numbers in a row.
 
@@ -76,7 +77,7 @@ def pairwise_sum(values, begin, n):
         starts[depth], lengths[depth] = starts[depth - 1] + half, lengths[depth - 1] - half
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def capped(shares, begin, n, budget, max_weight, poured, free, space):
     """Pour `budget` over n shares from `begin` on, none above `max_weight`, into poured[:n]."""
     left_free = 0
@@ -111,7 +112,7 @@ def capped(shares, begin, n, budget, max_weight, poured, free, space):
         left = budget - max_weight * full
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def pour(starts, shares, budgets, max_weight, poured):
     """Write the signed weights of all legs into `poured` [N], as they are while no position is locked."""
     widest = 0
@@ -127,7 +128,7 @@ def pour(starts, shares, budgets, max_weight, poured):
                     poured[begin + i] = (1 - 2 * side) * leg[i]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def shares_of(values, volatility, following, known, weighting, out):
     """Write shares of sum 1 for `values`, best first. `following`: the next value, where `known`."""
     n = len(values)
@@ -160,7 +161,7 @@ def shares_of(values, volatility, following, known, weighting, out):
         out[i] /= total
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def best_first(keys, n, k, places, sorted_keys):
     """Write the places of the k lowest of n keys, lowest first, ties in the sequence they stand in; return k or n."""
     filled, room = 0, min(n, k)
@@ -178,7 +179,7 @@ def best_first(keys, n, k, places, sorted_keys):
     return room
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def ranked_rows(scores, choosable, depth, both, ascending):
     """Return (order uint32 [R, sides, depth], found int64 [R]): the best columns of each row, and how many there are.
 
@@ -205,7 +206,7 @@ def ranked_rows(scores, choosable, depth, both, ascending):
     return order, found
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def shared_legs(order, found, scores, volatility, counts, ascending, weighting):
     """Return (starts [R, 3], columns [N], shares [N]) of legs of `counts` [R] columns; see `layout.Plan`.
 
@@ -243,7 +244,7 @@ def shared_legs(order, found, scores, volatility, counts, ascending, weighting):
     return starts, columns, shares
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def ranked_legs(scores, choosable, volatility, counts, both, ascending, weighting):
     """Return what `shared_legs` does of rows that are ranked for it alone."""
     depth = 1

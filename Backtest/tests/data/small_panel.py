@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from Backtest.data.panel import Panel
-from Backtest.data.recipe import Recipe, load_recipe
+from Backtest.data.recipe import load_recipe
+from Backtest.data.recipe_spec import Recipe
 from Backtest.data.timeframe import parse_timeframe
 
 FIELDS = ("open", "high", "low", "close", "volume")

@@ -20,7 +20,8 @@ from Backtest.data.factors import compile_recipe
 from Backtest.data.fields import Fields
 from Backtest.data.joins import Bars
 from Backtest.data.panel import Panel
-from Backtest.data.recipe import ExternalSpec, load_recipe
+from Backtest.data.recipe import load_recipe
+from Backtest.data.recipe_spec import ExternalSpec
 from Backtest.data.stamped import Stamped
 from Backtest.data.stamped_fields import FUNDING, INTEREST, StampedFields
 

@@ -96,6 +96,16 @@ def test_threads_share_out_time_or_symbols(tmp_path: Path) -> None:
         same_bytes(computed(plan, own, threads=3, block_rows=16), computed(plan, own))
 
 
+@pytest.mark.parametrize("warmup", [0, 25, 60, 100])
+def test_parts_of_time_are_as_long_with_what_they_look_back_to(tmp_path: Path, warmup: int) -> None:
+    plan = plan_of(tmp_path, {"a": "ts_mean(close, 61)"})
+    cuts = cut_time(plan, warmup, warmup + 2_000, rows=16, threads=3)
+    assert [begin for begin, _ in cuts] == [warmup, *(end for _, end in cuts[:-1])]
+    assert cuts[-1][1] == warmup + 2_000
+    lengths = [end - max(0, begin - 60) for begin, end in cuts]
+    assert max(lengths) - min(lengths) <= 1
+
+
 @RECIPES
 def test_another_start_changes_no_bit(tmp_path: Path, expressions: dict[str, str]) -> None:
     plan, panel = plan_of(tmp_path, expressions), small_panel()
@@ -205,7 +215,7 @@ def test_block_choice_keeps_to_the_memory_limit(tmp_path: Path) -> None:
 
 def test_a_plan_travels_between_processes(tmp_path: Path) -> None:
     plan, panel = plan_of(tmp_path, RECURSIVE), small_panel(100, 3)
-    plan.order, plan.needed  # noqa: B018  (what is cached must travel as well)
+    computed(plan, panel)  # what is cached must travel as well
     same_bytes(computed(pickle.loads(pickle.dumps(plan)), panel), computed(plan, panel))
 
 

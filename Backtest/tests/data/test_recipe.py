@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from Backtest.data.factors import compile_recipe
-from Backtest.data.recipe import Recipe, load_recipe
+from Backtest.data.recipe import load_recipe
+from Backtest.data.recipe_spec import Recipe
 from Backtest.errors import ExpressionError, RecipeError
 
 USERS = """factors:

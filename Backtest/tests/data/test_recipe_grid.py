@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from Backtest.data.factors import compile_recipe, compute
-from Backtest.data.recipe import Recipe, load_recipe
+from Backtest.data.recipe import load_recipe
 from Backtest.data.recipe_grid import expand, value_word
+from Backtest.data.recipe_spec import Recipe
 from Backtest.errors import RecipeError
 from Backtest.tests.data.small_panel import small_panel
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from Backtest.data import stamped_fields
 from Backtest.data.external_fields import open_external
 from Backtest.data.joins import Bars, last_known, settled
-from Backtest.data.recipe import ExternalSpec
+from Backtest.data.recipe_spec import ExternalSpec
 from Backtest.data.stamped import KINDS, MINUTE_NS, Stamped, load_stamped, merge_stamped, stamped_file
 from Backtest.errors import DataError
 

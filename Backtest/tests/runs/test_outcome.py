@@ -13,8 +13,8 @@ import pytest
 from Backtest.engine.ledger import Order
 from Backtest.errors import RunError
 from Backtest.files import json_text
-from Backtest.metrics import drawdown
 from Backtest.results import Run
+from Backtest.returns import drawdown
 from Backtest.runs.outcome import exposures, number, read_table, result_texts
 from Backtest.runs.reread import reread
 from Backtest.tests.fake_run import outcome_of, panel_of, record_of, simulated

@@ -1,13 +1,5 @@
 """Measures of a factor: pure functions of arrays [T, S], one row each in MEASURES."""
 
-# ruff: noqa: E402  (what the modules decorate asks for the folder of the machine code)
-
-from pathlib import Path
-
-from Backtest.machine_code import remove_outdated
-
-remove_outdated(Path(__file__).parent)
-
 from .aligned import Aligned, align
 from .document import to_json
 from .evaluate import evaluate_factor

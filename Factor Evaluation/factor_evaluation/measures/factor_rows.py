@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from Backtest.machine_code import compiled
 
 from .orderkeys import Columns, Floats, Int8s, Int16s, Ints
 from .ranked import squares_of_ranks
@@ -15,7 +16,7 @@ SIDE = 8
 """Bars written side by side: a cache line of float64."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def turn_factor(
     factor: Floats,
     ranks: Int16s,
@@ -63,7 +64,7 @@ def turn_factor(
                         off[b, p, first + j] = away[j, s] if label[b, p, first + j] >= 0 else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _places(ranks: Int16s, count: Int32s, rank_squares: Ints, place: Int16s, names: Columns) -> None:
     """Write the place of every name and the name at every place; beyond the last it is any column."""
     rows, columns = ranks.shape
@@ -83,7 +84,7 @@ def _places(ranks: Int16s, count: Int32s, rank_squares: Ints, place: Int16s, nam
                     names[t, np.uint16(place[t, s])] = s
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _tied_places(ranks: Int16s, full: int, place: Int16s) -> None:
     """Do `_places`' work on one bar: tied names follow their columns. Counting sorts the ranks, small integers."""
     tally = np.zeros(2 * full + 2, np.int64)
@@ -99,7 +100,7 @@ def _tied_places(ranks: Int16s, full: int, place: Int16s) -> None:
         tally[ranks[s]] += 1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _label(held: Int16s, start: int, bars: int, label: Int8s, bands: Ints) -> None:
     """Write the quantile of every place [S, BLOCK] of a block, -1 beyond the last, and the quantiles' `bands`."""
     below = np.zeros(label.shape[1], np.int32)

@@ -10,9 +10,10 @@ whose kept bits agree are put right from the true values (`settle`), and only th
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from Backtest.machine_code import compiled
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -43,7 +44,7 @@ def column_mask(columns: int) -> np.int32:
     return np.int32((1 << max(1, (columns - 1).bit_length())) - 1)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def pack(values: Floats, place: Int16s, mask: np.int32, single: Singles, keys: Keys, count: NDArray[np.int32]) -> None:
     """Write the keys of the rows of `values` [C, S] and how many values of each row are valid.
 
@@ -65,7 +66,7 @@ def pack(values: Floats, place: Int16s, mask: np.int32, single: Singles, keys: K
         count[t] = valid
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def scan(keys: Keys, t: int, n: int, mask: np.int32) -> tuple[bool, int]:
     """Return whether neighbours agree in the bits kept, and the sum of i x place of i.
 
@@ -85,7 +86,7 @@ def scan(keys: Keys, t: int, n: int, mask: np.int32) -> tuple[bool, int]:
     return bool(clash != ZERO), int(total)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def settle(keys: Keys, values: Floats, names: Columns, n: int, mask: np.int32) -> bool:
     """Put the first `n` sorted keys into the order of their true values; return whether there are ties.
 
@@ -107,7 +108,7 @@ def settle(keys: Keys, values: Floats, names: Columns, n: int, mask: np.int32) -
     return ties
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _sort_anew(keys: Keys, values: Floats, names: Columns, n: int, mask: np.int32) -> bool:
     held = np.empty(n)
     was = keys[:n].copy()

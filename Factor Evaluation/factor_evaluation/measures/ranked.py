@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from Backtest.machine_code import compiled
 
 from .orderkeys import Bools, Columns, Floats, Int16s, Ints, Keys, column_mask, pack, scan, settle
 
@@ -141,7 +142,7 @@ def factor_rows(factor: Floats, quantiles: int, wanted: Bools | None = None) -> 
     return made
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _rank_rows(
     keys: Keys,
     values: Floats,
@@ -176,19 +177,19 @@ def _rank_rows(
         mean[t], squares[t] = _moments(values, ranks, t, n)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def squares_of_ranks(n: int) -> int:
     """Return the sum of squares of n ranks without ties, doubled and centred: n (n^2 - 1) / 3."""
     return int(np.int64(n) * (np.int64(n) * n - 1) // 3)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def first_place(bucket: int, buckets: int, n: int) -> int:
     """Return the lowest place p (from 0) of n names without ties with floor(Q (2 p + 1) / (2 n)) = `bucket`."""
     return (2 * n * bucket + buckets - 1) // buckets // 2
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _enter(keys: Keys, t: int, q: int, first: int, end: int, mask: np.int32, ranks: Int16s, members: Words) -> None:
     """Give the names at the places `first` to `end` of bar `t` their ranks and enter them in quantile `q`; no ties."""
     word = np.uint64(0)
@@ -204,7 +205,7 @@ def _enter(keys: Keys, t: int, q: int, first: int, end: int, mask: np.int32, ran
         members[t, q, 0] = word
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _rank_ties(
     order: Keys, row: Floats, n: int, mask: np.int32, ranks: Int16s, held: Int16s, members: NDArray[np.uint64]
 ) -> int:
@@ -228,7 +229,7 @@ def _rank_ties(
     return int(total)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _moments(values: Floats, ranks: Int16s, t: int, n: int) -> tuple[float, float]:
     """Return mean and centred sum of squares of the ranked values of bar `t` (two passes, four sums side by side)."""
     sums = (0.0, 0.0, 0.0, 0.0)
@@ -258,7 +259,7 @@ def _moments(values: Floats, ranks: Int16s, t: int, n: int) -> tuple[float, floa
     return middle, squares
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _square(value: float, middle: float, rank: int) -> float:
     away = value - middle if rank else 0.0
     return away * away

@@ -15,9 +15,10 @@ one's IC.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from Backtest.machine_code import compiled
 
 from .factor_rows import SIDE
 from .orderkeys import Columns, Floats, Int8s, Int16s, Ints, Keys, scan, settle
@@ -26,7 +27,7 @@ from .ranked import MIN_NAMES, squares_of_ranks
 Int32s = NDArray[np.int32]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def moments(
     values: Floats,
     column: Columns,
@@ -72,7 +73,7 @@ def moments(
                 own[start + j] += away * away
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _gather(values: Floats, start: int, bars: int, column: Columns, b: int, turned: Floats) -> None:
     """Write a block's returns by place [S, BLOCK], zero where missing."""
     for first in range(0, bars, SIDE):
@@ -88,7 +89,7 @@ def _gather(values: Floats, start: int, bars: int, column: Columns, b: int, turn
                     turned[p, j] = value if value - value == 0.0 else 0.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def finish(
     keys: Keys,
     values: Floats,
@@ -153,13 +154,13 @@ def finish(
         rank_ic[t] = rank_pass(order, row, n, mask, fresh, left, ties)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _rank_ratio(total: int, n: int, size: int) -> float:
     """Return the Spearman correlation without ties from the sum of products of places."""
     return float(4 * total - np.int64(n) * (n - 1) * (n - 1)) / float(size)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _means_of_some(order: Keys, mask: np.int32, label: Int8s, sums: Floats, means: Floats) -> None:
     """Write the quantile means of a bar with missing returns: nothing by nobody is missing."""
     held = np.zeros(sums.size, np.int64)
@@ -169,7 +170,7 @@ def _means_of_some(order: Keys, mask: np.int32, label: Int8s, sums: Floats, mean
         means[q] = sums[q] / held[q]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _ratio(cross: float, own: float, squares: float) -> float:
     """Return the correlation, kept within [-1, 1]; missing when a side does not vary (in float64)."""
     if not (own > 0.0 and squares > 0.0):
@@ -180,7 +181,7 @@ def _ratio(cross: float, own: float, squares: float) -> float:
     return min(1.0, max(-1.0, value)) if value - value == 0.0 else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def rank_products(order: Keys, n: int, mask: np.int32, ranks: Int32s) -> np.int64:
     """Return the sum of products of both sides' doubled, centred ranks; no ties in the returns."""
     total = np.int64(0)
@@ -189,7 +190,7 @@ def rank_products(order: Keys, n: int, mask: np.int32, ranks: Int32s) -> np.int6
     return total
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def rank_pass(order: Keys, row: Floats, n: int, mask: np.int32, ranks: Int32s, rank_squares: int, ties: bool) -> float:
     """Return the Spearman correlation of the sorted returns with the factor's `ranks` (doubled, centred)."""
     if rank_squares == 0:
@@ -214,7 +215,7 @@ def rank_pass(order: Keys, row: Floats, n: int, mask: np.int32, ranks: Int32s, r
     return total / np.sqrt(float(rank_squares) * float(own)) if own else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def subset_moments(order: Keys, row: Floats, n: int, mask: np.int32, factor: Floats) -> float:
     """Return the Pearson correlation over the `n` pairs at the head of `order`."""
     f_mean = r_mean = 0.0
@@ -234,7 +235,7 @@ def subset_moments(order: Keys, row: Floats, n: int, mask: np.int32, factor: Flo
     return np.nan if low == high else _ratio(cross, own, squares)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def subset_ranks(order: Keys, n: int, mask: np.int32, ranks: Int16s, full: int, tally: Ints, fresh: Int32s) -> int:
     """Rank the `n` names at the head of `order` among themselves into `fresh`; return the sum of squares.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from Backtest.machine_code import compiled
 
 from .evaluation import Floats
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def series_numbers(values: Floats, lag: int) -> tuple[int, float, float, float, float]:
     """Return count, mean, standard deviation (ddof 1), Newey-West error and hit rate of a series [T] with gaps.
 
@@ -47,7 +48,7 @@ def series_numbers(values: Floats, lag: int) -> tuple[int, float, float, float, 
     return n, mean, np.sqrt(own / (n - 1.0)), np.sqrt(squares / width * scale) / n, rate
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _squares(away: Floats, width: int, part: int) -> tuple[float, float]:
     """Return the sums of squares of `away` and of its sums over `width` neighbours.
 

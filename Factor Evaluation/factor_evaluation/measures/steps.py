@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from Backtest.machine_code import compiled
 
 from .orderkeys import Floats, Ints
 from .ranked import FactorRows, Memberships, Words
@@ -39,7 +40,7 @@ def rank_autocorrelation(rows: FactorRows, bars: int) -> Floats:
     return out
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _ones(word: np.uint64) -> np.uint64:
     """Return how many bits of `word` are set (the usual sums of neighbouring bit fields)."""
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
@@ -48,7 +49,7 @@ def _ones(word: np.uint64) -> np.uint64:
     return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _sold(before: Words, after: Words) -> float:
     held = np.uint64(0)
     gone = np.uint64(0)
@@ -58,7 +59,7 @@ def _sold(before: Words, after: Words) -> float:
     return float(gone) / float(held) if held else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _turnover(members: Words, usable: NDArray[np.bool_], bars: int, out: Floats) -> None:
     for t in range(bars, members.shape[0]):
         if usable[t] and usable[t - bars]:
@@ -66,7 +67,7 @@ def _turnover(members: Words, usable: NDArray[np.bool_], bars: int, out: Floats)
                 out[t, q] = _sold(members[t - bars, q], members[t, q])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _mean_turnover(members: Words, usable: NDArray[np.bool_], bars: int, out: Floats) -> None:
     quantiles = members.shape[1]
     found = np.zeros(quantiles, np.int64)
@@ -82,7 +83,7 @@ def _mean_turnover(members: Words, usable: NDArray[np.bool_], bars: int, out: Fl
         out[q] = out[q] / found[q] if found[q] else np.nan
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _autocorrelation(
     ranks: NDArray[np.int16],
     count: NDArray[np.int32],
@@ -107,7 +108,7 @@ def _autocorrelation(
             out[t] = _common(before, after)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _same_names(before: Words, after: Words) -> bool:
     differ = np.uint64(0)
     for w in range(before.shape[1]):
@@ -120,7 +121,7 @@ def _same_names(before: Words, after: Words) -> bool:
     return differ == 0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _common(before: NDArray[np.int16], after: NDArray[np.int16]) -> float:
     """Return the correlation of the ranks over the names ranked at both bars, in integers."""
     n = a = b = aa = bb = ab = np.int64(0)

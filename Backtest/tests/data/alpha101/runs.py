@@ -10,7 +10,8 @@ from Backtest.data.dsl.plan import Plan
 from Backtest.data.factors import compile_recipe, compute
 from Backtest.data.fields import Fields
 from Backtest.data.panel import Floats, Panel
-from Backtest.data.recipe import Recipe, load_recipe
+from Backtest.data.recipe import load_recipe
+from Backtest.data.recipe_spec import Recipe
 from Backtest.data.schema import FieldSource
 
 RECIPE = Path(__file__).parents[4] / "config" / "recipes" / "alpha101.yaml"
