@@ -18,6 +18,7 @@ import numpy as np
 
 from Backtest.files import write_bytes, write_json, write_text
 
+from ..labels import WORDS
 from ..measures.document import iso, number, to_json
 from ..measures.evaluation import Evaluation
 from ..measures.ledger import Corrected
@@ -61,7 +62,7 @@ class Source:
     synthetic: bool = False
     expression: str = ""
     identity: str = ""
-    label: str = "open[t+1+h] / open[t+1] − 1"
+    label: str = WORDS["open"]
     links: tuple[tuple[str, str], ...] = ()
     files: Mapping[str, str | None] = field(default_factory=dict)
 
