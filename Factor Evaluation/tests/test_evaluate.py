@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,7 +67,7 @@ def test_rank_ic_is_what_pandas_makes_of_the_files(run):
 def test_where_step_0_wrote_returns_of_closes_alone_they_are_what_is_measured(tmp_path, market):
     """Horizon 2 is not in the run; both against pandas' closes. Another return is another trial of the same factor."""
     core = core_for(market, tmp_path)
-    found = {}
+    found: dict[tuple[str, ...], Any] = {}
     for kinds in (("close",), ("open", "close")):
         layout = prepared(core, "1h", horizons=("1",), label_kinds=kinds, overwrite=True)
         if not found:
