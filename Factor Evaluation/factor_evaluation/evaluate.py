@@ -38,7 +38,7 @@ from .progress import counted
 from .report.comparison import Compared, write_comparison
 from .report.write import Report, Source, report_of, write_report
 from .store import FactorColumns, Inputs, Store
-from .subject import Subject, label_of, subject_of
+from .subject import Subject, label_of, single, subject_of
 
 TimeSplit = Literal["month", "quarter", "year", "regime"]
 GROUP_COLUMN = "sector"
@@ -203,7 +203,7 @@ def _report(job: _Job, inputs: Inputs, factor: FactorColumns, attach: Attach | N
     told = (
         *((BOUGHT_TOO_EARLY,) if job.kind == "close" else ()),
         *other_klines(factor, job.manifest),
-        *job.store.notes(factor.name, columns, cross_section=evaluation.kind == "cross_section"),
+        *job.store.notes(columns),
     )
     evaluation = replace(evaluation, notes=(*evaluation.notes, *told))
     source = Source(
@@ -283,7 +283,9 @@ def _compared(
         why_not = f"Comparing {len(reports)} factors needs {needed / 1e9:.1f} GB; memory_limit_gb is {limit / 1e9:g}."
         LOGGER.warning(why_not)
         return Compared(reports, trials, None, why_not=why_not)
-    values = {name: np.where(panel.tradable, job.store.read_factor(name).aligned(panel), np.nan) for name in reports}
+    values = {
+        name: np.where(panel.tradable, single(job.store.read_factor(name).aligned(panel)), np.nan) for name in reports
+    }
     label = label_of(inputs, job.horizons[horizon], job.kind)
     return Compared(reports, trials, compare_factors(values, label, job.horizons[horizon]), horizon)
 

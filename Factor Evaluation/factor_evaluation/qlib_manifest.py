@@ -19,7 +19,7 @@ from Backtest.files import json_text
 from .layout import STEPS
 from .qlib_bins import decode_bin
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,6 @@ class StoreManifest:
         The two text files.
     bins
         Symbol -> column -> its bin.
-    tied
-        Forward return -> bars in which float32 made names equal (`qlib_rounding`).
     source
         SHA-256 of Step 0's manifest, so that a store of earlier inputs is noticed; empty without one.
     """
@@ -70,7 +68,6 @@ class StoreManifest:
     calendar: FileFacts
     instruments: FileFacts
     bins: Mapping[str, Mapping[str, BinFacts]]
-    tied: Mapping[str, int]
     source: str
     version: int = VERSION
 
@@ -92,8 +89,6 @@ class FactorManifest:
         Absolute bar index of its first row inside the store's clock, and its rows there.
     bins
         Symbol -> its bin, as long as those of the inputs.
-    tied
-        Bars in which float32 made names equal.
     source
         SHA-256 of what Step 3 says of it; empty without.
     """
@@ -102,7 +97,6 @@ class FactorManifest:
     first_bar: int
     rows: int
     bins: Mapping[str, BinFacts]
-    tied: int
     source: str
     version: int = VERSION
 

@@ -51,7 +51,6 @@ from .qlib_manifest import (
     text_facts,
 )
 from .qlib_reader import Provider, open_provider
-from .qlib_rounding import rounding_notes, tied_bars
 from .store import Difference, FactorColumns, Inputs
 
 AGE, TRADABLE = "age", "tradable_flag"
@@ -120,7 +119,6 @@ class QlibStore:
             calendar,
             instruments,
             bins,
-            {name: tied_bars(values) for name, values in inputs.labels.items()},
             _source(self.layout.store_index),
         )
         _write_new(manifest_path(partial), manifest_text(manifest).encode("utf-8"))
@@ -182,21 +180,16 @@ class QlibStore:
         rows = max(end - top, 0)
         _tell_outside(factor, len(factor.values) - rows, manifest)
         bins: dict[str, BinFacts] = {}
-        kept = np.full(whole.shape, np.nan)
         for column, symbol in enumerate(factor.symbols):
             if symbol not in manifest.bins:
                 continue
             facts = manifest.bins[symbol][AGE]
-            own = slice(facts.start, facts.start + facts.rows)
-            kept[own, column] = whole[own, column]
-            content, lost = encode_bin(whole[own, column], facts.start)
+            content, lost = encode_bin(whole[facts.start : facts.start + facts.rows, column], facts.start)
             tell_lost(lost, factor.name, symbol)
             files.write_bytes(bin_path(self.folder, symbol, factor.name, manifest.frequency), content)
             bins[symbol] = bin_facts(content)
         source = _source(self.layout.factor_metadata(factor.name))
-        part = FactorManifest(
-            factor.name, manifest.first_bar + min(top, manifest.rows), rows, bins, tied_bars(kept), source
-        )
+        part = FactorManifest(factor.name, manifest.first_bar + min(top, manifest.rows), rows, bins, source)
         _refuse(self._differences_of_qlib(manifest, {symbol: {factor.name: one} for symbol, one in bins.items()}))
         place = factor_path(self.folder, factor.name)
         place.parent.mkdir(exist_ok=True)
@@ -221,10 +214,16 @@ class QlibStore:
         path = self.layout.factor_metadata(name)
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
-    def notes(self, factor: str, columns: Mapping[str, str], *, cross_section: bool) -> tuple[str, ...]:
-        """Return what float32 does to an evaluation."""
-        tied, label_tied = self._factor_manifest(factor).tied, self._manifest().tied
-        return rounding_notes(tied, label_tied, columns, cross_section=cross_section)
+    def notes(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        """Return which forward returns rest on prices that float32 has rounded."""
+        written = self._manifest().labels
+        anew = ", ".join(key for key, name in labels.items() if name not in written)
+        if not anew:
+            return ()
+        return (
+            f"the returns over {anew} are not in the store and computed from its prices, which have seven digits "
+            "(float32): each has an error of about 1e-7; Step 0 with these --horizons writes them exactly",
+        )
 
     def verify(self) -> list[Difference]:
         """Check every file against the manifests, and that Qlib reads from the bins what is in them."""

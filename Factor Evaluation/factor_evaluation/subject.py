@@ -1,4 +1,9 @@
-"""What is evaluated: a factor on the bars and symbols that it shares with the inputs, beside its forward returns."""
+"""What is evaluated: a factor on the bars and symbols that it shares with the inputs, beside its forward returns.
+
+Both are taken in the seven digits of float32 (`single`), the only type of Qlib's files: the reports from the two stores
+then are one and the same, and what differs by rounding alone (the mean of signs, in another order of additions) is
+equal, so that it breaks no ties of ranks and quantiles.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from Backtest.data.hub_file import clear_overflow, stored
 from Backtest.data.panel import Floats, Panel
 from Backtest.errors import RunError
 
@@ -24,11 +30,11 @@ class Subject:
     panel
         Prices on the same bars and symbols.
     values
-        float64 [T, S].
+        float64 [T, S], `single`.
     labels
-        Horizon key -> float64 [T, S].
+        Horizon key -> float64 [T, S], `single`.
     market
-        Close [T] of the benchmark whose regimes are meant; None where they were not asked for.
+        Close [T] of the benchmark whose regimes are meant, `single`; None where they were not asked for.
     """
 
     panel: Panel
@@ -58,12 +64,21 @@ def subject_of(
     labels = {
         key: np.ascontiguousarray(label_of(inputs, bars, kind)[rows][:, columns]) for key, bars in horizons.items()
     }
-    market = None if benchmark is None else panel.fields["close"][rows, panel.symbols.index(benchmark)]
+    market = None if benchmark is None else single(panel.fields["close"][rows, panel.symbols.index(benchmark)])
     cut = panel.rows(rows.start, rows.stop).columns(symbols)
-    return Subject(cut, np.ascontiguousarray(factor.aligned(cut)), labels, market)
+    return Subject(cut, single(factor.aligned(cut)), labels, market)
 
 
 def label_of(inputs: Inputs, bars: int, kind: LabelKind = "open") -> Floats:
-    """Return the forward return [T, S]: Step 0's, else computed by the same function."""
+    """Return the forward return [T, S], `single`: Step 0's, else computed by the same function."""
     written = inputs.labels.get(label_name(kind, bars))
-    return forward_return(inputs.panel.fields[kind], inputs.panel.age, bars, kind=kind) if written is None else written
+    if written is None:
+        written = forward_return(inputs.panel.fields[kind], inputs.panel.age, bars, kind=kind)
+    return single(written)
+
+
+def single(values: Floats) -> Floats:
+    """Return a copy, float64, rounded to the nearest float32; what is beyond its range is missing, as in its files."""
+    kept = values.copy()
+    clear_overflow(kept, "float32")
+    return stored(kept, "float32").astype(np.float64)

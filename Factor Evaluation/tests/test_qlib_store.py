@@ -342,9 +342,9 @@ def test_a_store_of_earlier_inputs_is_noticed(store):
 
 
 def test_a_damaged_manifest_is_one_line(store):
-    for text in ("{", "[]", '{"version": 1}', '{"version": 2}'):
+    for text in ("{", "[]", '{"version": 1}', '{"version": 3}'):
         (store.folder / "store.json").write_text(text)
-        words = r"is of version 1, not 2; run step0_prepare_inputs_qlib_01\.py again" if "1" in text else "is damaged"
+        words = r"is of version 1, not 3; run step0_prepare_inputs_qlib_01\.py again" if "1" in text else "is damaged"
         with pytest.raises(FactorError, match=words) as caught:
             store.verify()
         assert "\n" not in str(caught.value)
