@@ -83,6 +83,36 @@ def test_squares_beyond_the_range_make_no_number(name, size):
     assert not np.isinf(got).any()
 
 
+SQUARED = {
+    "ts_var": {}, "ts_std": {}, "ts_zscore": {}, "ts_ir": {}, "ts_skew": {}, "ts_kurt": {}, "ts_moment": {"k": 4},
+    "ts_corr": {}, "ts_cov": {}, "ts_beta": {}, "ts_regression": {"out": "r2"}, "ts_rsquare": {}, "ts_co_skew": {},
+    "ts_co_kurt": {}, "ts_partial_corr": {},
+}  # fmt: skip
+"""Window operators that add up squares, with literals."""
+
+
+@pytest.mark.parametrize("size", [1e155, 1e200, 1e306])
+@pytest.mark.parametrize("gap", [False, True], ids=["plain", "mixed"])
+@pytest.mark.parametrize("name", SQUARED)
+def test_each_value_that_an_overflow_takes_is_counted(name, gap, size):
+    """One operand is huge, the others are not; what is left of the values is right."""
+    operator, literals = OPERATORS[name], {"d": 9, **SQUARED[name]}
+    rng = np.random.default_rng(8)
+    arrays = [rng.standard_normal((60, 40)) for _ in operator.array_arguments]
+    for array in arrays:
+        array[30 if gap else 60 :, 3] = np.nan
+    age = np.repeat(np.arange(1, 61, dtype=np.int32)[:, None], 40, axis=1)
+    context = Context(age=age, first_bar=3, own_row=11)
+    want, none = apply(operator, arrays, literals, context)
+    assert none == 0
+    for k, array in enumerate(arrays):
+        got, undefined = apply(operator, [*arrays[:k], array * size, *arrays[k + 1 :]], literals, context)
+        assert undefined == (np.isnan(got) & np.isfinite(want))[context.own_row :].sum()
+        if name in FREE:
+            there = np.isfinite(got)
+            np.testing.assert_allclose(got[there], want[there], rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("far", [(1e155, 1.0), (1.0, 1e155), (1e160, 1e160), (1.0, 1e200)])
 @pytest.mark.parametrize("out", ["beta", "r2", "resid", "fitted", "se_beta", "alpha"])
 def test_a_line_through_values_whose_squares_overflow(out, far):
