@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import llvmlite
+import numba
 import numpy as np
 import pytest
 from numba.core.bytecode import ByteCode, FunctionIdentity
@@ -43,6 +45,8 @@ USES = {
     "array": ("from below import N\n@compiled\ndef f(x):\n    return x + N[1500]\n", ARRAY.format(1), ARRAY.format(2)),
     "default": ("from below import N\n@compiled\ndef f(x, n=N):\n    return x + n\n", "N = 1\n", "N = 2\n"),
     "flag": ("from below import N\n@compiled(boundscheck=N)\ndef f(x):\n    return x[0]\n", "N = None\n", "N = True\n"),
+    "kind of a local": ("from below import N\nimport numba\n@compiled(locals={'y': getattr(numba, N)})\ndef f(x):\n"
+                        "    y = 0.1 * x\n    return y\n", "N = 'float32'\n", "N = 'float64'\n"),
     "fields": ("from below import Pair\n@compiled\ndef f(x):\n    return Pair(x, 1).a\n",
                PAIR.format("a", "b"), PAIR.format("b", "a")),
     "closure": ("import below\ndef make(n):\n    @compiled\n    def f(x):\n        return x + n\n    return f\n"
@@ -82,6 +86,14 @@ def stamp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_what_is_compiled_in_changes_it(stamp: Any, what: str) -> None:
     user, before, after = USES[what]
     assert stamp(user, before) == stamp(user, before) != stamp(user, after)
+
+
+@pytest.mark.parametrize("package", [numba, llvmlite, np], ids=lambda package: package.__name__)
+def test_a_compiler_of_another_version_changes_it(stamp: Any, monkeypatch: pytest.MonkeyPatch, package: Any) -> None:
+    one = "@compiled\ndef f(x):\n    return x\n"
+    before = stamp(one, "")
+    monkeypatch.setattr(package, "__version__", "999.0")
+    assert stamp(one, "") != before
 
 
 def test_all_else_does_not(stamp: Any) -> None:

@@ -194,6 +194,24 @@ def test_damaged_machine_code_is_compiled_anew(tmp_path: Path, suffix: str, cont
     assert told(tmp_path) == ([35, -2, 1, 1], "")
 
 
+def test_a_damaged_index_that_stays_is_told_and_the_numbers_are_there(tmp_path: Path) -> None:
+    """As on Windows, where another process that reads the file keeps it from being removed."""
+    made = package(tmp_path)
+    run(tmp_path)
+    (index,) = (made / "__pycache__").glob("outer*.nbi")
+    index.write_bytes(b"garbage")
+    write(
+        tmp_path,
+        "sitecustomize",
+        "import os, pathlib\ndef refuse(*arguments, **more):\n    raise PermissionError(13, 'Permission denied')\n"
+        "pathlib.Path.unlink = refuse\n",
+    )
+    numbers, words = told(tmp_path)
+    assert numbers == [35, -2, 0, 1]
+    assert "cannot be read" in words
+    assert words.count("machine code cannot be kept") == 1
+
+
 def test_other_packages_keep_numba_s_own_error(tmp_path, nowhere) -> None:
     write(tmp_path, "alone", "import numba\n\n@numba.njit(cache=True)\ndef f(x):\n    return x\n")
     (tmp_path / "__pycache__").touch()
