@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from Backtest.data.dsl.operators import OPERATORS, Context, apply
+from Backtest.data.kernels.rows import WIDTH
 
 FAR = 1.7e308
 
@@ -98,10 +99,10 @@ def test_each_value_that_an_overflow_takes_is_counted(name, gap, size):
     """One operand is huge, the others are not; what is left of the values is right."""
     operator, literals = OPERATORS[name], {"d": 9, **SQUARED[name]}
     rng = np.random.default_rng(8)
-    arrays = [rng.standard_normal((60, 40)) for _ in operator.array_arguments]
+    arrays = [rng.standard_normal((60, WIDTH + 6)) for _ in operator.array_arguments]
     for array in arrays:
         array[30 if gap else 60 :, 3] = np.nan
-    age = np.repeat(np.arange(1, 61, dtype=np.int32)[:, None], 40, axis=1)
+    age = np.repeat(np.arange(1, 61, dtype=np.int32)[:, None], WIDTH + 6, axis=1)
     context = Context(age=age, first_bar=3, own_row=11)
     want, none = apply(operator, arrays, literals, context)
     assert none == 0
