@@ -84,6 +84,22 @@ def test_squares_beyond_the_range_make_no_number(name, size):
     assert not np.isinf(got).any()
 
 
+@pytest.mark.parametrize("born", [-500, 7], ids=["plain", "an episode begins"])
+@pytest.mark.parametrize("name, far", [("ts_sum", FAR), ("ts_sum", -FAR), ("ts_mean", FAR)])
+def test_a_sum_that_overflows_is_counted(name, far, born):
+    """The largest of numbers once in a window is a sum, twice is none."""
+    x = np.ones((60, 3))
+    x[[21, 25, 40, 57], 1] = far
+    age = np.repeat(np.maximum(np.arange(60) - born + 1, 0).astype(np.int32)[:, None], 3, axis=1)
+    context = Context(age=age, first_bar=3, own_row=26)
+    values, undefined = apply(OPERATORS[name], [x], {"d": 9}, context)
+    assert np.flatnonzero(np.isnan(values[20:, 1])).tolist() == [5, 6, 7, 8, 9]  # rows 25 to 29 see 21 and 25
+    assert undefined == 4
+    scale = 9 if name == "ts_mean" else 1
+    assert values[[30, 45, 59], 1].tolist() == pytest.approx([far / scale] * 3, rel=1e-15)
+    assert values[20:, [0, 2]].tolist() == [[9 / scale] * 2] * 40
+
+
 SQUARED = {
     "ts_var": {}, "ts_std": {}, "ts_zscore": {}, "ts_ir": {}, "ts_skew": {}, "ts_kurt": {}, "ts_moment": {"k": 4},
     "ts_corr": {}, "ts_cov": {}, "ts_beta": {}, "ts_regression": {"out": "r2"}, "ts_rsquare": {}, "ts_co_skew": {},
