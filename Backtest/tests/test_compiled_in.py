@@ -130,6 +130,20 @@ def test_another_process_finds_the_same() -> None:
     assert json.loads(done.stdout) == here
 
 
+def test_a_set_of_words_is_the_same_in_every_process(tmp_path: Path) -> None:
+    (tmp_path / "user.py").write_text(IMPORTS + "@compiled\ndef f(x):\n    return x in {'a', 'b', 'c', 'd', 'e'}\n")
+    program = "from user import f; from Backtest.compiled_in import stamp_of; print(stamp_of(f))"
+    paths = os.pathsep.join((str(tmp_path), str(TOP.parent)))
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, check=True, timeout=120,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": paths},
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(found) == 1
+
+
 def test_every_global_that_numba_takes_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Numba says itself which globals a function takes: with another value of one, the stamp is another."""
     count = 0

@@ -113,6 +113,19 @@ def test_an_index_that_names_the_code_of_another_signature(tmp_path: Path) -> No
     assert run(tmp_path, program) == [-3, -3, 2]
 
 
+def test_an_index_that_names_the_code_of_other_sources(tmp_path: Path) -> None:
+    """A process that began before a change may write that after the index of one that began later."""
+    made = package(tmp_path)
+    run(tmp_path)
+    before = {path: path.read_bytes() for path in made.glob("__pycache__/*.nbc")}
+    write(made, "inner", SOURCES["inner"].replace("x + 1", "x + 2"))
+    assert run(tmp_path) == [45, -2, 0, 1]
+    for path, code in before.items():
+        path.write_bytes(code)
+    assert run(tmp_path) == [45, -2, 0, 1]
+    assert run(tmp_path) == [45, -2, 1, 1]
+
+
 @pytest.mark.parametrize(
     "fields, limit, numbers",
     [("a b", 2, [12, 0]), ("b a", 1, [21, 0]), ("a b", 1, [11, 1])],
