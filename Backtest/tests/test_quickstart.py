@@ -192,6 +192,7 @@ def test_the_demo_runs_from_anywhere_and_shows_where_everything_is(project_copy,
     assert len(plots) >= 6
     (swept,) = re.findall(r"^ +6 trials of a sweep: (.+)$", done.stdout, re.MULTILINE)
     assert len((Path(swept) / "trials.csv").read_text(encoding="utf-8").splitlines()) == 7
+    assert done.stdout.count("compiling the engine for futures, overlays and sweeps") == 1
     assert all(plot.read_bytes().startswith(b"\x89PNG") for plot in plots)
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["num_trades"] > 100
