@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -100,7 +102,7 @@ def test_a_sum_that_overflows_is_counted(name, far, born):
     assert values[20:, [0, 2]].tolist() == [[9 / scale] * 2] * 40
 
 
-SQUARED = {
+SQUARED: dict[str, dict[str, Any]] = {
     "ts_var": {}, "ts_std": {}, "ts_zscore": {}, "ts_ir": {}, "ts_skew": {}, "ts_kurt": {}, "ts_moment": {"k": 4},
     "ts_corr": {}, "ts_cov": {}, "ts_beta": {}, "ts_regression": {"out": "r2"}, "ts_rsquare": {}, "ts_co_skew": {},
     "ts_co_kurt": {}, "ts_partial_corr": {},
