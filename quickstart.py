@@ -9,7 +9,7 @@ demo:
    compiles what a first run on futures or with overlays would wait for.
 5. `show_run` prints where the report, the plots and the run folder are.
 
-test: `prepare_environment` with the pins of the tests, then pytest.
+test: `prepare_environment` with the pins of the tests and of the peers they compare with, then pytest.
 
 The file keeps to syntax that Python 3.6 can parse, so that an old interpreter is told what it lacks.
 """
@@ -35,6 +35,9 @@ MARKER = ".quickstart.json"
 
 RUN_PINS = os.path.join("Backtest", "requirements.txt")
 TEST_PINS = os.path.join("Backtest", "requirements-dev.txt")
+PEER_PINS = os.path.join("Factor Evaluation", "requirements-no-deps.txt")
+"""Installed without what they ask for: the file says why."""
+
 TEST_FOLDERS = [os.path.join("Backtest", "tests"), "Factor Evaluation"]
 DEMO_MARKET = os.path.join("DataHub", "synthetic_market")
 DEMO_RECIPE = os.path.join("config", "recipes", "demo.yaml")
@@ -112,7 +115,7 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def test(arguments: argparse.Namespace, rest: "list[str]") -> int:
     """Run pytest in the environment and return its exit code."""
-    python = prepare_environment(arguments.venv, TEST_PINS)
+    python = prepare_environment(arguments.venv, TEST_PINS, PEER_PINS)
     chosen = any(os.path.exists(os.path.join(ROOT, word.split("::")[0])) for word in rest)
     command = [python, "-m", "pytest"] + ([] if chosen else TEST_FOLDERS + spread(rest))
     environment = child_environment()
@@ -132,24 +135,25 @@ def spread(rest: "list[str]") -> "list[str]":
 # The environment
 
 
-def prepare_environment(folder: "str | None", pins: str) -> str:
-    """Return the interpreter of an environment in which the file `pins` is installed."""
+def prepare_environment(folder: "str | None", *pins: str) -> str:
+    """Return the interpreter of an environment in which the files `pins` are installed, one after the other."""
     place = os.path.abspath(folder) if folder else os.path.join(ROOT, ".venv")
     python = interpreter(place)
     version = probe(python)
     if version is None:
         version = make_environment(place)
-    wanted = {name: digest(name) for name in closure(pins)}
+    wanted = {name: digest(name) for file in pins for name in closure(file)}
     installed = read_marker(place)
     if installed.get("python") == version and wanted.items() <= installed.get("pins", {}).items():
-        print(f"      {place} has the pins of {pins}")
+        print(f"      {place} has the pins of {' and '.join(pins)}")
         return python
-    print(f"      installing {pins} into {place} (about a minute) ...", flush=True)
+    print(f"      installing {' and '.join(pins)} into {place} (about a minute) ...", flush=True)
     begin = time.monotonic()
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r", pins]
-    code = call(pip)
-    if code:
-        raise Failed(code, f"pip could not install {pins}, see above; is your package index reachable?")
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    for file in pins:
+        code = call(pip + (["--no-deps"] if file == PEER_PINS else []) + ["-r", file])
+        if code:
+            raise Failed(code, f"pip could not install {file}, see above; is your package index reachable?")
     print(f"      installed in {time.monotonic() - begin:.0f} s")
     kept = installed.get("pins", {}) if installed.get("python") == version else {}
     write_marker(place, {"python": version, "pins": {**kept, **wanted}})
