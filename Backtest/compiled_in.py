@@ -6,12 +6,14 @@ import hashlib
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+import llvmlite
+import numba
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 from numba.extending import _Intrinsic
 
 COMPILER = {"builtins", "llvmlite", "math", "numba", "numpy"}
-"""Packages that Numba compiles as it knows them, so that they are named only; files on disk hold Numba's version."""
+"""Packages that Numba compiles as it knows them, so that they are named only, beside their versions."""
 
 Met = list[tuple[Any, tuple[str, ...]]]
 """What a function uses, in the order met: functions, and modules with the names that are looked for in them."""
@@ -19,7 +21,7 @@ Met = list[tuple[Any, tuple[str, ...]]]
 
 def stamp_of(dispatcher: Any) -> str:
     """Return a digest of all that is compiled into a function: bytecode, flags and constants, of what it calls too."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr([package.__version__ for package in (llvmlite, numba, np)]).encode())
     met: Met = [(dispatcher, ())]
     for thing, names in met:  # which grows meanwhile
         digest.update(repr(_inside(thing, names, met)).encode())
@@ -34,7 +36,7 @@ def _inside(thing: Any, names: tuple[str, ...], met: Met) -> Any:
     code = function.__code__
     cells = zip(code.co_freevars, (cell.cell_contents for cell in function.__closure__ or ()), strict=True)
     return (
-        sorted(getattr(thing, "targetoptions", {}).items()),
+        [sorted(getattr(thing, flags, {}).items()) for flags in ("targetoptions", "locals")],
         _bytecode(code),
         _told(function.__defaults__, (), met),
         _held({**function.__globals__, **dict(cells)}, (*_names(code), *code.co_freevars), met),

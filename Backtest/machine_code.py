@@ -14,7 +14,6 @@ are then compiled in memory, by each process anew, and the log says so once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -68,8 +67,11 @@ class MachineCode(NullCache):  # type: ignore[misc]
         except Exception as error:  # damaged pickles raise anything
             index = Path(kept._cache_file._index_path)
             LOGGER.warning("%s cannot be read (%s: %s): compiled anew", index, type(error).__name__, error)
-            with suppress(OSError):  # what stays will be told again by the next process
+            try:
                 index.unlink(missing_ok=True)
+            except OSError as refused:  # what stays would not be read to be added to either
+                self._kept = NullCache()
+                _tell_once(refused.strerror or str(refused))
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:

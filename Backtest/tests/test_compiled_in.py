@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import llvmlite
+import numba
 import numpy as np
 import pytest
 from numba.core.bytecode import ByteCode, FunctionIdentity
@@ -43,6 +45,8 @@ USES = {
     "array": ("from below import N\n@compiled\ndef f(x):\n    return x + N[1500]\n", ARRAY.format(1), ARRAY.format(2)),
     "default": ("from below import N\n@compiled\ndef f(x, n=N):\n    return x + n\n", "N = 1\n", "N = 2\n"),
     "flag": ("from below import N\n@compiled(boundscheck=N)\ndef f(x):\n    return x[0]\n", "N = None\n", "N = True\n"),
+    "kind of a local": ("from below import N\nimport numba\n@compiled(locals={'y': getattr(numba, N)})\ndef f(x):\n"
+                        "    y = 0.1 * x\n    return y\n", "N = 'float32'\n", "N = 'float64'\n"),
     "fields": ("from below import Pair\n@compiled\ndef f(x):\n    return Pair(x, 1).a\n",
                PAIR.format("a", "b"), PAIR.format("b", "a")),
     "closure": ("import below\ndef make(n):\n    @compiled\n    def f(x):\n        return x + n\n    return f\n"
@@ -84,6 +88,14 @@ def test_what_is_compiled_in_changes_it(stamp: Any, what: str) -> None:
     assert stamp(user, before) == stamp(user, before) != stamp(user, after)
 
 
+@pytest.mark.parametrize("package", [numba, llvmlite, np], ids=lambda package: package.__name__)
+def test_a_compiler_of_another_version_changes_it(stamp: Any, monkeypatch: pytest.MonkeyPatch, package: Any) -> None:
+    one = "@compiled\ndef f(x):\n    return x\n"
+    before = stamp(one, "")
+    monkeypatch.setattr(package, "__version__", "999.0")
+    assert stamp(one, "") != before
+
+
 def test_all_else_does_not(stamp: Any) -> None:
     user = "import below\n@compiled\ndef f(x):\n    return x + below.N\n"
     first = stamp(user, "N = 1\n")
@@ -116,6 +128,20 @@ def test_another_process_finds_the_same() -> None:
     variables = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(TOP.parent)}
     done = subprocess.run([sys.executable, "-c", program], env=variables, capture_output=True, check=True, timeout=120)
     assert json.loads(done.stdout) == here
+
+
+def test_a_set_of_words_is_the_same_in_every_process(tmp_path: Path) -> None:
+    (tmp_path / "user.py").write_text(IMPORTS + "@compiled\ndef f(x):\n    return x in {'a', 'b', 'c', 'd', 'e'}\n")
+    program = "from user import f; from Backtest.compiled_in import stamp_of; print(stamp_of(f))"
+    paths = os.pathsep.join((str(tmp_path), str(TOP.parent)))
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, check=True, timeout=120,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": paths},
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(found) == 1
 
 
 def test_every_global_that_numba_takes_counts(monkeypatch: pytest.MonkeyPatch) -> None:

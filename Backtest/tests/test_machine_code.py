@@ -113,6 +113,19 @@ def test_an_index_that_names_the_code_of_another_signature(tmp_path: Path) -> No
     assert run(tmp_path, program) == [-3, -3, 2]
 
 
+def test_an_index_that_names_the_code_of_other_sources(tmp_path: Path) -> None:
+    """A process that began before a change may write that after the index of one that began later."""
+    made = package(tmp_path)
+    run(tmp_path)
+    before = {path: path.read_bytes() for path in made.glob("__pycache__/*.nbc")}
+    write(made, "inner", SOURCES["inner"].replace("x + 1", "x + 2"))
+    assert run(tmp_path) == [45, -2, 0, 1]
+    for path, code in before.items():
+        path.write_bytes(code)
+    assert run(tmp_path) == [45, -2, 0, 1]
+    assert run(tmp_path) == [45, -2, 1, 1]
+
+
 @pytest.mark.parametrize(
     "fields, limit, numbers",
     [("a b", 2, [12, 0]), ("b a", 1, [21, 0]), ("a b", 1, [11, 1])],
@@ -192,6 +205,24 @@ def test_damaged_machine_code_is_compiled_anew(tmp_path: Path, suffix: str, cont
     assert numbers == [35, -2, 0, 1]
     assert words.count("cannot be read") == 1
     assert told(tmp_path) == ([35, -2, 1, 1], "")
+
+
+def test_a_damaged_index_that_stays_is_told_and_the_numbers_are_there(tmp_path: Path) -> None:
+    """As on Windows, where another process that reads the file keeps it from being removed."""
+    made = package(tmp_path)
+    run(tmp_path)
+    (index,) = (made / "__pycache__").glob("outer*.nbi")
+    index.write_bytes(b"garbage")
+    write(
+        tmp_path,
+        "sitecustomize",
+        "import os, pathlib\ndef refuse(*arguments, **more):\n    raise PermissionError(13, 'Permission denied')\n"
+        "pathlib.Path.unlink = refuse\n",
+    )
+    numbers, words = told(tmp_path)
+    assert numbers == [35, -2, 0, 1]
+    assert "cannot be read" in words
+    assert words.count("machine code cannot be kept") == 1
 
 
 def test_other_packages_keep_numba_s_own_error(tmp_path, nowhere) -> None:

@@ -94,11 +94,12 @@ def _value(mode, p, b):
     if math.sqrt(p[YY, b] / (n - 1.0)) <= FLAT * p[MAX_Y, b] or math.sqrt(p[XX, b] / (n - 1.0)) <= FLAT * p[MAX_X, b]:
         return np.nan
     std_y, std_x = math.sqrt(p[YY, b] / n), math.sqrt(p[XX, b] / n)
-    if min(std_y, 1.0) * std_x ** (2 if mode == SKEW else 3) < SMALLEST:
+    product = p[YXX, b] if mode == SKEW else p[YXXX, b]
+    overflowed = not (std_y < np.inf and std_x < np.inf and product - product == 0.0)
+    if overflowed or min(std_y, 1.0) * std_x ** (2 if mode == SKEW else 3) < SMALLEST:
         return np.inf  # counted as undefined
-    if mode == SKEW:
-        return p[YXX, b] / n / std_y / std_x / std_x
-    return p[YXXX, b] / n / std_y / std_x / std_x / std_x
+    value = product / n / std_y / std_x / std_x
+    return value if mode == SKEW else value / std_x
 
 
 @compiled

@@ -70,7 +70,8 @@ def _prefixes(x, out, first, last, have, d, mode, ddof, p, s, shift, gap, no_gap
             square_b = 0.0 if square_b < 0.0 else square_b
             apart = e[b] + (mean_a - mean_b)
             p[b + ABOUT] = mean_b + apart * part
-            r[b] = (square_a + square_b + apart * apart * both) * per_n
+            value = (square_a + square_b + apart * apart * both) * per_n
+            r[b] = value if value == value else np.inf  # inf - inf: a square overflowed
         _finish(mode, v, shift, r, p)
         if t < d - 1:
             r[:] = np.nan
@@ -103,6 +104,7 @@ def _prefixes_mixed(x, age, out, first, last, have, d, mode, ddof, p, s, shift, 
             p[b + ABOUT] = mean_b + apart * part
             value = (square_a + square_b + apart * apart * (part * nb)) * (1.0 / (n - ddof))
             enough = (a[b] >= min_age) & (a[b] <= oldest) & (n >= min_valid) & (n > ddof)
+            value = value if value == value else np.inf
             r[b] = value if enough else np.nan
             inside = near if nb > 0.0 else far[b]
             base[b] = inside if enough else np.nan

@@ -61,18 +61,24 @@ def _suffixes_of_four(x, age, first, last, s, shift, alive):
 
 
 @compiled
+def _counted(value):
+    """Return what overflowed on the way, too, as infinity, which is counted as undefined."""
+    return value if value == value else np.inf
+
+
+@compiled
 def _shape(mode, k, n, m2, m3, m4, base):
     """Return the statistic of n values, `base` among them, with central moments (sums) m2, m3, m4."""
     if mode == MOMENT:
-        return (m2 if k == 2 else (m3 if k == 3 else m4)) / n
-    if n <= (2.0 if mode == SKEW else 3.0) or not math.sqrt(m2 / (n - 1.0)) > FLAT * abs(base):
+        return _counted((m2 if k == 2 else (m3 if k == 3 else m4)) / n)
+    if n <= (2.0 if mode == SKEW else 3.0) or math.sqrt(m2 / (n - 1.0)) <= FLAT * abs(base):
         return np.nan
     deviation = math.sqrt(m2 / n)
     if deviation ** (3 if mode == SKEW else 4) < SMALLEST:
         return np.inf  # counted as undefined
     if mode == SKEW:
-        return math.sqrt(n * (n - 1.0)) / (n - 2.0) * (m3 / n / deviation / deviation / deviation)
-    return (n - 1.0) / ((n - 2.0) * (n - 3.0)) * ((n + 1.0) * (n * m4 / m2 / m2) - 3.0 * (n - 1.0))
+        return _counted(math.sqrt(n * (n - 1.0)) / (n - 2.0) * (m3 / n / deviation / deviation / deviation))
+    return _counted((n - 1.0) / ((n - 2.0) * (n - 3.0)) * ((n + 1.0) * (n * m4 / m2 / m2) - 3.0 * (n - 1.0)))
 
 
 @compiled

@@ -62,10 +62,11 @@ def _correlations(p, r):
         r[b] = np.nan if flat else value
     if beyond > 0:
         for b in range(r.size):
-            product = p[b + OUT_YY] * p[b + OUT_XX]
-            if r[b] == r[b] and not (product > LOW and product < HIGH):
-                value = p[b + OUT_YX] / (math.sqrt(p[b + OUT_YY]) * math.sqrt(p[b + OUT_XX]))
-                r[b] = min(max(value, -1.0), 1.0)
+            yy, xx, n = p[b + OUT_YY], p[b + OUT_XX], p[b + NUMBER]
+            flat = _is_flat(yy, p[b + BASE], n) or _is_flat(xx, p[b + BASE + WIDTH], n)
+            if not (flat or (yy * xx > LOW and yy * xx < HIGH)):
+                value = p[b + OUT_YX] / (math.sqrt(yy) * math.sqrt(xx))
+                r[b] = min(max(value, -1.0), 1.0) if yy < np.inf and xx < np.inf else np.inf
 
 
 @compiled(_nrt=False)
@@ -73,14 +74,16 @@ def _covariances(p, r, ddof):
     for b in range(r.size):
         n = p[b + NUMBER]
         flat = _is_flat(p[b + OUT_YY], p[b + BASE], n) | _is_flat(p[b + OUT_XX], p[b + BASE + WIDTH], n)
-        r[b] = np.nan if flat else p[b + OUT_YX] * (1.0 / (n - ddof))
+        value = p[b + OUT_YX] * (1.0 / (n - ddof))
+        value = value if value == value else np.inf  # inf - inf: a product overflowed
+        r[b] = np.nan if flat else value
 
 
 @compiled(_nrt=False)
 def _slopes(p, r, mode):
     for b in range(r.size):
         beta = p[b + OUT_YX] / p[b + OUT_XX]
-        beta = beta if p[b + OUT_XX] < np.inf else np.inf
+        beta = beta if (p[b + OUT_XX] < np.inf) & (beta == beta) else np.inf
         r[b] = np.nan if _is_flat(p[b + OUT_XX], p[b + BASE + WIDTH], p[b + NUMBER]) else beta
     if mode == R2:
         for b in range(r.size):

@@ -115,6 +115,8 @@ def _value(data, age, t, b, d, s, na, p, shift_a, shift_b, m, ref, rel):
         di, dj = (shift_a[i, b] - shift_b[i, b], shift_a[j, b] - shift_b[j, b]) if joined else (0.0, 0.0)
         m[k] = _product(ia, ai, aj, aij, ib, p[SUM + i, b], p[SUM + j, b], p[row, b], both, di, dj)
     for k in range(3):
+        if not m[k] < np.inf:
+            return np.inf  # counted as undefined
         most = max(p[MOST + k, b], s[MOST + k, b]) if na > 0.0 else p[MOST + k, b]
         if math.sqrt(max(m[k], 0.0) / (n - 1.0)) <= FLAT * most:
             return np.nan

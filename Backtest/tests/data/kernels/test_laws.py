@@ -269,3 +269,21 @@ def test_undefined_values_are_counted(name: str, values: list[float], undefined:
     assert parts[0] == undefined
     assert parts[4] == 0
     assert parts == sorted(parts, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "name, operands, literals",
+    [
+        ("log", [0.0], {}), ("inverse", [0.0], {}), ("div", [1.0, 0.0], {}), ("mod", [1.0, 0.0], {}),
+        ("clip", [1.0, 3.0, 2.0], {}), ("ts_sum", [1.7e308], {"d": 2}), ("ts_std", [1e300], {"d": 2}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_look_back_rows_are_not_counted(name: str, operands: list[float], literals: dict[str, Any]) -> None:
+    """However many pieces the values are gone through in."""
+    rows, own = 3000, 1300
+    signs = np.where(np.arange(rows) % 2, 1.0, -1.0)[:, None] if name == "ts_std" else 1.0
+    arrays = [np.full((rows, 3), value) * signs for value in operands]
+    age = np.repeat(np.arange(10, rows + 10, dtype=np.int32)[:, None], 3, axis=1)
+    _, undefined = apply(OPERATORS[name], arrays, literals, Context(age=age, first_bar=0, own_row=own))
+    assert undefined == (rows - own) * 3

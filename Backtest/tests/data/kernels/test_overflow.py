@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from Backtest.data.dsl.operators import OPERATORS, Context, apply
+from Backtest.data.kernels.rows import WIDTH
 
 FAR = 1.7e308
 
@@ -81,6 +84,52 @@ def test_squares_beyond_the_range_make_no_number(name, size):
     there = np.isfinite(got)
     np.testing.assert_allclose(got[there], want[there], rtol=1e-9, atol=1e-9)
     assert not np.isinf(got).any()
+
+
+@pytest.mark.parametrize("born", [-500, 7], ids=["plain", "an episode begins"])
+@pytest.mark.parametrize("name, far", [("ts_sum", FAR), ("ts_sum", -FAR), ("ts_mean", FAR)])
+def test_a_sum_that_overflows_is_counted(name, far, born):
+    """The largest of numbers once in a window is a sum, twice is none."""
+    x = np.ones((60, 3))
+    x[[21, 25, 40, 57], 1] = far
+    age = np.repeat(np.maximum(np.arange(60) - born + 1, 0).astype(np.int32)[:, None], 3, axis=1)
+    context = Context(age=age, first_bar=3, own_row=26)
+    values, undefined = apply(OPERATORS[name], [x], {"d": 9}, context)
+    assert np.flatnonzero(np.isnan(values[20:, 1])).tolist() == [5, 6, 7, 8, 9]  # rows 25 to 29 see 21 and 25
+    assert undefined == 4
+    scale = 9 if name == "ts_mean" else 1
+    assert values[[30, 45, 59], 1].tolist() == pytest.approx([far / scale] * 3, rel=1e-15)
+    assert values[20:, [0, 2]].tolist() == [[9 / scale] * 2] * 40
+
+
+SQUARED: dict[str, dict[str, Any]] = {
+    "ts_var": {}, "ts_std": {}, "ts_zscore": {}, "ts_ir": {}, "ts_skew": {}, "ts_kurt": {}, "ts_moment": {"k": 4},
+    "ts_corr": {}, "ts_cov": {}, "ts_beta": {}, "ts_regression": {"out": "r2"}, "ts_rsquare": {}, "ts_co_skew": {},
+    "ts_co_kurt": {}, "ts_partial_corr": {},
+}  # fmt: skip
+"""Window operators that add up squares, with literals."""
+
+
+@pytest.mark.parametrize("size", [1e155, 1e200, 1e306])
+@pytest.mark.parametrize("gap", [False, True], ids=["plain", "mixed"])
+@pytest.mark.parametrize("name", SQUARED)
+def test_each_value_that_an_overflow_takes_is_counted(name, gap, size):
+    """One operand is huge, the others are not; what is left of the values is right."""
+    operator, literals = OPERATORS[name], {"d": 9, **SQUARED[name]}
+    rng = np.random.default_rng(8)
+    arrays = [rng.standard_normal((60, WIDTH + 6)) for _ in operator.array_arguments]
+    for array in arrays:
+        array[30 if gap else 60 :, 3] = np.nan
+    age = np.repeat(np.arange(1, 61, dtype=np.int32)[:, None], WIDTH + 6, axis=1)
+    context = Context(age=age, first_bar=3, own_row=11)
+    want, none = apply(operator, arrays, literals, context)
+    assert none == 0
+    for k, array in enumerate(arrays):
+        got, undefined = apply(operator, [*arrays[:k], array * size, *arrays[k + 1 :]], literals, context)
+        assert undefined == (np.isnan(got) & np.isfinite(want))[context.own_row :].sum()
+        if name in FREE:
+            there = np.isfinite(got)
+            np.testing.assert_allclose(got[there], want[there], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("far", [(1e155, 1.0), (1.0, 1e155), (1e160, 1e160), (1.0, 1e200)])
