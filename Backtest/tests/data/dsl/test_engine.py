@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from Backtest.data.dsl import chains
+from Backtest.data.dsl import chains, program
 from Backtest.data.dsl.blocks import SUMS, Blocks
 from Backtest.data.dsl.engine import Stream, counted, evaluate
 from Backtest.data.dsl.operators import OPERATORS, Context, Operator, apply
@@ -162,6 +162,29 @@ def test_strips_change_nothing(values: int, seed: int, rows: int, symbols: int) 
     same(out, wanted, plan)
     used = list(plan.needed)
     np.testing.assert_array_equal(found[used], counts[used])
+
+
+def test_scratch_is_as_large_as_the_widest_block_needs() -> None:
+    """Blocks of 33, 1 and 35 symbols: strips of 248 and 234 rows, so that windows of 3 and 17 bars make both 250."""
+    table = StepTable()
+    mean = table.operator(OPERATORS["ts_mean"], (table.field("close"),), (("d", 3),))
+    peak = table.operator(OPERATORS["ts_max"], (mean,), (("d", 5),))  # no chain holds it: it stands between two
+    step = table.operator(OPERATORS["ts_mean"], (peak,), (("d", 17),))
+    plan = Plan(tuple(table.steps), (PlannedFactor("mean", step, "series", None, (), ()),))
+    rows, symbols, made = 300, 69, []
+    panel = small_panel(rows, symbols)
+    panel.member[:, 33] = False
+
+    def fenced(height: int, columns: int) -> np.ndarray:
+        made.append(np.full(height * columns + 4096, -1.0))
+        return made[-1][: height * columns].reshape(height, columns)
+
+    out = {"mean": np.empty((rows, symbols))}
+    with mock.patch.object(program, "aligned", fenced):
+        evaluate(plan, panel, library={}, out=out, blocks=Blocks(rows, 64), gap_tolerance=GAP_TOLERANCE)
+    same(out, whole_columns(plan, panel)[0], plan)
+    assert made
+    assert all((flat[-4096:] == -1.0).all() for flat in made)
 
 
 def test_blocks_of_any_number_of_symbols() -> None:
