@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -62,11 +63,11 @@ def operand(kind: str, draw: np.random.Generator, series: list[int], masks: list
     return int(draw.choice(masks if kind == "mask" else series))
 
 
-def whole_columns(plan: Plan, panel: Panel) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def whole_columns(
+    plan: Plan, panel: Panel, tolerance: float = GAP_TOLERANCE
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return what the engine must give: every operator applied once, to all rows and symbols."""
-    context = Context(
-        panel.age, panel.first_bar, panel.member & panel.tradable, GAP_TOLERANCE, panel.warmup, panel.symbols
-    )
+    context = Context(panel.age, panel.first_bar, panel.member & panel.tradable, tolerance, panel.warmup, panel.symbols)
     values: dict[int, np.ndarray] = {}
     counts = np.zeros(len(plan.steps), dtype=np.int64)
     for step in plan.steps:
@@ -114,12 +115,13 @@ def test_tiles_change_nothing(first: int, seed: int, rows: int, symbols: int, th
     np.testing.assert_array_equal(found, counts)
 
 
+@pytest.mark.parametrize("symbols", [4, SYMBOLS])
 @pytest.mark.parametrize("first", [0, 60, 120])
-def test_a_panel_may_come_in_parts(first: int) -> None:
+def test_a_panel_may_come_in_parts(first: int, symbols: int) -> None:
     """Each part brings the rows that fields are looked back to; all else is carried."""
     plan, panel = random_plan(first, first, 60), market()
     wanted, counts = whole_columns(plan, replace(panel, warmup=10))
-    stream = Stream(plan, counted(panel), blocks=Blocks(13, 4), gap_tolerance=GAP_TOLERANCE)
+    stream = Stream(plan, counted(panel), blocks=Blocks(13, symbols), gap_tolerance=GAP_TOLERANCE)
     out, found = empty(plan, replace(panel, warmup=10)), np.zeros_like(counts)
     for begin, end in [(0, 5), (5, 31), (31, 32), (32, 90), (90, ROWS)]:
         top = max(0, begin - stream.overlap)
@@ -162,6 +164,33 @@ def test_strips_change_nothing(values: int, seed: int, rows: int, symbols: int) 
     same(out, wanted, plan)
     used = list(plan.needed)
     np.testing.assert_array_equal(found[used], counts[used])
+
+
+def laid(values: np.ndarray, how: int) -> np.ndarray:
+    """Return the same values, lying as kernels want them or not."""
+    copy = np.array(values, order="F" if how == 1 else "C")
+    copy.flags.writeable = how != 2
+    return copy
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_plan_serves_any_number_of_panels(seed: int) -> None:
+    """What is made once for a plan holds nothing of the panel, its width or layout, nor of where factors go to."""
+    draw = np.random.default_rng(seed)
+    plan = random_plan(seed, 0, 16, [OPERATORS[name] for name in SHORT_SUMS])
+    plan = replace(plan, factors=plan.factors[seed % 2 :: 2])
+    for _ in range(8):
+        symbols, tolerance = int(draw.choice([3, 40, 70])), float(draw.choice([0.1, 0.6]))
+        panel = replace(small_panel(ROWS, symbols, seed=seed % 1000), warmup=int(draw.integers(50)))
+        panel = replace(panel, fields={name: laid(one, draw.integers(3)) for name, one in panel.fields.items()})
+        wanted, counts = whole_columns(plan, panel, tolerance)
+        out = {name: np.empty_like(laid(one, draw.integers(2))) for name, one in wanted.items()}
+        blocks, threads = Blocks(int(draw.integers(1, ROWS)), 64), int(draw.integers(1, 3))
+        found = evaluate(plan, panel, library={}, out=out, blocks=blocks, gap_tolerance=tolerance, threads=threads)
+        same(out, wanted, plan)
+        np.testing.assert_array_equal(found[list(plan.needed)], counts[list(plan.needed)])
+        plan = pickle.loads(pickle.dumps(plan)) if draw.random() < 0.2 else plan
 
 
 def test_scratch_is_as_large_as_the_widest_block_needs() -> None:
