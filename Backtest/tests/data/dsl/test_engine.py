@@ -143,7 +143,7 @@ def test_the_sums_that_the_engine_chains_are_sums() -> None:
     assert all(isinstance(kernel_of(operator), Sums) for operator in found)
 
 
-SHORT_SUMS = ("ts_sum", "ts_mean", "ts_count", "add", "div", "where", "gt", "abs", "max2", "shift", "ema")
+SHORT_SUMS = ("ts_sum", "ts_mean", "ts_count", "add", "div", "where", "gt", "abs", "max2", "shift", "ema", "cs_rank")
 
 
 @pytest.mark.parametrize("values", [1, 30, 70, 8192])
