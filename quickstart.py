@@ -5,10 +5,11 @@ demo:
 1. `prepare_environment` makes the virtual environment and installs the pins, once per change of them.
 2. `write_demo_market` writes the synthetic market (left out with --data-root).
 3. `prepare_factors` runs Stage A on it (Backtest/run_prepare.py).
-4. `run_strategy` runs Stage B on the factors (Backtest/run_backtest.py).
+4. `stage_b` runs a strategy on the factors (Backtest/run_backtest.py) and sweeps it (Backtest/run_sweep.py); `warm_up`
+   compiles what a first run on futures or with overlays would wait for.
 5. `show_run` prints where the report, the plots and the run folder are.
 
-test: `prepare_environment` with the pins of the tests, then pytest.
+test: `prepare_environment` with the pins of the tests and of the peers they compare with, then pytest.
 
 The file keeps to syntax that Python 3.6 can parse, so that an old interpreter is told what it lacks.
 """
@@ -34,6 +35,9 @@ MARKER = ".quickstart.json"
 
 RUN_PINS = os.path.join("Backtest", "requirements.txt")
 TEST_PINS = os.path.join("Backtest", "requirements-dev.txt")
+PEER_PINS = os.path.join("Factor Evaluation", "requirements-no-deps.txt")
+"""Installed without what they ask for: the file says why."""
+
 TEST_FOLDERS = [os.path.join("Backtest", "tests"), "Factor Evaluation"]
 DEMO_MARKET = os.path.join("DataHub", "synthetic_market")
 DEMO_RECIPE = os.path.join("config", "recipes", "demo.yaml")
@@ -100,15 +104,18 @@ def demo(arguments: argparse.Namespace) -> int:
     step(3, "Stage A: klines -> factors")
     code = prepare_factors(python, data_root, factor_set, arguments.timeframe)
     step(4, "Stage B: factors -> backtest")
-    another, summary = run_strategy(python, factor_set, arguments.timeframe)
-    sweep_strategy(python, factor_set, arguments.timeframe)
+    run = [python, factor_set, arguments.timeframe]
+    another, summary = stage_b("run_backtest.py", run, ["k=3", "rebalance=1w"], "--engine", "both")
+    _, swept = stage_b("run_sweep.py", run, ["k=1,2,3", "rebalance=1w,1M"], "--overwrite")
+    print(f"      {swept['trials']} trials of a sweep: {os.path.join(ROOT, swept['path'])}")
+    warm_up(python)
     show_run(python, summary)
     return max(code, another)
 
 
 def test(arguments: argparse.Namespace, rest: "list[str]") -> int:
     """Run pytest in the environment and return its exit code."""
-    python = prepare_environment(arguments.venv, TEST_PINS)
+    python = prepare_environment(arguments.venv, TEST_PINS, PEER_PINS)
     chosen = any(os.path.exists(os.path.join(ROOT, word.split("::")[0])) for word in rest)
     command = [python, "-m", "pytest"] + ([] if chosen else TEST_FOLDERS + spread(rest))
     environment = child_environment()
@@ -128,24 +135,25 @@ def spread(rest: "list[str]") -> "list[str]":
 # The environment
 
 
-def prepare_environment(folder: "str | None", pins: str) -> str:
-    """Return the interpreter of an environment in which the file `pins` is installed."""
+def prepare_environment(folder: "str | None", *pins: str) -> str:
+    """Return the interpreter of an environment in which the files `pins` are installed, one after the other."""
     place = os.path.abspath(folder) if folder else os.path.join(ROOT, ".venv")
     python = interpreter(place)
     version = probe(python)
     if version is None:
         version = make_environment(place)
-    wanted = {name: digest(name) for name in closure(pins)}
+    wanted = {name: digest(name) for file in pins for name in closure(file)}
     installed = read_marker(place)
     if installed.get("python") == version and wanted.items() <= installed.get("pins", {}).items():
-        print(f"      {place} has the pins of {pins}")
+        print(f"      {place} has the pins of {' and '.join(pins)}")
         return python
-    print(f"      installing {pins} into {place} (about a minute) ...", flush=True)
+    print(f"      installing {' and '.join(pins)} into {place} (about a minute) ...", flush=True)
     begin = time.monotonic()
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r", pins]
-    code = call(pip)
-    if code:
-        raise Failed(code, f"pip could not install {pins}, see above; is your package index reachable?")
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    for file in pins:
+        code = call(pip + (["--no-deps"] if file == PEER_PINS else []) + ["-r", file])
+        if code:
+            raise Failed(code, f"pip could not install {file}, see above; is your package index reachable?")
     print(f"      installed in {time.monotonic() - begin:.0f} s")
     kept = installed.get("pins", {}) if installed.get("python") == version else {}
     write_marker(place, {"python": version, "pins": {**kept, **wanted}})
@@ -251,26 +259,23 @@ def prepare_factors(python: str, data_root: str, factor_set: str, timeframe: str
     return code
 
 
-def run_strategy(python: str, factor_set: str, timeframe: str) -> "tuple[int, dict[str, Any]]":
-    """Run Stage B with the topk strategy and return its exit code (as Stage A's) and its summary.
+def stage_b(script: str, run: "list[str]", params: "list[str]", *more: str) -> "tuple[int, dict[str, Any]]":
+    """Run a command of Stage B with the topk strategy; return its exit code, 0 or 1 as Stage A's, and its summary.
 
-    Both engines run and must agree; the compiled one is from here on in the disk cache.
+    run: Python, the factor set, and the timeframe.
     """
-    command = [python, os.path.join("Backtest", "run_backtest.py"), "--timeframe", timeframe]
-    command += ["--factor-set", factor_set, "--strategy", "topk", "--engine", "both"]
-    for param in ("factor=" + DEMO_FACTOR, "k=3", "rebalance=1w"):
+    command = [run[0], os.path.join("Backtest", script), "--factor-set", run[1], "--timeframe", run[2]]
+    for param in ["factor=" + DEMO_FACTOR] + params:
         command += ["--param", param]
-    return call_for_json(command)
+    return call_for_json(command + ["--strategy", "topk"] + list(more))
 
 
-def sweep_strategy(python: str, factor_set: str, timeframe: str) -> None:
-    """Run the strategy with several parameters; what measures trials is from here on in the disk cache as well."""
-    command = [python, os.path.join("Backtest", "run_sweep.py"), "--timeframe", timeframe]
-    command += ["--factor-set", factor_set, "--strategy", "topk", "--overwrite"]
-    for param in ("factor=" + DEMO_FACTOR, "k=1,2,3", "rebalance=1w,1M"):
-        command += ["--param", param]
-    _, summary = call_for_json(command)
-    print(f"      {summary['trials']} trials of a sweep: {os.path.join(ROOT, summary['path'])}")
+def warm_up(python: str) -> None:
+    """Have all that runs and sweeps need compiled into the disk cache, futures and overlays included."""
+    print("      compiling the engine for futures, overlays and sweeps (once, about a minute) ...", flush=True)
+    code = call([python, "-m", "Backtest.warm_up"])
+    if code:
+        raise Failed(code)
 
 
 def show_run(python: str, summary: "dict[str, Any]") -> None:

@@ -6,12 +6,18 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from .errors import FactorError
+from .errors import EXIT_OK, EXIT_SYMBOLS_REFUSED, FactorError
 
 INTERRUPTED = 130
 TERMINATED = 143
+
+MARKETS = ("spot", "um")
+MARGIN_MODES = ("cross", "isolated")
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def run_command(
@@ -89,3 +95,40 @@ def split_symbols(words: Sequence[str] | None) -> list[str] | None:
     if words is None:
         return None
     return [name for word in words for name in ([word] if word.startswith("@") else word.replace(",", " ").split())]
+
+
+def add_run_options(parser: argparse.ArgumentParser, *, param: tuple[str, str]) -> None:
+    """Add the options that a run and a sweep share; `param` are the metavar and the help of ``--param``."""
+    add = parser.add_argument
+    add("--factor-set", required=True, metavar="NAME", help="factor set that Stage A made")
+    add("--strategy", required=True, metavar="NAME", help="topk, longshort, signal, or module:Class of your own "
+        "(with --allow-module)")  # fmt: skip
+    add("--timeframe", required=True, metavar="TF", help="bar length of the factor set, e.g. 15m, 2H, 4h, 1d")
+    add("--param", action="append", default=[], metavar=param[0], help=param[1])
+    add("--overlay", action="append", metavar="NAME:KEY=VALUE", help="rule between strategy and orders, e.g. "
+        "stop_loss:pct=0.08 or vol_target:annual=0.4,days=20; may be repeated; replaces the list in the settings, none "
+        "empties it")  # fmt: skip
+    add("--start", metavar="TIME", help="first bar, UTC, e.g. 2021-01-01 (default: the factor set's)")
+    add("--end", metavar="TIME", help="bars that open before this time (default: the factor set's)")
+    add("--symbols", nargs="+", metavar="SYMBOL", help='BTCUSDT,ETHUSDT or "@file"; all or left out: the factor set\'s')
+    add("--dsl-path", type=Path, metavar="FILE", help="recipe that the factor set must have been made from")
+    add("--data-root", type=Path, metavar="DIR", help="prices (default: where Stage A read them)")
+    add("--datahub-root", type=Path, metavar="DIR", help="where the factor set lies")
+    add("--results-root", type=Path, metavar="DIR", help="where the results go")
+    add("--config", type=Path, metavar="FILE", help="settings instead of config/core.yaml")
+    add("--market", default="spot", choices=MARKETS, help="um: USDT-M perpetual futures, with margin, funding and "
+        "liquidation (default: spot)")  # fmt: skip
+    add("--leverage", nargs="+", metavar="X", help="futures: notional per margin for all, or SYMBOL=X for one symbol, "
+        "e.g. 5 BTC=10,ETH=8")  # fmt: skip
+    add("--margin-mode", choices=MARGIN_MODES, help="futures: one wallet for all positions, or a margin for each")
+    add("--log-level", type=str.upper, choices=LEVELS, help="how much the log file says")
+    add("--allow-module", action="append", metavar="MODULE", help="module whose strategy class may be run")
+    add("--overwrite", action="store_true", help="remove earlier results of the very same experiment afterwards")
+
+
+def print_summary(summary: Mapping[str, Any]) -> int:
+    """Print a summary as JSON and return the exit code that it stands for."""
+    from .files import json_text
+
+    print(json_text(summary), end="")
+    return EXIT_SYMBOLS_REFUSED if summary.get("refused") else EXIT_OK

@@ -157,7 +157,8 @@ _FUTURES_ROWS = (
     Metric("funding_paid", "sum of the funding paid", "quote", "low"),
     Metric("funding_received", "sum of the funding received", "quote", "high"),
     Metric("num_liquidations", "positions that were liquidated", "count", "low"),
-    Metric("margin_utilization_max", "highest initial margin in use / equity at bar closes; 0 without equity",
+    Metric("margin_utilization_max", "highest initial margin in use / equity at bar closes (0 without equity); above 1 "
+           "where losses left less equity than that: positions stay until the maintenance margin, none is opened",
            "fraction", "low"),
     Metric("margin_utilization_mean", "mean of the same over all bars", "fraction", "low"),
 )  # fmt: skip

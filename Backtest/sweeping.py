@@ -27,12 +27,12 @@ from .engine.costs import costs_from
 from .errors import FactorError, SettingsError, did_you_mean
 from .files import json_text, sha256, utc_now, write_bytes, write_json, write_text
 from .logs import LOGGER, log_path, progress, run_log
-from .metrics import METRICS, SPOT_METRICS, Value
+from .metrics import METRICS, SPOT_METRICS
 from .results import new_run_id, publishing, read_json, remove_run
 from .returns import iso_time
 from .runs.context import experiment_sha256, run_context
+from .runs.futures import notes_of_terms
 from .runs.inputs import RunInputs, load_inputs
-from .runs.outcome import csv_text, number
 from .runs.request import (
     SPOT,
     BacktestSettings,
@@ -40,10 +40,12 @@ from .runs.request import (
     check_weights,
     choose_strategy,
     parse_params,
+    refuse_strangers,
     settings_of,
     storable,
 )
 from .search.grid import Grid, combinations, grid_of, varied
+from .search.table import Columns, plain, trials_csv, trials_parquet
 from .settings import resolve
 from .strategies.base import Strategy
 
@@ -54,8 +56,6 @@ CONTEXT, SUMMARY, LOG, TRIALS = "sweep_context.json", "summary.json", "logs.txt"
 
 BEST = 10
 """Trials that summary.json names."""
-
-Columns = dict[str, list[Value]]
 
 
 @dataclass(frozen=True)
@@ -93,29 +93,31 @@ def sweep_settings(arguments: Namespace, symbols: Sequence[str] | None) -> Sweep
     grid = grid_of(parse_params(arguments.param))
     trials = combinations(grid)
     words = [f"{key}={value}" for key, value in trials[0].items()]
-    spot = {"engine": None, "market": SPOT, "leverage": None, "margin_mode": None}
-    settings = settings_of(Namespace(**{**vars(arguments), "param": words, **spot}), symbols)
+    settings = settings_of(Namespace(**{**vars(arguments), "param": words, "engine": None}), symbols)
     dataclass_of(settings.request.choice)
     core = settings.request.core
     others = tuple(choose_strategy(arguments.strategy, trial, allow_modules=core.allow_modules) for trial in trials[1:])
     given = {**settings.arguments, "param": list(arguments.param)}
-    for name in spot:
-        del given[name]
+    del given["engine"]
     for choice in others:
-        check_weights(choice, SPOT)
+        check_weights(choice, arguments.market)
     request = replace(settings.request, others=others, engine="numba")
     backtest = replace(settings, request=request, arguments=given)
     workers = core.workers if arguments.workers is None else arguments.workers
     if workers < 0:
         raise SettingsError(f"--workers {workers}; 0 (one per core) or more is allowed")
     return SweepSettings(
-        backtest, grid, checked_metric(arguments.sort), arguments.format, workers or os.cpu_count() or 1
+        backtest,
+        grid,
+        checked_metric(arguments.sort, arguments.market),
+        arguments.format,
+        workers or os.cpu_count() or 1,
     )
 
 
-def checked_metric(name: str) -> str:
-    """Return a measure that has a better end; another name is refused."""
-    sortable = [name for name in SPOT_METRICS if METRICS[name].better]
+def checked_metric(name: str, market: str) -> str:
+    """Return a measure of the market that has a better end; another name is refused."""
+    sortable = [name for name in (SPOT_METRICS if market == SPOT else METRICS) if METRICS[name].better]
     if name not in sortable:
         near = did_you_mean(name, sortable) or ";"
         raise SettingsError(f"--sort is {name!r}{near} allowed: {', '.join(sortable)}")
@@ -140,24 +142,30 @@ def _sweep(settings: SweepSettings, log: Path) -> dict[str, Any]:
     LOGGER.info("sweep %s: %d trials of %s on factor set %s", sweep_id, count, request.choice.name, request.factor_set)
     progress("reading and verifying")
     inputs = load_inputs(request)
+    refuse_strangers(settings.backtest, [*inputs.symbols, *inputs.refused])
+    if inputs.futures is not None:
+        told_first = notes_of_terms(inputs.futures.terms, inputs.symbols, inputs.panel)
+        inputs = replace(inputs, notes=(*inputs.notes, *told_first))
     for note in inputs.notes:
         LOGGER.warning("%s", note)
     progress(f"running {count:,} trials on {len(inputs.symbols)} symbols")
     columns = trials_table(settings, inputs)
     summary = summary_of(settings, inputs, sweep_id, columns)
+    if summary["liquidated"]:
+        LOGGER.warning("%d of %d trials were liquidated: they are not among the best", summary["liquidated"], count)
     context = context_of(settings, inputs, sweep_id, columns)
     folder = publish(settings, context, summary, columns, log)
     if settings.backtest.overwrite:
         replace_earlier(folder, context["experiment_sha256"])
     LOGGER.info("published %s", folder)
-    told = {"status": "ok", "sweep_id": sweep_id, "path": str(folder), "trials": count, "best": summary["best"][0]}
+    told = {"status": "ok", "sweep_id": sweep_id, "path": str(folder), "trials": count}
+    told |= {"best": summary["best"][0] if summary["best"] else None}
     return told | ({"status": "symbols_refused", "refused": dict(inputs.refused)} if inputs.refused else {})
 
 
 def trials_table(settings: SweepSettings, inputs: RunInputs) -> Columns:
     """Run the trials and return their table: trial, parameters, ruined, and the keys of metrics.json."""
     from .search import sweep
-    from .search.measures import MEASURED
 
     request = settings.backtest.request
     panel = inputs.panel if inputs.panel.symbols == inputs.symbols else inputs.panel.columns(inputs.symbols)
@@ -175,13 +183,14 @@ def trials_table(settings: SweepSettings, inputs: RunInputs) -> Columns:
             risk_free=request.core.risk_free,
             workers=settings.workers,
             overlays=request.overlays,
+            futures=None if inputs.futures is None else inputs.futures.terms,
             done=done,
         )
     columns: Columns = {"trial": list(range(1, len(settings.choices) + 1))}
     for name in settings.choices[0].params:
         columns[name] = [storable(choice.params)[name] for choice in settings.choices]
     columns["ruined"] = found.ruined.tolist()
-    places = {name: place for place, name in enumerate(MEASURED)}
+    places = {name: place for place, name in enumerate(found.names)}
     times = dict(zip(("start", "end"), window_times(window.timestamp, panel.timeframe), strict=True))
     for name, metric in METRICS.items():
         if name in times:
@@ -205,13 +214,6 @@ def window_times(timestamp: Any, timeframe: Timeframe) -> tuple[str, str]:
     return iso_time(int(opens[0])), iso_time(int(opens[-1]) + timeframe.ns)
 
 
-def plain(value: float, *, whole: bool) -> Value:
-    """Return a measure as metrics.json has it."""
-    if not np.isfinite(value):
-        return None
-    return int(value) if whole else value
-
-
 def trial_of(columns: Columns, row: int, params: Sequence[str]) -> dict[str, Any]:
     """Return a trial's number, parameters and metrics."""
     facts = {name: values[row] for name, values in columns.items()}
@@ -224,18 +226,23 @@ def trial_of(columns: Columns, row: int, params: Sequence[str]) -> dict[str, Any
 
 
 def summary_of(settings: SweepSettings, inputs: RunInputs, sweep_id: str, columns: Columns) -> dict[str, Any]:
-    """Return summary.json: what was swept, and the best trials; equal ones in the sequence of the grid."""
+    """Return summary.json: what was swept, and the best trials; equal ones in the sequence of the grid.
+
+    A trial that was liquidated is never among them, whatever its profit.
+    """
     request, values = settings.backtest.request, columns[settings.sort]
     sign = -1.0 if METRICS[settings.sort].better == "high" else 1.0
     known = [row for row, value in enumerate(values) if isinstance(value, int | float)]
     ranked = sorted(known, key=lambda row: (sign * float(values[row] or 0.0), row))
     ranked += [row for row, value in enumerate(values) if value is None]
+    struck = {row for row, count in enumerate(columns.get("num_liquidations", ())) if count}
     params = list(settings.choices[0].params)
     return {
         "sweep_id": sweep_id,
         "strategy": request.choice.name,
         "factor_set": request.factor_set,
         "timeframe": request.timeframe.label,
+        "market": request.market,
         "start": columns["start"][0],
         "end": columns["end"][0],
         "symbols": list(inputs.symbols),
@@ -244,7 +251,8 @@ def summary_of(settings: SweepSettings, inputs: RunInputs, sweep_id: str, column
         "varied": list(varied(settings.grid)),
         "sort": settings.sort,
         "without_value": len(values) - len(known),
-        "best": [trial_of(columns, row, params) for row in ranked[:BEST]],
+        "liquidated": len(struck),
+        "best": [trial_of(columns, row, params) for row in ranked if row not in struck][:BEST],
     }
 
 
@@ -284,32 +292,6 @@ def publish(
         write_bytes(partial / LOG, log.read_bytes())
         write_json(partial / CONTEXT, context)
     return root / SWEEPS / str(sweep_id)
-
-
-def trials_csv(columns: Columns) -> str:
-    """Return the table as CSV; a measure without a value is an empty cell."""
-    return csv_text(tuple(columns), zip(*(map(cell, values) for values in columns.values()), strict=True))
-
-
-def cell(value: Value) -> str:
-    """Return a value as text."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return number(value) if isinstance(value, float) else str(value)
-
-
-def trials_parquet(columns: Columns) -> bytes:
-    """Return the table as Parquet; a measure without a value is null."""
-    import io
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = io.BytesIO()
-    pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), sink)
-    return sink.getvalue()
 
 
 def replace_earlier(folder: Path, experiment: str) -> list[str]:

@@ -16,7 +16,8 @@ from .orders import Intent
 DUST = 1e-9
 """Relative: an unfilled rest below it is rounding of the broker's, not a rejected part."""
 
-SCALE_HINT = "; the setting on_rejected: scale shrinks opening buys to the cash instead"
+SCALE_HINT = "; the setting on_rejected: scale shrinks opening {} instead"
+"""Of spot, where cash is short; on futures it is margin."""
 
 
 class Journal:
@@ -151,8 +152,13 @@ class Journal:
         )
 
 
-def closing_words(orders: Sequence[Order], *, ruined: bool, scalable: bool) -> tuple[str, ...]:
-    """Return what the log must say of ruin and of rejected orders; `scalable` as in `Journal.record`."""
+def closing_words(
+    orders: Sequence[Order], *, ruined: bool, scalable: bool, shrunk: str = "buys to the cash"
+) -> tuple[str, ...]:
+    """Return what the log must say of ruin and of rejected orders; `scalable` as in `Journal.record`.
+
+    `shrunk` completes SCALE_HINT.
+    """
     ruin = ("equity reached zero: the run was ended and what could be traded was closed",) if ruined else ()
     counts: dict[str, int] = {}
     for order in orders:
@@ -160,6 +166,6 @@ def closing_words(orders: Sequence[Order], *, ruined: bool, scalable: bool) -> t
             counts[order.detail] = counts.get(order.detail, 0) + 1
     if not counts:
         return ruin
-    hint = SCALE_HINT if scalable and "margin" in counts else ""
+    hint = SCALE_HINT.format(shrunk) if scalable and "margin" in counts else ""
     words = ", ".join(f"{count} {detail}" for detail, count in sorted(counts.items()))
     return (*ruin, f"rejected orders: {words}{hint}")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..metrics import METRICS, Value
-from .plots import PLOTS
+from ..runs.text import market_words
+from .plots import ALL_PLOTS, PLOTS
 from .words import GROUPS, label, metric_words, param_words
 
 TEMPLATE = "report.html.j2"
@@ -55,16 +56,20 @@ def report_html(
         params=param_words(context["strategy"]["params"]),
         overlays=context["settings"].get("overlays", ()),
         groups=metric_groups(metrics),
-        plots=[
-            (PLOTS[name][0], "data:image/png;base64," + b64encode(content).decode("ascii"))
-            for name, content in plots.items()
-        ],
+        beside=[picture(name, content) for name, content in plots.items() if name not in PLOTS],
+        plots=[picture(name, content) for name, content in plots.items() if name in PLOTS],
         best=closed[:SHOWN_TRADES],
         worst=closed[: -SHOWN_TRADES - 1 : -1],
         trips=len(trades),
         notes=notes,
+        market=market_words(context) if context.get("market") == "um" else None,
         ruined=bool(context.get("ruined", False)),
     )
+
+
+def picture(name: str, content: bytes) -> tuple[str, str]:
+    """Return what a plot shows, and the PNG as a data URI."""
+    return ALL_PLOTS[name][0], "data:image/png;base64," + b64encode(content).decode("ascii")
 
 
 def metric_groups(metrics: Mapping[str, Value]) -> list[tuple[str, list[tuple[str, str, str]]]]:

@@ -1,11 +1,12 @@
 """The plots of a run, one function each: what happened in, a figure out.
 
-1. `equity`: equity against the benchmark and the equal-weight universe.
+1. `equity`: equity against the benchmark and the equal-weight universe; liquidations are marked.
 2. `drawdowns`: how far below its peak, and the five deepest falls.
 3. `months`: monthly returns as a calendar.
 4. `rolling_sharpe`: the Sharpe ratio of the last 90 days.
 5. `exposure`: gross and net exposure, and what was traded each day.
 6. `weights`: who was held, over time.
+7. `waterfall`: on futures, from gross profit to net.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ..data.panel import Floats
 from ..returns import DAYS_PER_YEAR, daily_equity, daily_returns, drawdown, monthly_returns
 from ..runs.outcome import Outcome, exposures, position_values
 from . import style
+from .waterfall import waterfall
 
 ROLLING_DAYS = 90
 """A quarter: long enough for a ratio that is not all noise, short enough to show a change."""
@@ -74,7 +76,8 @@ class Subject:
 
 def draw_all(outcome: Outcome, subject: Subject) -> dict[str, bytes]:
     """Return file name -> PNG of every plot, in the order of the report."""
-    return {name: style.png(draw(outcome, subject)) for name, (_, draw) in PLOTS.items()}
+    drawn = PLOTS if outcome.record.used_margin is None else ALL_PLOTS
+    return {name: style.png(draw(outcome, subject)) for name, (_, draw) in drawn.items()}
 
 
 def equity(outcome: Outcome, subject: Subject) -> Figure:
@@ -88,6 +91,10 @@ def equity(outcome: Outcome, subject: Subject) -> Figure:
     for order, (curve, colour, width, dash, label) in enumerate(curves):
         days, shown = style.thin(outcome.record.timestamp, curve)
         axes.plot(days, shown, color=colour, linewidth=width, linestyle=dash, label=label, zorder=3 + order)
+    struck = sorted({order.filled_bar for order in outcome.record.orders if order.reason == "liquidation"})
+    if struck:
+        at, value = outcome.record.timestamp[struck], outcome.record.equity[struck]
+        axes.plot(at, value, "x", color=style.RED, markersize=6, markeredgewidth=1.6, label="liquidation", zorder=9)
     axes.axhline(outcome.initial_cash, color=style.GREY, linewidth=0.8, linestyle=":")
     style.dress(axes, label="equity, quote currency")
     _log_when_wide(axes, np.concatenate([curve[np.isfinite(curve)] for curve, *_ in curves]))
@@ -246,7 +253,10 @@ def exposure(outcome: Outcome, subject: Subject) -> Figure:
 
 
 def daily_turnover(outcome: Outcome) -> tuple[NDArray[np.datetime64], Floats]:
-    """Return UTC days and the value of each day's fills over the equity at its end (0 where that is not positive)."""
+    """Return UTC days and the value of each day's fills over the equity before it (0 where that is not positive).
+
+    The equity at its end would be next to nothing on the day of a liquidation.
+    """
     record = outcome.record
     day = record.timestamp.astype("datetime64[D]").astype(np.int64)
     day -= day[0]
@@ -254,11 +264,12 @@ def daily_turnover(outcome: Outcome) -> tuple[NDArray[np.datetime64], Floats]:
     for order in record.orders:
         if order.status == "filled" and order.size > 0:
             traded[day[order.filled_bar]] += order.value
-    equity_then = np.full(len(traded), outcome.initial_cash)
-    equity_then[day] = record.equity
-    sound = equity_then > 0
+    after = np.full(len(traded), outcome.initial_cash)
+    after[day] = record.equity
+    before = np.r_[outcome.initial_cash, after[:-1]]
+    sound = before > 0
     days = record.timestamp[0].astype("datetime64[D]") + np.arange(len(traded))
-    return days, np.where(sound, traded / np.where(sound, equity_then, 1), 0.0)
+    return days, np.where(sound, traded / np.where(sound, before, 1), 0.0)
 
 
 def weights(outcome: Outcome, subject: Subject) -> Figure:
@@ -311,3 +322,6 @@ PLOTS: dict[str, tuple[str, Callable[[Outcome, Subject], Figure]]] = {
     "weights.png": ("Weights over time", weights),
 }
 """File name -> what it shows, and the function that draws it."""
+
+ALL_PLOTS = {**PLOTS, "waterfall.png": ("From gross profit to net", waterfall)}
+"""With that of futures."""

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..data import joins
 from ..data.funding import Funding, load_funding
 from ..data.panel import Panel
 from ..data.stamped_fields import places_of
 from ..data.timeframe import parse_duration
 from ..engine.costs import Instrument
 from ..engine.futures.fees import load_fees
-from ..engine.futures.terms import FuturesTerms
+from ..engine.futures.terms import FuturesTerms, check_leverage, table_notes, unknown_funding
 from ..engine.futures.tiers import load_tiers
-from ..errors import DataError
+from ..errors import DataError, RunError
 from ..settings import CoreSettings, resolve
 
 
@@ -84,3 +85,21 @@ def _funding(symbol: str, places: tuple[Path, ...]) -> Funding | None:
 def _facts(series: Funding, begin_ns: int, end_ns: int) -> dict[str, Any]:
     files = [{"path": source.path, "sha256": source.sha256} for source in series.rates.sources]
     return {"files": files, "settlements_sha256": series.digest(begin_ns, end_ns)}
+
+
+def notes_of_terms(terms: FuturesTerms, symbols: tuple[str, ...], panel: Panel) -> tuple[str, ...]:
+    """Return what the log of a sweep must say of its terms: of a run, whose holdings are known, the engine says it.
+
+    Raises
+    ------
+    FactorError
+        A leverage beyond the tiers, or unknown funding where ``missing_funding`` is ``refuse``.
+    """
+    window = panel.rows(panel.warmup, panel.shape[0])
+    bars = joins.bars_of(window)
+    check_leverage(terms, symbols, bars.opens)
+    there = window.exists[:, [panel.symbols.index(symbol) for symbol in symbols]]
+    unknown = unknown_funding(terms, symbols, there, bars, verb="has")
+    if unknown and terms.missing_funding == "refuse":
+        raise RunError(f"{unknown[0]}; a sweep needs it for all; missing_funding: warn runs without it")
+    return (*table_notes(terms, symbols, int(bars.opens[0])), *unknown)

@@ -226,11 +226,11 @@ def check_weights(choice: StrategyChoice, market: str) -> None:
 def with_leverage(
     core: CoreSettings, instruments: Mapping[str, Instrument], words: Sequence[str], market: str
 ) -> tuple[CoreSettings, dict[str, Instrument]]:
-    """Return settings and limits with ``--leverage 5 BTC=20``: one for all, ``SYMBOL=`` for a symbol."""
+    """Return settings and limits with ``--leverage 5 BTC=20,ETH=10``: one for all, ``SYMBOL=`` for a symbol."""
     from ..engine.costs import Instrument
 
     own, seen = dict(instruments), dict[str, str]()
-    for word in words:
+    for word in apart(words):
         name, equals, text = word.rpartition("=")
         try:
             value = float(text)
@@ -251,6 +251,11 @@ def with_leverage(
     return core, own
 
 
+def apart(words: Sequence[str]) -> list[str]:
+    """Return the words of ``--leverage``, which commas may join as those of ``--symbols``."""
+    return [part for word in words for part in word.replace(",", " ").split()]
+
+
 def completed(name: str, known: Collection[str], quote: str) -> str:
     """Return a symbol as ``--leverage`` names it, with its quote."""
     return name if name in known or name.endswith(quote) else name + quote
@@ -259,7 +264,7 @@ def completed(name: str, known: Collection[str], quote: str) -> str:
 def refuse_strangers(settings: BacktestSettings, symbols: Collection[str]) -> None:
     """Refuse a ``--leverage SYMBOL=number`` whose symbol is not among those of the run: a slip would trade another."""
     core, own = settings.request.core, settings.request.instruments
-    for word in settings.arguments.get("leverage") or ():
+    for word in apart(settings.arguments.get("leverage") or ()):
         name, equals, _ = word.rpartition("=")
         symbol = completed(name, own, core.quote)
         if equals and symbol not in symbols:

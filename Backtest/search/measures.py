@@ -1,6 +1,7 @@
 """The measures of metrics.py, compiled, so that a trial of a sweep has them in some ten microseconds.
 
-`metrics.py` decides what they mean; a test holds the two equal for every metric of spot.
+`metrics.py` decides what they mean; a test holds the two equal for every metric. Those of futures alone are in
+margin_measures.py.
 """
 
 # Numba infers the types of compiled functions from their arguments.
@@ -15,10 +16,10 @@ import numpy as np
 
 from ..data.panel import Floats
 from ..data.timeframe import DAY_SECONDS, Timeframe
-from ..engine.numba.layout import FILLED, LOGGED, Ints
+from ..engine.numba.layout import FILLED, FUNDING, LIQUIDATION, LOGGED, Ints
 from ..engine.numba.weights import pairwise_sum
 from ..machine_code import compiled
-from ..metrics import TAIL
+from ..metrics import METRICS, SPOT_METRICS, TAIL
 from ..returns import DAYS_PER_YEAR, GROWTH_DAYS_PER_YEAR, closing_day, daily_equity, daily_returns
 
 MEASURED = (
@@ -33,6 +34,9 @@ MEASURED = (
     HIT, BEST, WORST, TRADES, ORDERS, REJECTED, TURNOVER, COMMISSION, SLIPPAGE, ALPHA, BETA, ALPHA_EVEN, BETA_EVEN,
     BARS,
 ) = range(len(MEASURED))  # fmt: skip
+
+MARGIN_MEASURED = tuple(name for name in METRICS if name not in SPOT_METRICS)
+"""Those of futures, behind the others."""
 
 
 class Facts(NamedTuple):
@@ -60,13 +64,15 @@ class Facts(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working space: daily returns [D], three more of them, and held sizes [S]."""
+    """Working space: daily returns [D], three more of them; per column held sizes, those before a bar, and its row."""
 
     returns: Floats
     one: Floats
     two: Floats
     three: Floats
     held: Floats
+    before: Floats
+    row: Ints
 
 
 def facts_of(
@@ -98,7 +104,8 @@ def facts_of(
 
 def new_scratch(days: int, columns: int) -> Scratch:
     """Return working space."""
-    return Scratch(np.empty(days), np.empty(days), np.empty(days), np.empty(days), np.empty(columns))
+    daily = (np.empty(days), np.empty(days), np.empty(days), np.empty(days))
+    return Scratch(*daily, np.empty(columns), np.empty(columns), np.empty(columns, dtype=np.int64))
 
 
 @compiled
@@ -258,21 +265,26 @@ def activity(equity, state, log, years, held, out):
     """Write what the log tells; position changes are found by doing its fills again."""
     for column in range(len(held)):
         held[column] = 0.0
-    trades, rejected, logged = 0, 0, state.counts[LOGGED]
+    trades, rejected, funded, logged = 0, 0, 0, state.counts[LOGGED]
     value, value_rest, fees, fees_rest, slips, slips_rest = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(logged):
         if log.outcome[i] != FILLED:
             rejected += 1
+            continue
+        reason = log.reason[i]
+        if reason == FUNDING:
+            funded += 1
             continue
         size, column = log.size[i], log.column[i]
         new = held[column] + size
         trades += new != held[column]
         held[column] = new
         value, value_rest = added(value, value_rest, abs(size) * log.price[i])
-        fees, fees_rest = added(fees, fees_rest, log.commission[i])
+        if reason != LIQUIDATION:
+            fees, fees_rest = added(fees, fees_rest, log.commission[i])
         slips, slips_rest = added(slips, slips_rest, log.slippage[i])
     mean = mean_of(equity, len(equity))
-    out[TRADES], out[ORDERS], out[REJECTED] = trades, logged, rejected
+    out[TRADES], out[ORDERS], out[REJECTED] = trades, logged - funded, rejected
     out[TURNOVER] = (value + value_rest) / mean / years if mean > 0 else np.nan
     out[COMMISSION], out[SLIPPAGE] = fees + fees_rest, slips + slips_rest
 

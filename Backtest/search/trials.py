@@ -21,6 +21,7 @@ from ..data.panel import Bools, Floats, Panel
 from ..engine.costs import Costs
 from ..engine.decisions import Decisions
 from ..engine.episodes import Episode, checked_episodes
+from ..engine.futures.terms import FuturesTerms
 from ..engine.numba.kernel import advance
 from ..engine.numba.layout import (
     ASK,
@@ -42,12 +43,15 @@ from ..engine.numba.layout import (
 from ..engine.numba.market import market_of, terms_of
 from ..engine.numba.overlays import Watch, forget, own_watch, watch_of
 from ..engine.numba.plans import DEPTHS, Choice, Ranking, choice_of, plan_for, ranking_of
+from ..engine.numba.um_layout import Futures, own_account
+from ..engine.numba.um_run import open_account
 from ..engine.orders import refuse_unfit
 from ..errors import RunError
 from ..machine_code import compiled
 from ..portfolio import Overlay
 from ..strategies.base import Strategy
-from .measures import FINAL, MEASURED, Facts, facts_of, measure, new_scratch
+from .margin_measures import measure_margin
+from .measures import FINAL, MARGIN_MEASURED, MEASURED, Facts, facts_of, measure, new_scratch
 
 FIRST_ORDERS = 1024
 """Entries of a log to begin with; it doubles, and the next trial of the thread has the room."""
@@ -66,13 +70,18 @@ class Sweep:
     Attributes
     ----------
     measures
-        float64 [N, len(MEASURED)], NaN where a measure has no value.
+        float64 [N, len(names)], NaN where a measure has no value.
     ruined
         bool [N].
     """
 
     measures: Floats
     ruined: Bools
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The measures: MEASURED, on futures those of MARGIN_MEASURED as well."""
+        return (*MEASURED, *MARGIN_MEASURED)[: self.measures.shape[1]]
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,7 @@ class Ground:
     terms: Terms
     facts: Facts
     watch: Watch | None
+    account: Futures | None
 
 
 def sweep(
@@ -102,6 +112,7 @@ def sweep(
     risk_free: float = 0.0,
     workers: int = 1,
     overlays: tuple[Overlay, ...] = (),
+    futures: FuturesTerms | None = None,
     done: Callable[[int], object] = lambda trials: None,
 ) -> Sweep:
     """Return the measures of every strategy run over the panel's window.
@@ -120,6 +131,8 @@ def sweep(
         Threads; the result does not depend on it.
     overlays
         Those of every trial, in the order of their table.
+    futures
+        None is spot; else every trial's account is one of USDT-M futures.
     done
         Called with the number of trials that were finished, as they are.
 
@@ -128,15 +141,16 @@ def sweep(
     RunError
         As for a run; a trial whose equity is not a number is named.
     """
+    width = len(MEASURED) + (0 if futures is None else len(MARGIN_MEASURED))
+    found = Sweep(np.full((len(strategies), width), np.nan), np.zeros(len(strategies), dtype=np.bool_))
     if not strategies:
-        return Sweep(np.empty((0, len(MEASURED))), np.empty(0, dtype=np.bool_))
+        return found
     ground = ground_of(
         panel, factors, strategies, costs=costs, initial_cash=initial_cash,
-        curves=(benchmark, equal_weight), risk_free=risk_free, overlays=overlays,
+        curves=(benchmark, equal_weight), risk_free=risk_free, overlays=overlays, futures=futures,
     )  # fmt: skip
     choices = choices_of(ground, strategies)
     rankings = Rankings(choices, strategies)
-    found = Sweep(np.full((len(strategies), len(MEASURED)), np.nan), np.zeros(len(strategies), dtype=np.bool_))
     benches = threading.local()
 
     def batch(begin: int) -> int:
@@ -167,6 +181,7 @@ def ground_of(
     curves: tuple[Floats | None, Floats | None],
     risk_free: float,
     overlays: tuple[Overlay, ...],
+    futures: FuturesTerms | None,
 ) -> Ground:
     """Return what all trials share; the window and prices are checked as for a run."""
     first = strategies[0]
@@ -175,7 +190,8 @@ def ground_of(
     decisions = Decisions(
         panel, scores, first, episodes=episodes, costs=costs, initial_cash=initial_cash, overlays=overlays
     )
-    market = market_of(episodes, decisions.alive, decisions.tradable, panel=panel, capped=costs.slippage_capped)
+    capped = costs.slippage_capped or futures is not None
+    market = market_of(episodes, decisions.alive, decisions.tradable, panel=panel, capped=capped)
     window = panel.rows(panel.warmup, len(panel.age))
     facts = facts_of(
         window.timestamp.astype("datetime64[ns]").astype(np.int64),
@@ -187,7 +203,8 @@ def ground_of(
     )
     terms = terms_of(costs, decisions.symbols, rows=len(market.close))
     watch = watch_of(overlays, decisions, initial_cash=initial_cash)
-    return Ground(panel, factors, costs, initial_cash, episodes, market, terms, facts, watch)
+    account = None if futures is None else open_account(futures, decisions.symbols, window, market)
+    return Ground(panel, factors, costs, initial_cash, episodes, market, terms, facts, watch, account)
 
 
 def key_of(strategy: Strategy) -> ChoiceKey:
@@ -242,6 +259,7 @@ class Bench:
         self.log, self.curves = new_log(FIRST_ORDERS), new_curves(rows, width, positions=False)
         self.answer, self.scratch = np.empty(width), new_scratch(len(ground.facts.days), width)
         self.watch = None if ground.watch is None else own_watch(ground.watch)
+        self.account = None if ground.account is None else own_account(ground.account)
 
     def trial(self, strategy: Strategy, choice: Choice, out: Floats) -> bool:
         """Write the measures of one strategy into `out`; return whether it was ruined."""
@@ -263,7 +281,8 @@ class Bench:
         """Go on with a trial, or begin one; return the kernel's status."""
         ground = self.ground
         own = (self.state, self.log, self.curves, self.answer, self.scratch)
-        return int(run_trial(ground.market, ground.terms, plan, *own, ground.facts, out, fresh, self.watch))
+        rules = (self.watch, self.account)
+        return int(run_trial(ground.market, ground.terms, plan, *own, ground.facts, out, fresh, *rules))
 
 
 def weights_of(decisions: Decisions, account: State) -> Floats:
@@ -275,7 +294,7 @@ def weights_of(decisions: Decisions, account: State) -> Floats:
 
 @compiled
 def run_trial(  # type: ignore[no-untyped-def]
-    market, terms, plan, state, log, curves, answer, scratch, facts, out, fresh, watch
+    market, terms, plan, state, log, curves, answer, scratch, facts, out, fresh, watch, futures
 ):
     """Run a trial on, from the beginning where `fresh`; once it is DONE write its measures. Return the status."""
     if fresh:
@@ -287,7 +306,12 @@ def run_trial(  # type: ignore[no-untyped-def]
         state.touch[:] = 0
         if watch is not None:
             forget(watch, facts.initial_cash)
-    status = advance(market, terms, plan, state, log, curves, answer, watch)
+        if futures is not None:
+            futures.margin[:] = 0.0
+            futures.bought[:] = 0.0
+    status = advance(market, terms, plan, state, log, curves, answer, watch, futures)
     if status == DONE:
         measure(curves.equity, state, log, facts, scratch, out)
+        if futures is not None:
+            measure_margin(market, state, log, curves.equity, futures.used, scratch, out)
     return status

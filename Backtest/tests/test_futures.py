@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from Backtest import run_backtest
+from Backtest import cli
 from Backtest.analyze_run import command as analyze
 from Backtest.engine.futures.terms import MARGIN_MODES
 from Backtest.metrics import METRICS
@@ -79,8 +79,8 @@ WILD = (
 
 
 def test_the_command_knows_what_the_request_knows():
-    assert run_backtest.MARKETS == MARKETS
-    assert run_backtest.MARGIN_MODES == MARGIN_MODES
+    assert cli.MARKETS == MARKETS
+    assert cli.MARGIN_MODES == MARGIN_MODES
 
 
 @pytest.mark.parametrize("mode", MARGIN_MODES)
@@ -123,7 +123,9 @@ def test_a_run_is_read_again_shown_compared_and_verified(market, capsys):
     assert again.record.used_margin is not None
     assert [row.name for row in redraw(run)] == ["report.html"]
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "USDT-M futures, cross margin" in page
+    assert "um (USDT-M futures), cross margin, leverage 10, LUNAUSDT 5" in page
+    worst = min(json.loads((folder / "trades.json").read_text(encoding="utf-8")), key=lambda trip: trip["net_pnl"])
+    assert f"<td>{worst['exit_reason']}</td><td>{worst['net_pnl']:,.2f}</td>" in page
     assert "waterfall net" in page
     root = ["--results-root", str(market.results)]
     assert analyze(["--run-id", folder.name, *root]) == 0
@@ -135,6 +137,13 @@ def test_a_run_is_read_again_shown_compared_and_verified(market, capsys):
     other = published(market, capsys, *WILD, "--margin-mode", "isolated")
     assert analyze(["--compare", folder.name, other.name, *root]) == 0
     assert "settings.margin_mode" in capsys.readouterr().out
+
+
+def test_commas_join_leverages_as_they_do_symbols(market, capsys):
+    folder = published(market, capsys, "--leverage", "3,BTC=5", "ETH=4")
+    context = read_run(folder).context
+    own = {name: limits["leverage"] for name, limits in context["instruments"].items()}
+    assert (context["settings"]["leverage"], own) == (3.0, {"BTCUSDT": 5.0, "ETHUSDT": 4.0})
 
 
 def test_spot_says_nothing_of_futures(market, capsys):
@@ -188,6 +197,8 @@ def test_an_experiment_is_told_by_its_market_and_leverage(market, capsys):
         (("--market", "um", "--leverage", "126"), "--leverage '126'; a number from 1 to 125"),
         (("--market", "um", "--leverage", "BTC=x"), "--leverage 'BTC=x'; a number from 1 to 125"),
         (("--market", "um", "--leverage", "5", "7"), "--leverage 7: 5 is given as well"),
+        (("--market", "um", "--leverage", "5,BTC=0"), "--leverage 'BTC=0'; a number from 1 to 125"),
+        (("--market", "um", "--leverage", "5,BTV=6"), "--leverage BTV=6: BTVUSDT is not in the run"),
         (("--market", "um", "--leverage", "BTC=5", "BTCUSDT=6"), "--leverage BTCUSDT=6: BTC=5 is given as well"),
         (
             ("--market", "um", "--leverage", "BTV=5"),

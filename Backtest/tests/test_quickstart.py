@@ -81,6 +81,23 @@ def test_the_pins_of_the_tests_hold_those_of_the_demo(place):
     assert any("Factor Evaluation" in name for name in quickstart.closure(quickstart.TEST_PINS))
 
 
+def test_peers_come_after_the_pins_of_the_tests_and_without_what_they_ask_for(place):
+    quickstart.prepare_environment(str(place), quickstart.TEST_PINS, quickstart.PEER_PINS)
+    first, second = pip_calls(place)
+    assert first.endswith("-r " + quickstart.TEST_PINS)
+    assert "--no-deps" not in first
+    assert second.endswith("--no-deps -r " + quickstart.PEER_PINS)
+    quickstart.prepare_environment(str(place), quickstart.TEST_PINS, quickstart.PEER_PINS)
+    quickstart.prepare_environment(str(place), quickstart.RUN_PINS)
+    assert len(pip_calls(place)) == 2
+
+
+def test_an_environment_of_earlier_tests_gets_the_peers(place):
+    quickstart.prepare_environment(str(place), quickstart.TEST_PINS)
+    quickstart.prepare_environment(str(place), quickstart.TEST_PINS, quickstart.PEER_PINS)
+    assert pip_calls(place)[-1].endswith("--no-deps -r " + quickstart.PEER_PINS)
+
+
 def test_pins_of_another_python_do_not_count(place):
     quickstart.prepare_environment(str(place), quickstart.RUN_PINS)
     marker = quickstart.read_marker(str(place))
@@ -146,14 +163,14 @@ def test_line_ends_do_not_change_a_digest(tmp_path, monkeypatch):
 )
 def test_named_tests_replace_the_whole_suite(monkeypatch, rest, whole):
     seen = []
-    monkeypatch.setattr(quickstart, "prepare_environment", lambda folder, pins: f"python of {folder} {pins}")
+    monkeypatch.setattr(quickstart, "prepare_environment", lambda folder, *pins: f"python of {folder} {pins}")
     monkeypatch.setattr(quickstart, "call", lambda command, environment: seen.append((command, environment)) or 7)
     monkeypatch.setattr(sys, "argv", ["quickstart.py", "test", *rest, "--long", "--venv", "v"])
     monkeypatch.setenv("FACTOR_REAL_DATA", "data here")
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     assert quickstart.main() == 7
     command, environment = seen[0]
-    assert command[:3] == [f"python of v {quickstart.TEST_PINS}", "-m", "pytest"]
+    assert command[:3] == [f"python of v {(quickstart.TEST_PINS, quickstart.PEER_PINS)}", "-m", "pytest"]
     assert (os.path.join("Backtest", "tests") in command) is whole
     assert ("Factor Evaluation" in command) is whole
     assert command[-len(rest) - 1 :] == ["--long", *rest]
@@ -192,6 +209,7 @@ def test_the_demo_runs_from_anywhere_and_shows_where_everything_is(project_copy,
     assert len(plots) >= 6
     (swept,) = re.findall(r"^ +6 trials of a sweep: (.+)$", done.stdout, re.MULTILINE)
     assert len((Path(swept) / "trials.csv").read_text(encoding="utf-8").splitlines()) == 7
+    assert done.stdout.count("compiling the engine for futures, overlays and sweeps") == 1
     assert all(plot.read_bytes().startswith(b"\x89PNG") for plot in plots)
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["num_trades"] > 100

@@ -17,6 +17,8 @@ PEERS = "Backtest/benchmarks/requirements.txt"
 ENGINE_PEERS = "Backtest/benchmarks/requirements-engines.txt"
 EVALUATION_PEERS = "Factor Evaluation/factor_evaluation/benchmarks/requirements.txt"
 """Optional: what the benchmarks measure beside us."""
+ALONE = "Factor Evaluation/requirements-no-deps.txt"
+"""Peers of the tests, installed without what they ask for."""
 CLAUSE = r"\w+ [<>=!]+ '[\w.]+'"
 PIN = re.compile(rf"([a-z0-9-]+)==[0-9][0-9a-z.]*( ; \(?{CLAUSE}\)?( (and|or) \(?{CLAUSE}\)*)*)?")
 TOP = {"Backtest", "quickstart", "_bootstrap"}
@@ -68,8 +70,14 @@ def test_the_project_file_includes_those_of_both_pipelines():
 def test_every_line_is_an_exact_pin_and_stands_once():
     assert pins(RUN) & pins(TEST) == set()
     assert pins(EVALUATION) & (pins(RUN) | pins(TEST)) == set()
-    for optional in (PEERS, ENGINE_PEERS, EVALUATION_PEERS):
+    for optional in (PEERS, ENGINE_PEERS, EVALUATION_PEERS, ALONE):
         assert pins(optional) & (pins(RUN) | pins(TEST)) == set()
+
+
+def test_neither_users_nor_tests_get_what_pandas_would_use_unasked():
+    assert "bottleneck" not in pins(RUN) | pins(EVALUATION) | pins(TEST) | pins(ALONE)
+    alone = (PROJECT_ROOT / ALONE).read_text(encoding="utf-8")
+    assert "-r " not in "".join(line for line in alone.splitlines() if not line.startswith("#"))
 
 
 def test_qlib_and_what_only_it_needs_end_with_the_last_python_that_it_knows():
@@ -98,12 +106,13 @@ def test_the_evaluation_imports_nothing_but_its_own_pins_and_those_of_the_backte
     "folder, more",
     [
         ("Backtest/tests", []),
+        ("Factor Evaluation/tests", [ALONE]),
         ("Backtest/benchmarks", [PEERS, ENGINE_PEERS]),
         ("Factor Evaluation/factor_evaluation/benchmarks", [EVALUATION_PEERS]),
     ],
 )
 def test_tests_and_benchmarks_import_nothing_unpinned(folder, more):
     sources = list((PROJECT_ROOT / folder).rglob("*.py"))
-    packages = imported(sources) - {path.stem for path in sources} - DONE_WITHOUT - {"factor_evaluation"}
+    packages = imported(sources) - {path.stem for path in sources} - DONE_WITHOUT - {"factor_evaluation", "tests"}
     known = pins(RUN) | pins(EVALUATION) | pins(TEST) | {name for file in more for name in pins(file)}
     assert distributions(packages) <= known

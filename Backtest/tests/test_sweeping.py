@@ -17,6 +17,7 @@ from Backtest.tests.fake_market import Market, make_market
 
 GRID = ("--param", "k=1,2,5", "--param", "rebalance=6,1d", "--param", "weighting=equal,inverse_vol",
         "--param", "vol_window=5")  # fmt: skip
+UM = ("--market", "um", "--leverage", "5", "ETH=10", "--margin-mode", "isolated")
 OVERLAYS = ("--overlay", "trailing_stop:pct=0.02", "--overlay", "vol_target:annual=0.3,days=5")
 OWN = "Backtest.tests.sample_strategy"
 
@@ -52,13 +53,16 @@ def rows_of(folder: Path) -> list[dict]:
         ("signal", ("--param", "upper=0.01,0.03", "--param", "lower=-inf,-0.01"), ("upper", "lower")),
         (f"{OWN}:RisingShare", ("--allow-module", OWN, "--param", "weight=0.05,0.15"), ("weight",)),
         ("topk", ("--param", "k=1,3", *OVERLAYS), ("k",)),
+        ("longshort", ("--param", "k=1,2", "--param", "gross_leverage=2,9", *UM), ("k", "gross_leverage")),
+        ("topk", ("--param", "k=1,2", "--param", "invest=2", *UM, *OVERLAYS), ("k", "invest")),
     ],
 )
 def test_a_trial_has_the_metrics_of_the_run_with_its_parameters(market, capsys, strategy, grid, names):
     folder, told = swept(market, capsys, *grid, strategy=strategy)
     rows = rows_of(folder)
     assert told["trials"] == len(rows) >= 2
-    allow = ["--allow-module", OWN] if ":" in strategy else list(OVERLAYS) if "--overlay" in grid else []
+    allow = ["--allow-module", OWN] if ":" in strategy else [*OVERLAYS] if "--overlay" in grid else []
+    allow += UM if "um" in grid else []
     for row in (rows[0], rows[len(rows) // 2], rows[-1]):
         params = [f"{name}={row[name]}" for name in names]
         words = [word for param in params for word in ("--param", param)]
@@ -70,6 +74,23 @@ def test_a_trial_has_the_metrics_of_the_run_with_its_parameters(market, capsys, 
                 assert float(row[name]) == pytest.approx(value, rel=1e-12, abs=1e-12), name
             else:
                 assert row[name] == ("" if value is None else str(value)), name
+
+
+def test_a_liquidated_trial_is_told_and_never_the_best(market, capsys):
+    """At a gross leverage of 8 every trial is liquidated, at 1 none; the best is named among the others only."""
+    words = (*UM, "--leverage", "10", "--param", "k=1", "--sort", "num_liquidations")
+    folder, told = swept(market, capsys, *words, "--param", "gross_leverage=9,1,8", strategy="longshort")
+    struck = [int(row["num_liquidations"]) for row in rows_of(folder)]
+    assert [count > 0 for count in struck] == [True, False, True]
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["market"], summary["liquidated"]) == ("um", 2)
+    assert [trial["trial"] for trial in summary["best"]] == [2] == [told["best"]["trial"]]
+    context = json.loads((folder / "sweep_context.json").read_text(encoding="utf-8"))
+    assert context["market"] == "um"
+    assert any(line.startswith("funding of 6 symbols is unknown") for line in context["warnings"])
+    assert "2 of 3 trials were liquidated: they are not among the best" in (folder / "logs.txt").read_text("utf-8")
+    _, told = swept(market, capsys, *words, "--param", "gross_leverage=9,8", strategy="longshort")
+    assert told["best"] is None
 
 
 def test_the_folder_does_not_depend_on_the_workers_and_names_the_best(market, capsys):
@@ -113,6 +134,15 @@ def test_the_context_tells_what_was_swept_and_run_lists_do_not_show_it(market, c
     assert folder.name not in incomplete_runs(market.results)
 
 
+def test_unknown_funding_is_refused_where_the_settings_say_so(market, capsys, tmp_path):
+    config = tmp_path / "core.yaml"
+    config.write_text(market.config.read_text(encoding="utf-8") + "missing_funding: refuse\n", encoding="utf-8")
+    assert command(market.arguments("--market", "um", "--config", str(config))) == 2
+    err = capsys.readouterr().err
+    assert "funding of 6 symbols is unknown: " in err
+    assert "BTCUSDT on 260 of the 260 bars it has (no funding file has it)" in err
+
+
 def test_overwrite_removes_sweeps_of_the_very_same_experiment_only(tmp_path, capsys):
     market = make_market(tmp_path)
     same, _ = swept(market, capsys, "--param", "k=1,2")
@@ -134,6 +164,11 @@ def test_overwrite_removes_sweeps_of_the_very_same_experiment_only(tmp_path, cap
         (("--param", "weighting=equal,scores"), "allowed: equal, score"),
         (("--sort", "sharpe"), "did you mean 'sharpe_ratio'"),
         (("--sort", "bars"), "allowed: final_equity"),
+        (("--sort", "num_liquidations"), "'num_liquidations'; allowed: final_equity"),
+        (("--param", "invest=1,2"), "invest is 2.0; spot allows 0 to 1 (more: --market um with --leverage)"),
+        (("--leverage", "3"), "--leverage 3: spot has none; add --market um"),
+        (("--market", "um", "--leverage", "BTV=5"), "BTVUSDT is not in the run; did you mean 'BTCUSDT'"),
+        (("--market", "um", "--leverage", "60"), "leverage of ADAUSDT is 60; 1 to 50 is allowed"),
         (("--workers", "-1"), "--workers -1; 0 (one per core) or more is allowed"),
         (("--param", "rebalance=" + ",".join(map(str, range(1, 2001))),
           "--param", "k=" + ",".join(map(str, range(1, 600)))), "1,198,000 trials; at most 1,000,000"),

@@ -124,15 +124,16 @@ def contract(inputs: Inputs, manifest: Manifest) -> Iterator[Difference]:
     opened, high, low, close = (fields[name] for name in PRICES)
     with np.errstate(invalid="ignore"):
         whole = (low > 0) & (low <= np.minimum(opened, close)) & (high >= np.maximum(opened, close)) & np.isfinite(high)
-        broken = {"high, low, open, close of one bar": panel.exists & ~whole}
+        rules = [("high, low, open, close of one bar", panel.exists & ~whole, "0 < low <= open, close <= high")]
         for name, values in fields.items():
-            amount = name in BY_NAME and BY_NAME[name].kind == "amount"
-            negative = (values < 0) if amount else np.zeros(values.shape, np.bool_)
-            broken[name] = negative | (~panel.exists & ~np.isnan(values)) | np.isinf(values)
+            rules.append((name, ~panel.exists & ~np.isnan(values), "nothing, for the bar has no close"))
+            rules.append((name, np.isinf(values), "a finite value"))
+            if name in BY_NAME and BY_NAME[name].kind == "amount":
+                rules.append((name, values < 0, "0 or more"))
         for name, values in inputs.labels.items():
-            broken[name] = (values <= -1) | np.isinf(values)
+            rules.append((name, (values <= -1) | np.isinf(values), "a finite return above -1"))
     clock = panel.timestamp.astype("datetime64[s]")
-    for name, cells in broken.items():
+    for name, cells, expected in rules:
         for row, column in zip(*np.nonzero(cells), strict=True):
             found = repr(float({**fields, **inputs.labels}.get(name, close)[row, column]))
-            yield Difference(f"{panel.symbols[column]} {clock[row]}Z {name}", found, "a value that can be")
+            yield Difference(f"{panel.symbols[column]} {clock[row]}Z {name}", found, expected)

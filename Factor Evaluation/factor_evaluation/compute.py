@@ -35,6 +35,7 @@ from Backtest.settings import CoreSettings, with_flags
 from .klines import Klines, Window, load_bars, open_klines, panel_of, require_any
 from .layout import ALL, RunLayout
 from .manifest import read_manifest
+from .parquet_store import own_rows
 from .progress import progress
 from .store import FactorColumns, Store
 
@@ -150,13 +151,15 @@ def compute_factors(request: ComputeRequest, layout: RunLayout, stores: Sequence
     job = replace(job, klines=_closed(klines, own), fields=job.fields.with_series(series))
     values, counts = _values(job, own, [one for one in loaded if one.symbol in plan.extra_symbols])
     panel = panel_of(job.klines, own, lookback=0, fields=(), members=())
+    held = own_rows(np.asarray(panel.exists.any(axis=1)))
+    kept = panel.rows(held.start, held.stop)
     for factor in plan.factors:
         facts = {**_facts(job, factor, panel, values[factor.name], own, refused), "made_missing": counts[factor.name]}
         columns = FactorColumns(
-            factor.name, layout.timeframe, panel.symbols, panel.first_bar, values[factor.name], facts
+            factor.name, layout.timeframe, kept.symbols, kept.first_bar, values[factor.name][held], facts
         )
         for store in stores:
-            store.write_factor(columns, panel)
+            store.write_factor(columns, kept)
             LOGGER.info("wrote %s into the %s store", factor.name, store.name)
     made_missing = {name: found for name, found in counts.items() if found}
     return {**_summary(job, layout, panel, values, refused, stores), "made_missing": made_missing}

@@ -27,7 +27,7 @@ from Backtest.files import json_text
 from Backtest.logs import LOGGER
 from Backtest.settings import CoreSettings, resolve
 
-from .labels import parse_horizons
+from .labels import WORDS, LabelKind, label_name, measured_kind, parse_horizons
 from .layout import ALL, STEPS
 from .manifest import Manifest, read_manifest
 from .measures import Evaluation, evaluate_factor
@@ -47,6 +47,10 @@ GROUP_COLUMN = "sector"
 QUANTILES = range(2, 101)
 MOST_COST = 0.5
 """Of the traded value; a larger number was meant as percent."""
+
+BOUGHT_TOO_EARLY = (
+    "forward returns begin at the close of the bar that the factor already knows: nobody who decides there buys at it"
+)
 
 SAME_TRIAL = ("start", "end", "symbols")
 """Keys of evaluation.json that, with name, expression, bar length and horizon, say which trial it is."""
@@ -93,6 +97,11 @@ class _Job:
     manifest: Manifest
     names: tuple[str, ...]
     horizons: Mapping[str, int]
+
+    @property
+    def kind(self) -> LabelKind:
+        """Which forward returns are measured against."""
+        return measured_kind(self.manifest.label_kinds)
 
 
 def evaluate(request: EvaluateRequest, store: Store, *, attach: Attach | None = None) -> dict[str, Any]:
@@ -172,7 +181,7 @@ def chosen_factors(words: Sequence[str], store: Store) -> tuple[str, ...]:
 
 def _report(job: _Job, inputs: Inputs, factor: FactorColumns, attach: Attach | None) -> Report:
     request, layout = job.request, job.store.layout
-    subject = subject_of(inputs, factor, job.horizons, _benchmark(request))
+    subject = subject_of(inputs, factor, job.horizons, _benchmark(request), job.kind)
     evaluation = evaluate_factor(
         subject.values,
         subject.panel.timestamp,
@@ -190,7 +199,12 @@ def _report(job: _Job, inputs: Inputs, factor: FactorColumns, attach: Attach | N
         market=subject.market,
         max_loss=request.core.max_loss,
     )
-    told = (*other_klines(factor, job.manifest), *job.store.notes(factor.name, job.horizons))
+    columns = {key: label_name(job.kind, bars) for key, bars in job.horizons.items()}
+    told = (
+        *((BOUGHT_TOO_EARLY,) if job.kind == "close" else ()),
+        *other_klines(factor, job.manifest),
+        *job.store.notes(factor.name, columns, cross_section=evaluation.kind == "cross_section"),
+    )
     evaluation = replace(evaluation, notes=(*evaluation.notes, *told))
     source = Source(
         layout.run_id,
@@ -198,6 +212,7 @@ def _report(job: _Job, inputs: Inputs, factor: FactorColumns, attach: Attach | N
         synthetic=job.manifest.synthetic,
         expression=str(factor.facts.get("expression") or factor.facts.get("source") or ""),
         identity=_identity(factor),
+        label=WORDS[job.kind],
     )
     return report_of(evaluation, attach(evaluation, subject, source) if attach else source)
 
@@ -238,7 +253,12 @@ def _recorded(reports: Mapping[str, Report], root: Path) -> dict[str, dict[str, 
             str(report.document["horizons"][horizon]["bars"]),
             bar_freq=report.bar_freq,
             identity=json_text(
-                [report.source.expression, report.source.identity, *(report.document[key] for key in SAME_TRIAL)]
+                [
+                    report.source.expression,
+                    report.source.identity,
+                    *(report.document[key] for key in SAME_TRIAL),
+                    *([] if report.source.label == WORDS["open"] else [report.source.label]),
+                ]
             ),
         )
         for name, report in reports.items()
@@ -264,7 +284,7 @@ def _compared(
         LOGGER.warning(why_not)
         return Compared(reports, trials, None, why_not=why_not)
     values = {name: np.where(panel.tradable, job.store.read_factor(name).aligned(panel), np.nan) for name in reports}
-    label = label_of(inputs, job.horizons[horizon])
+    label = label_of(inputs, job.horizons[horizon], job.kind)
     return Compared(reports, trials, compare_factors(values, label, job.horizons[horizon]), horizon)
 
 

@@ -21,6 +21,9 @@ LabelKind = Literal["open", "close"]
 """``open``: open[t+1+h] / open[t+1] - 1, what can be traded after the close of t.
 ``close``: close[t+h] / close[t] - 1, which nobody gets who decides at the close of t."""
 
+WORDS: Mapping[LabelKind, str] = {"open": "open[t+1+h] / open[t+1] − 1", "close": "close[t+h] / close[t] − 1"}
+"""A label for people."""
+
 DELAY: Mapping[LabelKind, int] = {"open": 1, "close": 0}
 """Bars from t to the price that is bought at."""
 
@@ -31,6 +34,11 @@ LONGEST = 1_000_000
 def label_name(kind: LabelKind, bars: int) -> str:
     """Return the column of a label: ``label_5`` (open), ``label_close_5``."""
     return f"label_{bars}" if kind == "open" else f"label_{kind}_{bars}"
+
+
+def measured_kind(kinds: Iterable[LabelKind]) -> LabelKind:
+    """Return the kind of a run's labels that factors are measured against: opens, unless closes alone were written."""
+    return "open" if "open" in kinds else "close"
 
 
 def parse_horizons(words: Iterable[str], timeframe: Timeframe) -> dict[str, int]:

@@ -133,7 +133,7 @@ class ParquetStore:
             values[part.first_bar - first : part.first_bar - first + len(part.tradable), column] = part.factors[name]
         return FactorColumns(name, self.layout.timeframe, tuple(parts), first, values, metadata)
 
-    def notes(self, factor: str, horizons: Mapping[str, int]) -> tuple[str, ...]:
+    def notes(self, factor: str, columns: Mapping[str, str], *, cross_section: bool) -> tuple[str, ...]:
         """Return nothing: every value is as it was computed."""
         return ()
 

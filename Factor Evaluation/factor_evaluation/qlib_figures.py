@@ -4,7 +4,8 @@
 2. `risk_of`: ``qlib.contrib.evaluate.risk_analysis`` with 365 days a year; its default is 238, of A-shares.
 3. `figures_of`: the graphs of ``analysis_model`` and ``analysis_position`` as plain JSON.
 
-Qlib computes with pandas, cross-section by cross-section: of long histories it gets every k-th bar, and that is told.
+Qlib computes with pandas, cross-section by cross-section: of long histories its IC, autocorrelation and turnover get
+every k-th bar, and that is told. Group returns are sums, from which nothing may be missing: every rebalance is in them.
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ MIN_GROUPS = 2
 MODEL_GRAPHS = {
     "group_return": ("Group return", "Group return, spread"),
     "pred_ic": ("IC", "Monthly IC", "IC distribution"),
-    "pred_autocorr": ("Autocorrelation",),
-    "pred_turnover": ("Turnover",),
+    "pred_autocorr": ("Autocorrelation, {every} apart",),
+    "pred_turnover": ("Turnover, {every} apart",),
 }
 """Name of each graph of ``model_performance_graph`` -> titles of the figures that it returns."""
+
+GROUPED = "group_return"
+"""The graph that is drawn from `grouped`, the others from every k-th cross-section."""
 
 REFUSALS = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, np.linalg.LinAlgError)
 """What Qlib, pandas and plotly raise where there is nothing to draw: no value, a constant, too few names."""
@@ -82,20 +86,49 @@ def portfolio_of(values: Floats, label: Floats, bars: int, groups: int) -> Portf
     groups
         Number of groups N; each has (number of pairs) // N names. Of equal values the first symbol is higher.
     """
-    row = np.arange(0, len(values), bars)
-    valid = ~(np.isnan(values[row]) | np.isnan(label[row]))
-    size = valid.sum(axis=1) // groups
-    row, valid, size = row[size > 0], valid[size > 0], size[size > 0]
-    score = np.where(valid, values[row], -np.inf)
-    place = np.argsort(np.argsort(-score, axis=1, kind="stable"), axis=1, kind="stable")
-    count = valid.sum(axis=1)
+    row, place, size, count = _placed(values, label, bars, groups)
     top = place < size[:, None]
-    bottom = (place >= (count - size)[:, None]) & (place < count[:, None])
-    returns = np.where(valid, label[row], 0.0)
-    high, low, mean = ((returns * chosen).sum(axis=1) / chosen.sum(axis=1) for chosen in (top, bottom, valid))
+    high, low, mean = (
+        _mean_between(label[row], place, begin, end)
+        for begin, end in ((0 * size, size), (count - size, count), (0 * size, count))
+    )
     weight = top / size[:, None]
     before = np.vstack([np.zeros((1, values.shape[1])), weight[:-1]]) if len(row) else weight
     return Portfolio(row, high, high - low, mean, np.abs(weight - before).sum(axis=1))
+
+
+Places = NDArray[np.int64]
+
+
+def _placed(values: Floats, label: Floats, bars: int, groups: int) -> tuple[Places, Places, Places, Places]:
+    """Return the rebalances' rows [R], each name's place from the highest value on [R, S], names a group and in all."""
+    row = np.arange(0, len(values), bars)
+    valid = ~(np.isnan(values[row]) | np.isnan(label[row]))
+    count = valid.sum(axis=1)
+    enough = count >= groups
+    row, valid, count = row[enough], valid[enough], count[enough]
+    score = np.where(valid, values[row], -np.inf)
+    place = np.argsort(np.argsort(-score, axis=1, kind="stable"), axis=1, kind="stable")
+    return row, np.where(valid, place, values.shape[1]), count // groups, count
+
+
+def _mean_between(returns: Floats, place: Places, begin: Places, end: Places) -> Floats:
+    """Return [R]: the mean return of the names in places begin to end - 1."""
+    chosen = (place >= begin[:, None]) & (place < end[:, None])
+    return np.asarray(np.where(chosen, returns, 0.0).sum(axis=1) / chosen.sum(axis=1))
+
+
+def grouped(values: Floats, label: Floats, bars: int, groups: int) -> tuple[Places, Floats]:
+    """Return rows [K] and what each group earned from there to the next of them [K, N + 1], the last of all names.
+
+    The returns of every rebalance as Qlib groups: n // N names, the highest first; summed, as its graph does, over as
+    many rebalances as leave `MOST_BARS` sums.
+    """
+    row, place, size, count = _placed(values, label, bars, groups)
+    ends = [(size * n, size * (n + 1)) for n in range(groups)] + [(0 * size, count)]
+    earned = np.stack([_mean_between(label[row], place, begin, end) for begin, end in ends], axis=1)
+    starts = np.arange(0, len(row), max(1, -(-len(row) // MOST_BARS)))
+    return row[starts], np.add.reduceat(earned, starts, axis=0) if len(row) else earned
 
 
 Risk = dict[str, "float | None"]
@@ -157,7 +190,10 @@ def figures_of(
     with notices_logged():
         from qlib.contrib.report import analysis_model, analysis_position
 
-    frame = _pairs(values, label, timestamp, symbols, stride(len(values), bars), groups)
+    every = stride(len(values), bars)
+    sampled = _pairs(values, label, timestamp, symbols, every, groups)
+    summed = _group_rows(timestamp, *grouped(values, label, bars, groups))
+    apart = f"{every} bar{'s' * (every > 1)}"
     found: list[Figure] = []
     refused: list[str] = []
 
@@ -173,7 +209,9 @@ def figures_of(
         )
 
     for name, titles in MODEL_GRAPHS.items():
-        draw(name, titles, lambda name=name: analysis_model.model_performance_graph(  # type: ignore[misc]
+        frame = summed if name == GROUPED else sampled
+        said = tuple(title.format(every=apart) for title in titles)
+        draw(name, said, lambda name=name, frame=frame: analysis_model.model_performance_graph(  # type: ignore[misc]
             frame.copy(), N=groups, graph_names=[name], show_notebook=False, rangebreaks=[]))  # fmt: skip
     days = _daily(portfolio, timestamp, cost)
     draw("report", ("Top group over time",), lambda: analysis_position.report_graph(days, show_notebook=False))
@@ -195,6 +233,20 @@ def _pairs(
     )
     score = {"score": values[rows[place], column], "label": label[rows[place], column]}
     return pd.DataFrame(score, index=index)
+
+
+def _group_rows(timestamp: NDArray[np.datetime64], row: Places, earned: Floats) -> Any:
+    """Return Qlib's table with one name for each group, which puts it into that group again.
+
+    A last name is below all of them and in none of the n // N; it brings the mean of the names to that of all of them.
+    """
+    import pandas as pd
+
+    groups = earned.shape[1] - 1
+    label = np.hstack([earned[:, :-1], (groups + 1) * earned[:, -1:] - earned[:, :-1].sum(axis=1, keepdims=True)])
+    names = [f"group {n + 1}" for n in range(groups)] + ["all names"]
+    index = pd.MultiIndex.from_product([timestamp[row], names], names=["datetime", "instrument"])
+    return pd.DataFrame({"score": np.tile(-np.arange(groups + 1.0), len(row)), "label": label.ravel()}, index=index)
 
 
 def _daily(portfolio: Portfolio, timestamp: NDArray[np.datetime64], cost: float | None) -> Any:

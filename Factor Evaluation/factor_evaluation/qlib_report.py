@@ -35,7 +35,8 @@ WIDE = {"report-0"}
 
 CAPTION = (
     "The group of highest values, rebalanced every h bars, each name with equal weight. Compounded; a year has 365 "
-    "days (Qlib's own default is the 238 of the A-share calendar). Qlib halves no spread here: it is top less bottom."
+    "days (Qlib's own default is the 238 of the A-share calendar), and a shorter window is drawn out to one. Qlib "
+    "halves no spread here: it is top less bottom."
 )
 
 
@@ -99,8 +100,9 @@ def _notes(evaluation: Evaluation, horizon: str, bars: int, groups: int) -> list
     every = stride(len(evaluation.timestamp), bars)
     used = -(-len(evaluation.timestamp) // every)
     notes = [
-        f"Drawn by Qlib's own functions for horizon {horizon}, from one bar in {every:,} ({used:,} of "
-        f"{len(evaluation.timestamp):,}), except the top group over time, which has every rebalance, summed by UTC day."
+        f"Drawn by Qlib's own functions for horizon {horizon}. Group returns hold every rebalance, the top group over "
+        f"time summed by UTC day; IC, autocorrelation and turnover are from one bar in {every:,} ({used:,} of "
+        f"{len(evaluation.timestamp):,})."
     ]
     if groups < evaluation.quantiles:
         notes.append(f"{len(evaluation.symbols)} symbols make {groups} groups, not {evaluation.quantiles}.")
@@ -149,11 +151,13 @@ def _page(
 def _framed(figure: Figure) -> dict[str, Any]:
     """Return a figure with room for its axes; its title stands above it in the page."""
     layout = {name: value for name, value in figure.content["layout"].items() if name not in ("title", "template")}
-    margins = {"margin": {"l": 60, "r": 20, "t": 30, "b": 70}, "autosize": True}
+    margins = {"margin": {"l": 60, "r": 20, "t": 60, "b": 70}, "autosize": True}
     return {"data": figure.content["data"], "layout": {**layout, **margins}}
 
 
 def _cell(name: str, value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{100 * value:.3g} %" if name in PERCENT else f"{value:.3g}"
+    shown, unit = (100 * value, " %") if name in PERCENT else (value, "")
+    said = f"{shown:.3g}" if abs(shown) < 1000 else f"{shown:,.0f}"
+    return f"{said}{unit}".replace("-", "−")

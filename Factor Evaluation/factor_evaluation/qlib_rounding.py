@@ -14,8 +14,6 @@ import numpy as np
 
 from Backtest.data.panel import Floats
 
-from .labels import label_name
-
 ROWS = 65_536
 """Bars that are sorted at a time."""
 
@@ -32,25 +30,30 @@ def tied_bars(values: Floats) -> int:
     return found
 
 
-def rounding_notes(factor_tied: int, label_tied: Mapping[str, int], horizons: Mapping[str, int]) -> tuple[str, ...]:
+def rounding_notes(
+    factor_tied: int, label_tied: Mapping[str, int], columns: Mapping[str, str], *, cross_section: bool = True
+) -> tuple[str, ...]:
     """Return what a report from the Qlib store has to say.
 
     Parameters
     ----------
     factor_tied, label_tied
         `tied_bars` of the factor, and of each forward return that Step 0 wrote, by its column.
-    horizons
-        Key -> bars.
+    columns
+        Horizon key -> column of its forward return.
+    cross_section
+        False: ranks are over time, symbol by symbol; bars that became equal there were not counted.
     """
-    columns = {key: label_name("open", bars) for key, bars in horizons.items()}
     written = {key: label_tied[column] for key, column in columns.items() if column in label_tied}
     counts = {"the factor": factor_tied, **{f"the returns over {key}": count for key, count in written.items()}}
     places = [f"{count:,} bar{'s' * (count > 1)} of {what}" for what, count in counts.items() if count]
     told = "no two names became equal by that: ranks and quantiles are those of the plain store"
     if places:
         told = f"names became equal in {', '.join(places)}, where ranks and quantiles differ from the plain store's"
+    if not cross_section:
+        told = "two bars of a symbol may have become equal by that, and ranks over time differ by as much"
     notes = [f"Qlib's files hold seven digits (float32); {told}"]
-    anew = [key for key in horizons if key not in written]
+    anew = [key for key in columns if key not in written]
     if anew:
         notes.append(
             f"the returns over {', '.join(anew)} are not in the store and computed from its prices, each with an error "

@@ -221,9 +221,10 @@ class QlibStore:
         path = self.layout.factor_metadata(name)
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
-    def notes(self, factor: str, horizons: Mapping[str, int]) -> tuple[str, ...]:
+    def notes(self, factor: str, columns: Mapping[str, str], *, cross_section: bool) -> tuple[str, ...]:
         """Return what float32 does to an evaluation."""
-        return rounding_notes(self._factor_manifest(factor).tied, self._manifest().tied, horizons)
+        tied, label_tied = self._factor_manifest(factor).tied, self._manifest().tied
+        return rounding_notes(tied, label_tied, columns, cross_section=cross_section)
 
     def verify(self) -> list[Difference]:
         """Check every file against the manifests, and that Qlib reads from the bins what is in them."""

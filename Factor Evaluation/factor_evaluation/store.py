@@ -126,8 +126,8 @@ class Store(Protocol):
     def read_factor(self, name: str) -> FactorColumns:
         """Return a factor; RunError names the step where it is missing."""
 
-    def notes(self, factor: str, horizons: Mapping[str, int]) -> tuple[str, ...]:
-        """Return what a reader of the factor's evaluation from this store has to know; horizon key -> bars."""
+    def notes(self, factor: str, columns: Mapping[str, str], *, cross_section: bool) -> tuple[str, ...]:
+        """Return what a reader of the factor's evaluation from this store has to know; horizon key -> label name."""
 
     def verify(self) -> list[Difference]:
         """Check all files: presence, hashes or bins, columns, types, order, spacing, time zone."""

@@ -10,7 +10,7 @@ import numpy as np
 from Backtest.data.panel import Floats, Panel
 from Backtest.errors import RunError
 
-from .labels import forward_return, label_name
+from .labels import LabelKind, forward_return, label_name
 from .layout import STEPS
 from .store import FactorColumns, Inputs
 
@@ -37,7 +37,9 @@ class Subject:
     market: Floats | None
 
 
-def subject_of(inputs: Inputs, factor: FactorColumns, horizons: Mapping[str, int], benchmark: str | None) -> Subject:
+def subject_of(
+    inputs: Inputs, factor: FactorColumns, horizons: Mapping[str, int], benchmark: str | None, kind: LabelKind = "open"
+) -> Subject:
     """Return a factor on the bars and symbols that it shares with the inputs.
 
     Raises
@@ -53,13 +55,15 @@ def subject_of(inputs: Inputs, factor: FactorColumns, horizons: Mapping[str, int
         raise RunError(f"factor {factor.name} and the inputs share no symbol or no bar; run {STEPS['factor']} again")
     rows = slice(begin - panel.first_bar, after - panel.first_bar)
     columns = [panel.symbols.index(symbol) for symbol in symbols]
-    labels = {key: np.ascontiguousarray(label_of(inputs, bars)[rows][:, columns]) for key, bars in horizons.items()}
+    labels = {
+        key: np.ascontiguousarray(label_of(inputs, bars, kind)[rows][:, columns]) for key, bars in horizons.items()
+    }
     market = None if benchmark is None else panel.fields["close"][rows, panel.symbols.index(benchmark)]
     cut = panel.rows(rows.start, rows.stop).columns(symbols)
     return Subject(cut, np.ascontiguousarray(factor.aligned(cut)), labels, market)
 
 
-def label_of(inputs: Inputs, bars: int) -> Floats:
+def label_of(inputs: Inputs, bars: int, kind: LabelKind = "open") -> Floats:
     """Return the forward return [T, S]: Step 0's, else computed by the same function."""
-    written = inputs.labels.get(label_name("open", bars))
-    return forward_return(inputs.panel.fields["open"], inputs.panel.age, bars) if written is None else written
+    written = inputs.labels.get(label_name(kind, bars))
+    return forward_return(inputs.panel.fields[kind], inputs.panel.age, bars, kind=kind) if written is None else written

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from factor_evaluation.compute import ComputeRequest, compute_factors, recipe_fr
 from factor_evaluation.layout import RunLayout, new_run
 from factor_evaluation.parquet_store import ParquetStore
 from factor_evaluation.prepare import PrepareRequest, prepare
+from factor_evaluation.store import Store
 
 from Backtest.settings import PROJECT_ROOT, CoreSettings, with_flags
 
@@ -31,10 +33,12 @@ def prepared(core: CoreSettings, bar_freq: str, **more: Any) -> RunLayout:
     return new_run(request.output_root, "one", bar_freq)
 
 
-def computed(core: CoreSettings, layout: RunLayout, *expressions: str, **more: Any) -> dict[str, Any]:
-    """Run Step 3 with ``--dsl`` expressions."""
+def computed(
+    core: CoreSettings, layout: RunLayout, *expressions: str, stores: Sequence[Store] = (), **more: Any
+) -> dict[str, Any]:
+    """Run Step 3 with ``--dsl`` expressions into the plain store, or into `stores`."""
     request = ComputeRequest(core, data_root_given=True, recipe=recipe_from(expressions, None), **more)
-    return compute_factors(request, layout, [ParquetStore(layout)])
+    return compute_factors(request, layout, stores or [ParquetStore(layout)])
 
 
 def step(script: str, *words: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:

@@ -145,9 +145,11 @@ def test_the_contract_names_what_cannot_be(run):
         "AAAUSDT 2023-01-01T10:00:00Z high, low, open, close of one bar",
         "BBBUSDT 2023-01-01T11:00:00Z volume",
     ]
+    assert [one.expected for one in found] == ["0 < low <= open, close <= high", "0 or more"]
     invented = {**panel.fields, "close": np.where(panel.exists, panel.fields["close"], 1.0)}
     found = list(contract(replace(inputs, panel=replace(panel, fields=invented)), manifest))
     assert len(found) == np.count_nonzero(~panel.exists)
+    assert {one.expected for one in found} == {"nothing, for the bar has no close"}
     fewer = replace(inputs, labels={"label_1": inputs.labels["label_1"]})
     assert [str(one) for one in contract(fewer, manifest)] == ["labels: label_1; expected label_1, label_5"]
 

@@ -59,7 +59,7 @@ def test_step_3_is_stage_a_bit_for_bit(real_data, tmp_path, inline, bar_freq, ex
     """On real 1m bars, resampled too; the window begins inside the data, so that look-back is loaded."""
     core = core_for(real_data / "um_futures", tmp_path, workers=2)
     symbols = ("BTC", "ETH", "SOL") if bar_freq != "1m" else ("BTCUSDT", "ETHUSDT")
-    asked = {"symbols": symbols, "start": "2025-05-06T00:30", "end": "2025-05-09"}
+    asked: dict[str, Any] = {"symbols": symbols, "start": "2025-05-06T00:30", "end": "2025-05-09"}
     expected = stage_a_files(core, tmp_path, bar_freq, expressions, **asked)
     layout = new_run(tmp_path / "out", "one", bar_freq)
     computed(core, layout, *expressions, **asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,31 @@ def test_rank_ic_is_what_pandas_makes_of_the_files(run):
         each = both[0][enough].rank(axis=1).corrwith(both[1][enough].rank(axis=1), axis=1)
         assert found["horizons"][key]["bars"] == bars
         assert found["horizons"][key]["rank_ic_mean"] == pytest.approx(each.mean(), abs=1e-12)
+
+
+def test_where_step_0_wrote_returns_of_closes_alone_they_are_what_is_measured(tmp_path, market):
+    """Horizon 2 is not in the run; both against pandas' closes. Another return is another trial of the same factor."""
+    core = core_for(market, tmp_path)
+    found: dict[tuple[str, ...], Any] = {}
+    for kinds in (("close",), ("open", "close")):
+        layout = prepared(core, "1h", horizons=("1",), label_kinds=kinds, overwrite=True)
+        if not found:
+            computed(core, layout, MOMENTUM)
+        evaluate(EvaluateRequest(core, ("mom",), ("1", "2"), html=False), ParquetStore(layout))
+        found[kinds] = document(layout, "mom")
+    frames = {path.stem: pd.read_parquet(path).set_index("timestamp") for path in layout.inputs.glob("*.parquet")}
+    close = pd.DataFrame({symbol: frame["close"] for symbol, frame in frames.items()})
+    usable = pd.DataFrame({symbol: frame["volume"] > 0 for symbol, frame in frames.items()})
+    factor = (close / close.shift(24) - 1).where(usable)
+    for key, bars in (("1", 1), ("2", 2)):
+        label = close.shift(-bars) / close - 1
+        both = factor.where(label.notna()), label.where(factor.notna())
+        enough = both[0].notna().sum(axis=1) >= 3
+        each = both[0][enough].rank(axis=1).corrwith(both[1][enough].rank(axis=1), axis=1)
+        assert found[("close",)]["horizons"][key]["rank_ic_mean"] == pytest.approx(each.mean(), abs=1e-12)
+    assert "nobody who decides there buys at it" in found[("close",)]["notes"][-1]
+    assert "nobody" not in " ".join(found["open", "close"]["notes"])
+    assert [one["trials"]["1"]["trials"] for one in found.values()] == [2, 4]
 
 
 def test_the_horizons_of_step_0_are_the_default_and_keep_their_names(run):

@@ -72,6 +72,33 @@ def test_qlib_draws_what_pandas_computes():
     np.testing.assert_allclose(by_name["group_return-0"]["data"][0]["y"], np.cumsum(top), rtol=1e-9)
 
 
+def test_group_returns_of_a_long_history_hold_every_rebalance():
+    """Three bars a rebalance, 1,201 rebalances in sums of three: by pandas, of the names as Qlib groups them."""
+    rng = np.random.default_rng(5)
+    values, label = rng.normal(size=(3602, 7)), 0.01 * rng.normal(size=(3602, 7))
+    values[6, 2:] = NAN  # two names are too few for three groups: no rebalance
+    clock = np.datetime64("2024-01-01", "ns") + np.arange(len(values)) * np.timedelta64(4, "h")
+    symbols = tuple(f"C{place}USDT" for place in range(7))
+    portfolio = portfolio_of(values, label, 3, 3)
+    figures, refused = figures_of(values, label, clock, symbols, portfolio=portfolio, bars=3, groups=3, cost=None)
+    assert refused == []
+    drawn = {figure.name: figure for figure in figures}
+    curves = {one["name"]: one["y"] for one in drawn["group_return-0"].content["data"]}
+    sums = dict.fromkeys(curves, 0.0)
+    for t in range(0, 3602, 3):
+        if t != 6:
+            ordered = label[t][np.argsort(-values[t])]
+            means = {f"Group{n + 1}": ordered[2 * n : 2 * n + 2].mean() for n in range(3)}
+            means |= {"long-short": means["Group1"] - means["Group3"], "long-average": means["Group1"] - ordered.mean()}
+            sums = {name: sums[name] + means[name] for name in sums}
+    assert len(curves["Group1"]) == 400 <= MOST_BARS
+    assert {name: curve[-1] for name, curve in curves.items()} == pytest.approx(sums, rel=0, abs=1e-12)
+    assert sums["Group1"] == pytest.approx(portfolio.top.sum(), rel=0, abs=1e-12)
+    assert [drawn[name].title for name in ("pred_autocorr-0", "pred_turnover-0")] == [
+        "Autocorrelation, 9 bars apart", "Turnover, 9 bars apart",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["constant factor", "constant price", "no value", "one symbol"])
 def test_where_qlib_has_nothing_to_draw_that_is_said_in_one_line(kind):
     rng = np.random.default_rng(3)

@@ -81,9 +81,13 @@ def test_only_new_ties_change_ranks(factor, label):
 
 
 def test_the_notes_name_what_differs():
-    (same,) = rounding_notes(0, {"label_1": 0}, {"1": 1})
+    (over_time,) = rounding_notes(0, {"label_1": 0}, {"1": "label_1"}, cross_section=False)
+    assert "two bars of a symbol may have become equal" in over_time
+    assert "names" not in over_time
+    (same,) = rounding_notes(0, {"label_1": 0}, {"1": "label_1"})
     assert same.endswith("ranks and quantiles are those of the plain store")
-    ties, anew = rounding_notes(1200, {"label_1": 4, "label_6": 0}, {"1": 1, "6h": 6, "3": 3, "2d": 48})
+    columns = {"1": "label_1", "6h": "label_6", "3": "label_3", "2d": "label_48"}
+    ties, anew = rounding_notes(1200, {"label_1": 4, "label_6": 0}, columns)
     assert "equal in 1,200 bars of the factor, 4 bars of the returns over 1, where" in ties
     assert anew.startswith("the returns over 3, 2d are not in the store")
 
@@ -116,14 +120,15 @@ def place(request, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("rounding")
     if request.param == "made":
-        core, bar_freq, window = core_for(request.getfixturevalue("market"), folder, benchmark="AAAUSDT"), "1h", {}
+        core, bar_freq = core_for(request.getfixturevalue("market"), folder, benchmark="AAAUSDT"), "1h"
+        window = {"start": "2022-12-30"}  # two days before the first bar: the stores keep them or not
     else:
         core = core_for(request.getfixturevalue("real_data") / "spot_2h", folder)
         bar_freq, window = "2h", {"start": "2021-03-01", "end": "2021-09-01"}
     layout = prepared(core, bar_freq, horizons=WRITTEN, **window)
-    computed(core, layout, *FACTORS)
     plain, store = ParquetStore(layout), QlibStore(layout)
     store.write_inputs(plain.read_inputs())
+    computed(core, layout, *FACTORS, stores=(plain, store))
     found = {}
     for name, one in (("plain", plain), ("rounded", Rounded(layout)), ("qlib", store)):
         asked = EvaluateRequest(
@@ -159,10 +164,9 @@ def test_float64_differs_by_seven_digits_and_counted_ties(place):
     inputs = ParquetStore(layout).read_inputs()
     for factor, document in found["qlib"].items():
         values = ParquetStore(layout).read_factor(factor).aligned(inputs.panel)
-        ties = {key: tied_bars(inputs.labels[label_name("open", HORIZONS[key])]) for key in WRITTEN}
-        told = rounding_notes(
-            tied_bars(values), {label_name("open", HORIZONS[key]): n for key, n in ties.items()}, HORIZONS
-        )
+        columns = {key: label_name("open", bars) for key, bars in HORIZONS.items()}
+        ties = {key: tied_bars(inputs.labels[columns[key]]) for key in WRITTEN}
+        told = rounding_notes(tied_bars(values), {columns[key]: n for key, n in ties.items()}, columns)
         assert document["notes"][-2:] == list(told)
         assert found["plain"][factor]["notes"] == document["notes"][:-2]
         for key in WRITTEN:

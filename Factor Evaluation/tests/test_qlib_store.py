@@ -17,6 +17,7 @@ from factor_evaluation.store import Inputs
 
 from Backtest.data.panel import Panel
 from Backtest.errors import FactorError, NameRefused, RunError
+from tests.market import computed, core_for, prepared
 from tests.qlib_market import ROWS, market, momentum
 
 pytestmark = pytest.mark.xdist_group("qlib")
@@ -283,6 +284,18 @@ def test_factors_of_the_plain_store_come_along_and_a_new_one_makes_the_old_stale
     read = store.read_factor("MOM3")
     np.testing.assert_array_equal(read.values, rounded(momentum(inputs).values))
     assert read.facts["expression"] == "another"
+
+
+def test_step_3_writes_into_the_store_what_a_later_copy_would(tmp_path, request):
+    """The window begins two days before the first bar of any symbol."""
+    core = core_for(request.getfixturevalue("market"), tmp_path)
+    layout = prepared(core, "1h", horizons=("1",), start="2022-12-30", end="2023-01-20")
+    plain, store = ParquetStore(layout), QlibStore(layout)
+    store.write_inputs(plain.read_inputs())
+    computed(core, layout, "MOM3 = close / shift(close, 3) - 1", stores=(plain, store))
+    written = tree(store.folder)
+    store.write_inputs(plain.read_inputs())
+    assert tree(store.folder) == written
 
 
 def test_a_factor_of_a_shorter_window_is_read_back_with_it(store):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,8 @@ from .tiers import DEFAULT, TierFile
 
 MARGIN_MODES = ("cross", "isolated")
 MISSING = ("warn", "refuse")
+MOST_NAMED = 5
+"""Symbols that a line of the log names; of more it says how many."""
 
 
 @dataclass(frozen=True)
@@ -73,25 +75,39 @@ def check_leverage(terms: FuturesTerms, symbols: tuple[str, ...], opens: NDArray
                 )
 
 
+def some(names: Sequence[str]) -> str:
+    """Return the names, of more than MOST_NAMED the first and how many more."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
 def table_notes(terms: FuturesTerms, symbols: tuple[str, ...], first_ns: int) -> tuple[str, ...]:
-    """Return what the log must say of tables that are not the symbol's own, or not of the time."""
+    """Return what the log must say of tables that are not the symbol's own, or not of the time, and of no funding."""
     notes = []
     plain = [symbol for symbol in symbols if symbol not in terms.tiers.tables]
     if plain:
-        notes.append(f"margin tiers: {', '.join(plain)} use the entry {DEFAULT!r} of {terms.tiers.path}")
-    late = {symbol: terms.tiers.of(symbol)[0].since for symbol in symbols if terms.tiers.of(symbol)[0].since > first_ns}
-    for symbol, since in late.items():
-        notes.append(f"margin tiers of {symbol} begin {time_words(since)[:10]}; bars before use them as well")
+        notes.append(f"margin tiers: {some(plain)} use the entry {DEFAULT!r} of {terms.tiers.path}")
+    late: dict[int, list[str]] = {}
+    for symbol in symbols:
+        since = terms.tiers.of(symbol)[0].since
+        if since > first_ns:
+            late.setdefault(since, []).append(symbol)
+    for since, names in sorted(late.items()):
+        notes.append(f"margin tiers of {some(names)} begin {time_words(since)[:10]}; bars before use them as well")
     if terms.fees.rows[0].since > first_ns:
         notes.append(f"fees begin {time_words(terms.fees.rows[0].since)[:10]}; bars before use them as well")
+    if not terms.funding:
+        notes.append("funding is off: funding_folder names nothing")
     return tuple(notes)
 
 
-def unknown_funding(terms: FuturesTerms, symbols: tuple[str, ...], held: Bools, bars: joins.Bars) -> tuple[str, ...]:
-    """Return a line that names each symbol held on bars whose funding is not known, if any. `held`: bool [T, S]."""
+def unknown_funding(
+    terms: FuturesTerms, symbols: tuple[str, ...], held: Bools, bars: joins.Bars, *, verb: str = "was held on"
+) -> tuple[str, ...]:
+    """Return a line on the symbols whose funding is unknown on bars of `held` [T, S], if any; the worst by name."""
     if not terms.funding:
         return ()
-    found = []
+    found: list[tuple[int, str, str]] = []
     for column, symbol in enumerate(symbols):
         count = int(held[:, column].sum())
         series = terms.funding.get(symbol)
@@ -100,13 +116,12 @@ def unknown_funding(terms: FuturesTerms, symbols: tuple[str, ...], held: Bools, 
             unknown = int((held[:, column] & ~series.covered(bars, valid_ns=terms.funding_valid_ns)).sum())
         if unknown:
             has = "no funding file has it" if series is None else f"its file has {series.span}"
-            found.append((symbol, f"{unknown:,} of the {count:,} bars it was held on ({has})"))
+            found.append((-unknown, symbol, f"on {unknown:,} of the {count:,} bars it {verb} ({has})"))
     if not found:
         return ()
     if len(found) == 1:
-        words = f"funding of {found[0][0]} is unknown on {found[0][1]}"
+        words = f"funding of {found[0][1]} is unknown {found[0][2]}"
     else:
-        words = f"funding of {len(found)} symbols is unknown on bars they were held on: " + ", ".join(
-            f"{symbol} on {bars_of}" for symbol, bars_of in found
-        )
+        worst = [f"{symbol} {bars_of}" for _, symbol, bars_of in sorted(found)]
+        words = f"funding of {len(found)} symbols is unknown: {some(worst)}"
     return (f"{words}: nothing was settled where no settlement is known",)

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,9 @@ from .um_run import margin_record, open_account
 
 FIRST_ORDERS = 1024
 """Entries of the log to begin with; it doubles."""
+
+ORDERS_TO_MARGIN = "orders to the free margin"
+"""What ``on_rejected: scale`` would shrink on futures."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,8 @@ def run(
     result = run_rows(market, terms, plan, state=state, log=log, ask=ask, positions=True, watch=watch, futures=account)
     count_shortage(decisions, plan, found, asked=asked, last=last_asked(result, rows))
     words = (*decisions.shortage.lines(strategy.rebalance), *words_of(watch))
-    scalable = costs.on_rejected == "count"
-    record = record_of(result, window.timestamp, decisions.symbols, words=words, scalable=scalable)
+    hints = {"scalable": costs.on_rejected == "count"} | ({} if futures is None else {"shrunk": ORDERS_TO_MARGIN})
+    record = record_of(result, window.timestamp, decisions.symbols, words=words, hints=hints)
     return record if futures is None or account is None else margin_record(record, futures, account.used, window)
 
 
@@ -165,9 +169,12 @@ def record_of(
     symbols: tuple[str, ...],
     *,
     words: tuple[str, ...],
-    scalable: bool,
+    hints: Mapping[str, Any],
 ) -> RunRecord:
-    """Return the record of a whole run; `words` is what the log must say beside ruin and rejections."""
+    """Return the record of a whole run; `words` is what the log must say beside ruin and rejections.
+
+    `hints`: the keywords of `closing_words`.
+    """
     orders = orders_of(result, symbols)
     refused = orders.where(orders.columns["status"] == "rejected")
     ruined = bool(result.state.counts[RUINED])
@@ -180,7 +187,7 @@ def record_of(
         marks=result.curves.marks,
         orders=orders,
         ruined=ruined,
-        warnings=(*words, *closing_words(refused, ruined=ruined, scalable=scalable)),
+        warnings=(*words, *closing_words(refused, ruined=ruined, **hints)),
     )
 
 

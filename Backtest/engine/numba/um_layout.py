@@ -119,6 +119,12 @@ def futures_of(terms: FuturesTerms, symbols: tuple[str, ...], bars: joins.Bars, 
     )
 
 
+def own_account(futures: Futures) -> Futures:
+    """Return a futures account with arrays of its own for what a run changes, before its first row."""
+    changed = ("margin", "bought", "struck", "now", "worst", "used")
+    return futures._replace(**{name: np.zeros_like(getattr(futures, name)) for name in changed})
+
+
 def settlements(
     terms: FuturesTerms, symbols: tuple[str, ...], bars: joins.Bars, market: Market
 ) -> tuple[Ints, Ints, Columns, Floats, Floats]:

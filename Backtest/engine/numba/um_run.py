@@ -37,10 +37,10 @@ def margin_record(record: RunRecord, terms: FuturesTerms, used: Floats, window: 
     if unknown and terms.missing_funding == "refuse":
         raise RunError(f"{unknown[0]}; missing_funding: warn runs without it")
     struck = [order for order in record.orders if order.reason == "liquidation"]
-    words = table_notes(terms, record.symbols, int(bars.opens[0]))
-    if not terms.funding:
-        words += ("funding is off: funding_folder names nothing",)
+    words: tuple[str, ...] = ()
     if struck:
         first = np.datetime_as_string(record.timestamp[struck[0].filled_bar], unit="s")
-        words += (f"{len(struck)} positions were liquidated, the first on {first}Z: {struck[0].symbol}",)
+        many = "1 position was" if len(struck) == 1 else f"{len(struck)} positions were"
+        words += (f"{many} liquidated, the first on {first}Z: {struck[0].symbol}",)
+    words += table_notes(terms, record.symbols, int(bars.opens[0]))
     return replace(record, used_margin=used, warnings=(*words, *unknown, *record.warnings))

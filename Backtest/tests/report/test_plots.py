@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import warnings
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import pytest
 
 from Backtest.data.timeframe import parse_timeframe
 from Backtest.report import plots, style
+from Backtest.report.waterfall import waterfall
 from Backtest.tests.fake_run import outcome_of, panel_of, record_of, simulated
 
 SUBJECT = plots.Subject("topk", "demo_v1", "20240101T000000Z-abcdef12", "BTCUSDT", synthetic=False)
@@ -108,6 +111,34 @@ def test_the_equity_axis_is_logarithmic_when_the_range_is_wide(outcome):
     assert plots.equity(ruined(), SUBJECT).axes[0].get_yscale() == "linear"
 
 
+def test_liquidations_are_marked_where_they_happened(outcome):
+    first, second = outcome.record.orders[5], outcome.record.orders[40]
+    orders = tuple(
+        replace(order, reason="liquidation") if order in (first, second) else order for order in outcome.record.orders
+    )
+    struck = replace(outcome, record=replace(outcome.record, orders=orders))
+    (marks,) = [line for line in plots.equity(struck, SUBJECT).axes[0].lines if line.get_label() == "liquidation"]
+    rows = sorted({first.filled_bar, second.filled_bar})
+    assert np.asarray(marks.get_xdata()).tolist() == outcome.record.timestamp[rows].tolist()
+    assert np.asarray(marks.get_ydata()).tolist() == outcome.record.equity[rows].tolist()
+    assert all(line.get_label() != "liquidation" for line in plots.equity(outcome, SUBJECT).axes[0].lines)
+
+
+def test_the_waterfall_of_futures_hangs_each_step_where_the_one_before_it_ended(outcome):
+    steps = {"gross": 500.0, "fees": -120.0, "slippage": -80.0, "funding": 30.0, "liquidation": -400.0, "net": -70.0}
+    record = replace(outcome.record, used_margin=np.zeros(len(outcome.record.equity)))
+    metrics = outcome.metrics | {f"waterfall_{name}": value for name, value in steps.items()}
+    drawn = replace(outcome, record=record, metrics=metrics)
+    axes = waterfall(drawn, SUBJECT).axes[0]
+    bars: Any = axes.patches
+    spans = [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in bars]
+    ends = np.cumsum(list(steps.values())[:-1])
+    np.testing.assert_allclose(spans, [*zip([0, *ends[:-1]], ends, strict=True), (0, -70)])
+    assert spans[-1][1] == pytest.approx(ends[-1])
+    assert "−400" in [text.get_text() for text in axes.texts]
+    assert list(plots.draw_all(drawn, SUBJECT)) == [*plots.PLOTS, "waterfall.png"]
+
+
 def test_rolling_sharpe_equals_pandas(outcome):
     days, found, window = plots.rolling_ratios(outcome)
     equity = pd.Series(outcome.record.equity, index=pd.DatetimeIndex(outcome.record.timestamp))
@@ -128,7 +159,8 @@ def test_daily_turnover_by_hand(outcome):
     )
     value = orders.groupby(orders["at"].dt.floor("D"))["value"].sum()
     equity = pd.Series(outcome.record.equity, index=pd.DatetimeIndex(outcome.record.timestamp))
-    expected = (value / equity.groupby(equity.index.floor("D")).last()).reindex(pd.DatetimeIndex(days)).fillna(0)
+    before = equity.groupby(equity.index.floor("D")).last().shift(1, fill_value=outcome.initial_cash)
+    expected = (value / before).reindex(pd.DatetimeIndex(days)).fillna(0)
     np.testing.assert_allclose(traded, expected.to_numpy(), rtol=1e-12)
 
 

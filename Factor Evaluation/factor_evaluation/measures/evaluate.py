@@ -193,9 +193,11 @@ def _horizon(
     spread = steps.contrast(key, series, top_minus_bottom(means.size))
     spread_summary = summarise(spread, bars)
     turnover = steps.turnover(bars)
+    wide = data.factor.shape[1] >= MIN_SYMBOLS
+    # over time a quantile's bounds are known only at the end: nobody could have held it, or paid for it
+    cost = cost if wide else None
     degree, degree_p = monotonicity(means, steps.contrast(key, series, trend_weights(means)), bars)
     rank_ic = summarise(series.rank_ic, bars)
-    wide = data.factor.shape[1] >= MIN_SYMBOLS
     if wide:
         rank_ic = replace(rank_ic, permutation_p=permutation_p(data.factor, data.labels[key], bars))
     direction = -1.0 if spread_summary.mean < 0 else 1.0
@@ -223,7 +225,7 @@ def _horizon(
         rank_autocorrelation=float(mean_of_bars(steps.autocorrelation(bars))),
         monotonicity=degree,
         monotonicity_p=degree_p,
-        break_even_cost=break_even_cost(spread_summary.mean, turnover),
+        break_even_cost=break_even_cost(spread_summary.mean, turnover) if wide else math.nan,
         net_spread=net_spread(spread_summary.mean, turnover, cost),
         alpha=alpha,
         beta=beta,
@@ -291,7 +293,8 @@ def _notes(
     if not wide:
         notes.append(
             f"{len(symbols)} symbol{'s' if len(symbols) > 1 else ''} (a cross-section needs {MIN_SYMBOLS}): IC and "
-            "quantiles are over time, symbol by symbol"
+            "quantiles are over time, symbol by symbol; where a quantile begins is known only at the end, nobody could "
+            "have held it, and so break-even cost and net spread are missing"
         )
     if wide and data.rows.constant.any():
         notes.append(f"{int(data.rows.constant.sum()):,} bars have the same factor for every symbol: no IC there")

@@ -71,9 +71,9 @@ class HorizonResult:
     monotonicity, monotonicity_p
         Rank correlation of quantile number and its mean return (sign and degree), and the p-value of the test.
     break_even_cost
-        Cost per unit of traded value at which the spread earns nothing.
+        Cost per unit of traded value at which the spread earns nothing; NaN for ``time_series``: nobody could hold it.
     net_spread
-        Mean spread in the direction that earns, less cost per rebalance; NaN without a cost.
+        Mean spread in the direction that earns, less cost per rebalance; NaN without a cost and for ``time_series``.
     alpha, beta
         Annualised alpha and beta of the factor-weighted portfolio against the equal-weighted universe.
     """

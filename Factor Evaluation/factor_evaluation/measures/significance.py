@@ -7,6 +7,7 @@ A series has one value per bar of a regular clock, NaN where the bar has none. M
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -61,6 +62,31 @@ def student_p(t: float, freedom: float) -> float:
     if not (math.isfinite(t) and freedom > 0):
         return math.nan
     return _incomplete_beta(freedom / 2.0, 0.5, freedom / (freedom + t * t), t * t / (freedom + t * t))
+
+
+def degrees_of_freedom(count: int, lag: int) -> float:
+    """Return min(n - 1, 1.5 n / (lag + 1)), those of the Bartlett estimate (Lazarus, Lewis, Stock and Watson 2018)."""
+    return min(count - 1.0, 1.5 * count / (lag + 1))
+
+
+def errors_to_each_side(summary: SeriesSummary) -> float:
+    """Return half of the mean's interval at `CONFIDENCE`, in its standard errors; it excludes zero where p does.
+
+    Missing below one degree of freedom: there are fewer bars than one horizon, and an error is not to be had of them.
+    """
+    return _student_quantile(degrees_of_freedom(summary.count, summary.lag))
+
+
+@lru_cache(maxsize=4096)
+def _student_quantile(freedom: float) -> float:
+    """Return t with `student_p(t, freedom)` = 1 - `CONFIDENCE`, by bisection."""
+    if not freedom >= 1.0:
+        return math.nan
+    low, high = 1.0, 13.0  # 1.96 for ever so many degrees of freedom, 12.71 for one
+    while high - low > 1e-10:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if student_p(middle, freedom) > 1.0 - CONFIDENCE else (low, middle)
+    return high
 
 
 def _incomplete_beta(a: float, b: float, x: float, rest: float) -> float:
@@ -137,8 +163,7 @@ def block_length(bars: int, total: int) -> int:
 def summarise(values: Floats, bars: int, *, bootstrap: bool = True) -> SeriesSummary:
     """Return a series [T] in numbers, for forward returns of `bars` bars.
 
-    The p-value is Student's with min(n - 1, 1.5 n / (lag + 1)) degrees of freedom, those of the Bartlett estimate
-    (Lazarus, Lewis, Stock and Watson 2018). A number without a value (no bars, no spread) is NaN.
+    The p-value is Student's with `degrees_of_freedom`. A number without a value (no bars, no spread) is NaN.
     """
     lag = newey_west_lag(bars)
     n, mean, std, error, hit_rate = series_numbers(values, lag)
@@ -149,7 +174,7 @@ def summarise(values: Floats, bars: int, *, bootstrap: bool = True) -> SeriesSum
         std=std,
         icir=mean / std if std > 0 else math.nan,
         t_newey_west=t,
-        p_value=student_p(t, min(n - 1.0, 1.5 * n / (lag + 1))),
+        p_value=student_p(t, degrees_of_freedom(n, lag)),
         hit_rate=hit_rate,
         lag=lag,
         interval=bootstrap_interval(values, block_length(bars, len(values))) if bootstrap else (math.nan, math.nan),

@@ -60,9 +60,10 @@ _ROWS = (
     Measure("rank_autocorrelation", "rank autocorrelation", "mean correlation of factor ranks one step apart, over the "
             "names present at both", "correlation", "high", "cross_sections"),
     Measure("break_even_cost", "break-even cost", "|spread_mean| / (2 (turnover of top + turnover of bottom)), per "
-            "unit of traded value", "fraction", "high", "break_even_cost"),
+            "unit of traded value; missing over time, where quantiles are known only at the end", "fraction", "high",
+            "break_even_cost"),
     Measure("net_spread", "net spread", "|spread_mean| - cost x 2 (turnover of top + turnover of bottom), per "
-            "rebalance", "fraction", "high", "net_spread"),
+            "rebalance; missing over time", "fraction", "high", "net_spread"),
     Measure("alpha", "alpha", "(1 + a) ^ (periods of the horizon in 365 days) - 1, a the intercept of the "
             "factor-weighted portfolio's return (weights (f - mean) / sum |f - mean|) on the equal-weighted universe's",
             "fraction", "high", "alpha_beta"),

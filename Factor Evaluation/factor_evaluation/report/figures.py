@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 
 from ..measures.evaluation import Evaluation, Floats, Split, Times
 from ..measures.quantiles import compounded
+from ..measures.ranked import MIN_NAMES
+from ..measures.significance import errors_to_each_side
 from .chart import Chart, Heat, Series, cells, in_buckets, moments, number, numbers, ranks, thinned
-
-TWO_SIDED_95 = 1.959963984540054
-"""Half-width of a 95 % interval in standard errors of a normal mean."""
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MOST_DAYS = 62
 """Days up to which the heat map shows day by hour: months would be one or two cells."""
 
 TIME = "UTC"
+
+ADDS = "what a bar adds"
+"""Over time a bar has no correlation of its own: its part of the symbols' correlations, whose mean is theirs."""
 
 Places = NDArray[np.int64]
 Cells = tuple[tuple[str, ...], tuple[str, ...], Places, Places]
@@ -45,11 +47,12 @@ def ic_series(evaluation: Evaluation) -> Chart:
         "cross_section": "Correlation, across symbols, of the factor's ranks with the return's",
         "time_series": "What a bar adds to the correlation, over time, of the factor's ranks with the return's",
     }
+    unit = {"cross_section": "rank IC", "time_series": ADDS}
     return Chart(
         "Rank IC over time",
         f"{what[evaluation.kind]}; {each}. A factor that is worth something stays "
         "on one side of zero most of the time.",
-        TIME, "rank IC", series=tuple(series),
+        TIME, unit[evaluation.kind], series=tuple(series),
     )  # fmt: skip
 
 
@@ -82,8 +85,14 @@ def ic_by_month(evaluation: Evaluation) -> Chart:
         extent = float(np.nanmax(np.abs(table))) if np.isfinite(table).any() else 1.0
         heats.append(Heat(rows, columns, cells(table), horizon=key, span=(-extent, extent)))
     title = "Rank IC by day and hour" if parts is _day_and_hour else "Rank IC by month"
-    words = "Mean rank IC of the bars that open then. Blue is positive, red negative, white none."
-    return Chart(title, words, TIME, "", axis="label", heats=tuple(heats), diverging=True)
+    words = {
+        "cross_section": "Mean rank IC of the bars that open then",
+        "time_series": "What the bars that open then add to the rank IC over time, their mean",
+    }
+    colours = "Blue is positive, red negative, white none."
+    return Chart(
+        title, f"{words[evaluation.kind]}. {colours}", TIME, "", axis="label", heats=tuple(heats), diverging=True
+    )
 
 
 def _year_and_month(stamps: Times) -> Cells:
@@ -118,7 +127,7 @@ def quantile_bars(evaluation: Evaluation) -> Chart:
     names = quantile_names(evaluation.quantiles)
     of_what = "a bar's symbols" if evaluation.kind == "cross_section" else "a symbol's own history"
     for key, result in evaluation.horizons.items():
-        half = TWO_SIDED_95 * result.quantile_std_error
+        half = errors_to_each_side(result.spread_summary) * result.quantile_std_error
         low, high = numbers(result.quantile_mean - half), numbers(result.quantile_mean + half)
         series.append(
             Series("mean return", names, numbers(result.quantile_mean), "bars", low=low, high=high, horizon=key)
@@ -219,11 +228,12 @@ def turnover(evaluation: Evaluation) -> Chart:
         Series("turnover", names, numbers(result.turnover), "bars", horizon=key)
         for key, result in evaluation.horizons.items()
     )
-    return Chart(
-        "Turnover by quantile",
-        "Share of a quantile's names that are no longer in it one horizon later. What is traded costs.",
-        "quantile", "share per period", "label", "fraction", series,
-    )  # fmt: skip
+    words = {
+        "cross_section": "Share of a quantile's names that are no longer in it one horizon later: what is traded costs",
+        "time_series": "Share of a quantile's bars one horizon after which the symbol is no longer in it",
+    }
+    title, caption = "Turnover by quantile", f"{words[evaluation.kind]}."
+    return Chart(title, caption, "quantile", "share per period", "label", "fraction", series)
 
 
 def autocorrelation(evaluation: Evaluation) -> Chart:
@@ -251,7 +261,8 @@ def autocorrelation_over_time(evaluation: Evaluation) -> Chart:
     return Chart(
         "Rank autocorrelation over time",
         f"{what[evaluation.kind]}; {each}.",
-        TIME, "correlation", series=(Series("rank autocorrelation", moments(stamps), numbers(means)),),
+        TIME, "correlation" if evaluation.kind == "cross_section" else ADDS,
+        series=(Series("rank autocorrelation", moments(stamps), numbers(means)),),
     )  # fmt: skip
 
 
@@ -263,7 +274,7 @@ def distribution(evaluation: Evaluation) -> Chart:
     share = shape.outliers / shape.count if shape.count else 0.0
     return Chart(
         "Distribution of the factor",
-        f"{shape.count:,} values, {shape.distinct:,} of them distinct; {shape.outliers:,} outliers "
+        f"{shape.count:,} values, {shape.distinct:,} of them distinct; outliers: {shape.outliers:,} "
         f"({100 * share:.2g} %). The outermost bars hold everything beyond them.",
         "factor value", "values", "number", series=(Series("values", numbers(middles), counts, "bars"),),
     )  # fmt: skip
@@ -292,7 +303,7 @@ def coverage_by_month(evaluation: Evaluation) -> Chart:
     )  # fmt: skip
 
 
-def split_chart(split: Split, name: str) -> Chart:
+def split_chart(split: Split, name: str, what: str = "Mean rank IC of each part") -> Chart:
     """Return the rank IC of each part of a split, with the interval that its t leaves."""
     series = []
     labels = tuple(part.label for part in split.parts)
@@ -301,13 +312,15 @@ def split_chart(split: Split, name: str) -> Chart:
         summaries = [part.rank_ic[key] for part in split.parts]
         means = np.array([summary.mean for summary in summaries])
         with np.errstate(divide="ignore", invalid="ignore"):
-            half = TWO_SIDED_95 * means / np.array([summary.t_newey_west for summary in summaries])
+            errors = means / np.array([summary.t_newey_west for summary in summaries])
+        half = errors * [errors_to_each_side(summary) for summary in summaries]
         low, high = numbers(means - half), numbers(means + half)
         series.append(Series("rank IC", labels, numbers(means), "bars", low=low, high=high, horizon=key))
     stable = ", ".join(f"{key}: {100 * share:.0f} %" for key, share in split.stability.items() if np.isfinite(share))
     words = f" Parts with the sign of the whole, by horizon: {stable}." if stable else ""
     return Chart(
-        f"Rank IC by {name}", f"Mean rank IC of each part; the whiskers are 95 % intervals (Newey-West).{words}",
+        f"Rank IC by {name}", f"{what}; the whiskers are 95 % intervals (Newey-West); a part shorter than "
+        f"a horizon has none.{words}",
         "", "rank IC", "label", series=tuple(series),
     )  # fmt: skip
 
@@ -330,6 +343,8 @@ FIGURES: Mapping[str, Callable[[Evaluation], Chart]] = {
 }
 """Name (key of ``figures`` in evaluation.json, and of the picture) -> chart."""
 
+WITHIN = f"Mean rank IC across the symbols of each group of the symbols table that has {MIN_NAMES} or more"
+
 ONLY_ACROSS = ("quantile_cumulative", "spread", "net_per_bar")
 """Charts of portfolios: over time a quantile's bounds are known only at the end, so nobody could have held one."""
 
@@ -340,6 +355,6 @@ def charts_of(evaluation: Evaluation) -> dict[str, Chart]:
     for name, split in evaluation.splits.items():
         charts[f"split_{name}"] = split_chart(split, name)
     if evaluation.groups is not None:
-        charts["groups"] = split_chart(evaluation.groups, evaluation.groups.name)
+        charts["groups"] = split_chart(evaluation.groups, evaluation.groups.name, WITHIN)
     left_out = () if evaluation.kind == "cross_section" else ONLY_ACROSS
     return {name: chart for name, chart in charts.items() if not chart.empty and name not in left_out}

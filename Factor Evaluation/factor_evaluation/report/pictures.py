@@ -26,11 +26,12 @@ FEWEST_ROWS_FOR_A_BAR = 4
 """Rows of a heat map from which a bar of colours has room for its words."""
 
 
-def draw_pictures(charts: Mapping[str, Chart], horizon: str, subtitle: str) -> Iterator[tuple[str, bytes]]:
-    """Yield chart name and PNG of those of `PICTURES` that there are, at one horizon."""
+def draw_pictures(charts: Mapping[str, Chart], horizon: str, factor: str, subtitle: str) -> Iterator[tuple[str, bytes]]:
+    """Yield chart name and PNG of those of `PICTURES` that there are, at one horizon where they have one each."""
     for name in PICTURES:
         if name in charts:
-            yield name, picture(charts[name].at(horizon), subtitle)
+            of_one = [f"horizon {horizon}"] if charts[name].by_horizon else []
+            yield name, picture(charts[name].at(horizon), " · ".join([factor, *of_one, subtitle]))
 
 
 def picture(chart: Chart, subtitle: str) -> bytes:

@@ -135,8 +135,8 @@ def _layout(chart: Chart) -> dict[str, Any]:
         "legend": {"orientation": "h", "y": -0.18, "yanchor": "top", "x": 0},
         "xaxis": {"title": {"text": plain(x_title)}, "showgrid": False, "linecolor": GREY, "automargin": True,
                   "type": {"time": "date", "number": "linear", "log": "log", "label": "category"}[chart.axis]},
-        "yaxis": {"title": {"text": plain(chart.y_title)}, "gridcolor": LIGHT, "zeroline": True, "zerolinecolor": GREY,
-                  "automargin": True},
+        "yaxis": {"title": {"text": plain(chart.y_title), "standoff": 8}, "gridcolor": LIGHT, "zeroline": True,
+                  "zerolinecolor": GREY, "automargin": True},
     }  # fmt: skip
     if chart.heats:
         layout["yaxis"] |= {"type": "category", "autorange": "reversed", "showgrid": False, "zeroline": False}

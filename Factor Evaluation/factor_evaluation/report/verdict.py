@@ -89,7 +89,7 @@ def _reservation(evaluation: Evaluation, result: HorizonResult, level: Level) ->
     if result.spread_summary.mean * result.rank_ic_summary.mean < 0:
         return ", but the highest and lowest quantiles do not bear it out", "some"
     if result.spread_summary.p_value > EVIDENCE[-1][0]:
-        return ", but the spread of mean returns is not told from zero", "some"
+        return ", but the spread of mean returns cannot be told from zero", "some"
     if evaluation.cost is not None and result.net_spread <= 0:
         return ", and it does not earn its cost", "some"
     return "", level
@@ -128,7 +128,7 @@ def _uncertainty(result: HorizonResult, p: float, horizons: int) -> str:
     interval = f"95 % interval {minus(low)} to {minus(high)}, " if np.isfinite(low) and np.isfinite(high) else ""
     correction = f" after correction for {horizons} horizons" if horizons > 1 else ""
     way = "higher" if summary.mean > 0 else "lower"
-    reverse = "" if summary.mean > 0 else " (turn its sign before you rank by it)"
+    reverse = "" if summary.mean > 0 else " (turn its sign before you use it)"
     follows = f"high values were followed by {way} returns{reverse}" if p < EVIDENCE[-1][0] else "zero is not ruled out"
     return (
         f"At horizon {result.key} the rank IC is {minus(summary.mean)} ({interval}{p_words(p)}{correction}): {follows}."

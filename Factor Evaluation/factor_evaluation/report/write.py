@@ -18,6 +18,7 @@ import numpy as np
 
 from Backtest.files import write_bytes, write_json, write_text
 
+from ..labels import WORDS
 from ..measures.document import iso, number, to_json
 from ..measures.evaluation import Evaluation
 from ..measures.ledger import Corrected
@@ -61,7 +62,7 @@ class Source:
     synthetic: bool = False
     expression: str = ""
     identity: str = ""
-    label: str = "open[t+1+h] / open[t+1] − 1"
+    label: str = WORDS["open"]
     links: tuple[tuple[str, str], ...] = ()
     files: Mapping[str, str | None] = field(default_factory=dict)
 
@@ -151,8 +152,8 @@ def write_report(report: Report, folder: Path, *, trials: Trials | None = None, 
             write_text(folder / name, text)
     if html:
         write_script(folder.parent)
-        subtitle = f"{report.factor} · horizon {report.shown} · {report.subtitle}"
-        pictures = {folder / f"{name}.png": png for name, png in draw_pictures(report.charts, report.shown, subtitle)}
+        drawn_pictures = draw_pictures(report.charts, report.shown, report.factor, report.subtitle)
+        pictures = {folder / f"{name}.png": png for name, png in drawn_pictures}
         for path, content in pictures.items():
             write_bytes(path, content)
         write_text(folder / HTML, page_of(report, trials))

@@ -172,6 +172,23 @@ def test_few_symbols_are_measured_over_time_and_say_so(symbols):
     json.dumps(to_json(made), allow_nan=False)
 
 
+def test_over_time_nobody_could_have_traded_and_so_nothing_is_said_of_cost():
+    """Where a quantile begins is known only at the end; with a cross-section the same factor has all these numbers."""
+    factor, close = planted(5, 400, 0.2)
+    costs = {}
+    for symbols in (4, 5):
+        made = evaluation_of(factor[:, :symbols], close[:, :symbols], cost=0.001)
+        found = to_json(made)
+        costs[symbols] = [
+            value for one in found["horizons"].values() for value in (one["break_even_cost"], one["net_spread"])
+        ] + [*found["decay"]["net_spread_per_bar"], made.horizons["1"].net_cumulative[0]]
+        assert ("break-even cost and net spread are missing" in " ".join(made.notes)) is (symbols == 4)
+        assert all(one["spread_mean"] is not None and None not in one["turnover"] for one in found["horizons"].values())
+    assert all(value is None or np.isnan(value) for value in costs[4])
+    assert all(np.isfinite(value) for value in costs[5])
+    assert to_json(evaluation_of(factor[:, :4], close[:, :4], cost=0.001))["decay"]["best_horizon"] is None
+
+
 @pytest.mark.parametrize("symbols", [1, 8])
 @pytest.mark.parametrize("kind", ["all equal", "constant price", "tied in halves"])
 def test_degenerate_inputs_give_missing_values_and_no_traceback(symbols, kind):

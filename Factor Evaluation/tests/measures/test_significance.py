@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -12,11 +13,14 @@ from factor_evaluation.measures.permutation import permutation_p
 from factor_evaluation.measures.ranked import factor_rows
 from factor_evaluation.measures.significance import (
     bootstrap_interval,
+    errors_to_each_side,
     newey_west_error,
     newey_west_lag,
     student_p,
     summarise,
 )
+
+FIVE = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
 
 
 def slow_error(values, lag):
@@ -71,6 +75,20 @@ def test_student_p_equals_scipy():
     for freedom in (0.7, 1, 3, 29.5, 400, 1e5):
         for t in (1e-6, 0.3, 1.0, 2.5, 8.0, 40.0):
             assert student_p(t, freedom) == pytest.approx(2 * stats.t.sf(t, freedom), rel=1e-9)
+
+
+@pytest.mark.parametrize("count, lag, freedom", [(2, 0, 1.0), (9, 0, 8.0), (110, 10, 15.0), (10**6, 0, 10**6 - 1.0)])
+def test_intervals_have_the_degrees_of_freedom_of_the_p_value(count, lag, freedom):
+    stats = pytest.importorskip("scipy.stats")
+    some = replace(summarise(FIVE, 1), count=count, lag=lag)
+    width = errors_to_each_side(some)
+    assert width == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-8)
+    assert student_p(width, freedom) == pytest.approx(0.05, rel=1e-7)
+
+
+def test_bars_fewer_than_a_horizon_leave_no_interval():
+    assert math.isnan(errors_to_each_side(replace(summarise(FIVE, 1), count=100, lag=166)))
+    assert math.isnan(errors_to_each_side(replace(summarise(FIVE, 1), count=0, lag=0)))
 
 
 def test_series_without_values():

@@ -91,7 +91,7 @@ def test_ranks_without_money_are_said_to_be_that():
     assert against.level == "some"
     assert against.headline.endswith("the highest and lowest quantiles do not bear it out.")
     unsure = verdict_of(changed(evaluation, mean=0.001, p_value=0.4))
-    assert unsure.headline.endswith("but the spread of mean returns is not told from zero.")
+    assert unsure.headline.endswith("but the spread of mean returns cannot be told from zero.")
     assert verdict_of(changed(evaluation, mean=0.001, p_value=0.01)).level == "strong"
 
 

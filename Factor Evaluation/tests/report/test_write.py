@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from factor_evaluation.report.figures import charts_of, ic_by_month, spread
+from factor_evaluation.report.pictures import draw_pictures
 from factor_evaluation.report.write import Source, report_of, write_report
 
 from .made_evaluation import horizon, made
@@ -36,7 +37,9 @@ def test_every_chart_has_its_twin(written):
     for key, series in zip(evaluation.horizons, bars, strict=True):
         assert series["horizon"] == key
         np.testing.assert_allclose(series["y"], evaluation.horizons[key].quantile_mean, rtol=1e-6)
-        half = 1.959964 * evaluation.horizons[key].quantile_std_error
+        stats = pytest.importorskip("scipy.stats")
+        count, lag = evaluation.horizons[key].spread_summary.count, evaluation.horizons[key].spread_summary.lag
+        half = stats.t.ppf(0.975, min(count - 1, 1.5 * count / (lag + 1))) * evaluation.horizons[key].quantile_std_error
         np.testing.assert_allclose(np.subtract(series["high"], series["y"]), half, rtol=1e-4)
 
 
@@ -115,3 +118,19 @@ def test_the_spread_is_drawn_in_the_direction_that_earns():
     gross, net = spread(evaluation).series
     assert (gross.name, net.name) == ("lowest minus highest, before cost", "after cost of 0.1 %")
     assert gross.y[-1] == pytest.approx(np.prod(1 - result.spread) - 1, rel=1e-6)
+
+
+def test_over_time_no_bar_is_said_to_have_a_correlation():
+    across, along = (charts_of(made(kind=kind, cost=0.001)) for kind in ("cross_section", "time_series"))
+    for name in ("ic_series", "autocorrelation_over_time"):
+        assert (across[name].y_title in ("rank IC", "correlation"), along[name].y_title) == (True, "what a bar adds")
+    assert "names" in across["turnover"].caption
+    assert "names" not in along["turnover"].caption
+    assert set(across) - set(along) == {"quantile_cumulative", "spread", "net_per_bar"}
+
+
+def test_a_picture_names_a_horizon_where_it_shows_one(monkeypatch):
+    monkeypatch.setattr("factor_evaluation.report.pictures.picture", lambda chart, subtitle: subtitle.encode())
+    found = dict(draw_pictures(charts_of(made()), "1d", "momentum", "4h bars"))
+    assert found["quantile_bars"] == "momentum · horizon 1d · 4h bars".encode()
+    assert found["decay"] == found["coverage"] == "momentum · 4h bars".encode()

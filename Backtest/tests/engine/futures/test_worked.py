@@ -411,5 +411,16 @@ def test_unknown_funding_is_stated_or_refused():
     both = traded(pair, {0: [0.5, 0.4]}, terms("AB", settled={"A": None, "B": None}))
     (line,) = [line for line in both.warnings if line.startswith("funding of 2 symbols is unknown")]
     assert line.count("on 5 of the 5 bars it was held on (no funding file has it)") == 2
+    names = tuple("ABCDEFG")
+    many = panel_of({name: [100.0] * 6 for name in names}, timeframe="1d", first_bar=19_723)
+    of_many = traded(many, {0: [0.1] * 7}, terms(names, settled=dict.fromkeys(names)))
+    (line,) = [line for line in of_many.warnings if line.startswith("funding of 7 symbols is unknown")]
+    assert "E on 5 of the 5 bars it was held on (no funding file has it) and 2 more: nothing was settled" in line
+    assert any(line.startswith("margin tiers: A, B, C, D, E and 2 more use the entry") for line in of_many.warnings)
+    late = table((0, 0.005, 125), since=int(many.timestamp[2].astype(np.int64)))
+    after = traded(many, {0: [0.1] * 7}, terms(names, tiers=dict.fromkeys("ABCDEF", (late,))))
+    assert [line for line in after.warnings if "begin" in line] == [
+        "margin tiers of A, B, C, D, E and 1 more begin 2024-01-03; bars before use them as well"
+    ]
     record = traded(panel, {0: [1.0]}, terms("A"))
     assert any("funding is off" in line for line in record.warnings)
