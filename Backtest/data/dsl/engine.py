@@ -96,8 +96,8 @@ def cut_time(plan: Plan, begin: int, end: int, *, rows: int, threads: int) -> li
     if lookback is None or (end - begin) // threads < max(rows, LOOKBACK_SHARE * lookback):
         return [(begin, end)]
     front = min(lookback, begin)
-    rows = end - begin + front + lookback * (threads - 1)
-    edges = [begin + rows * k // threads - front - lookback * (k - 1) for k in range(1, threads)]
+    total = end - begin + front + lookback * (threads - 1)
+    edges = [begin + total * k // threads - front - lookback * (k - 1) for k in range(1, threads)]
     return list(pairwise([begin, *edges, end]))
 
 

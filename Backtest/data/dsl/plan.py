@@ -49,7 +49,7 @@ class PlannedFactor:
 
 @dataclass(frozen=True)
 class Plan:
-    """A compiled recipe. It holds no function and no array, so it travels to worker processes.
+    """A compiled recipe. It holds no function and no data, so it travels to worker processes, and serves any panel.
 
     Attributes
     ----------
@@ -73,10 +73,7 @@ class Plan:
     dialect: str = "default"
     coarse: Mapping[Timeframe, tuple[Step, ...]] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def _made(self) -> dict[Hashable, Any]:
-        return {}
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """Return what `make` makes of the plan and `key`: made when it is first asked for, then the same one."""

@@ -262,8 +262,8 @@ class Program:
             reach, rows = self._reaches[name], strip_height(self.width)
             return self._strips.scratch(name, lambda: aligned(reach + rows, self.width)) + reach * row
         if kind == "scrap" and front:
-            rows = front + strip_height(self.width)
-            return self._arrays.scratch((kind, name, rows), lambda: aligned(rows, self.width)) + front * row
+            shape = front + strip_height(self.width), self.width
+            return self._arrays.scratch((kind, name, shape), lambda: aligned(*shape)) + front * row
         if kind == "scrap":
             return self._arrays.scratch(what, lambda: aligned(1, PIECE))
         # repr tells 0.0 from -0.0

@@ -255,14 +255,17 @@ def test_block_phase_follows_the_absolute_clock() -> None:
         ("returns", [1.0, 0.0, 5.0, 6.0], 1),
         ("logret", [1.0, -1.0, 5.0, np.nan], 2),
         ("ts_sum", [1e308, 1e308, 1.0, 2.0], 1),
+        ("ts_var", [1.0, 2.0, 1e200, 1e200], 1),
+        ("ts_cov", [1e200, 1e200, 1.0, 2.0], 1),
+        ("ts_slope", [1.0, -1e308, 1e308, 1e308], 1),
     ],
 )
 def test_undefined_values_are_counted(name: str, values: list[float], undefined: int) -> None:
     operator = OPERATORS[name]
     column = np.array(values)[:, None]
     age = np.arange(1, 5, dtype=np.int32)[:, None].copy()
-    literals = {"d": 1} if operator.family == "time" and name != "ts_sum" else {"d": 2}
-    operands = [np.ones((4, 1)), column] if name == "div" else [column]
+    literals = {"d": 1} if name in ("returns", "logret") else {"d": 2}
+    operands = [np.ones((4, 1)), column] if name == "div" else [column] * len(operator.array_arguments)
     assert apply(operator, operands, literals, Context(age=age, first_bar=0))[1] == undefined
     # Look-back rows are counted where they are owned, so that chunks add up.
     parts = [apply(operator, operands, literals, Context(age=age, first_bar=0, own_row=row))[1] for row in range(5)]
