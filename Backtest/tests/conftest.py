@@ -92,6 +92,7 @@ def link_environment(root: Path) -> None:
     links = "".join(SITE_LINK.format(folder) for folder in site.getsitepackages())
     (packages / "outer_packages.pth").write_text(links, encoding="utf-8")
     (packages / "pip.py").write_text(STAND_IN_PIP, encoding="utf-8")
-    pins = {name: quickstart.digest(name) for name in quickstart.closure(quickstart.TEST_PINS)}
+    files = (*quickstart.closure(quickstart.TEST_PINS), *quickstart.closure(quickstart.PEER_PINS))
+    pins = {name: quickstart.digest(name) for name in files}
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     quickstart.write_marker(str(place), {"python": version, "pins": pins})
