@@ -57,7 +57,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--overwrite", action="store_true", help="replace the factor set that is there")
     add("--append", action="store_true", help="extend the factor set that is there to a later --end")
     add("--dry-run", action="store_true", help="check everything but the klines, list the symbols, write nothing")
-    add("--explain", action="store_true", help="print what each factor needs, write nothing (needs --dsl-path only)")
+    add("--explain", action="store_true", help="print what each factor needs, write nothing (needs --dsl-path only; "
+        "--timeframe too where the recipe has bars())")  # fmt: skip
     add(
         "--check-causality",
         type=int,

@@ -80,6 +80,13 @@ def text_market(tmp_path_factory, request) -> Path:
     return root
 
 
+@pytest.fixture(scope="module", autouse=True)
+def machine_code(long_market, tmp_path_factory) -> None:
+    """Compile beforehand, which takes memory of its own."""
+    for recipe in (FAMILIES, ACROSS):
+        run([*arguments(long_market, tmp_path_factory.mktemp("before"), recipe=recipe), "--workers", "1"])
+
+
 needs_peaks = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not keep the peak of children")
 
 
