@@ -73,7 +73,7 @@ def _bytecode(code: CodeType) -> Any:
         for one in code.co_consts
     ]
     names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
-    return code.co_code, constants, names, code.co_argcount, code.co_kwonlyargcount, code.co_flags
+    return code.co_code, constants, names, code.co_argcount, code.co_kwonlyargcount
 
 
 def _names(code: CodeType) -> tuple[str, ...]:

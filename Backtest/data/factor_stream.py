@@ -18,7 +18,7 @@ from .coarse import coarsen, join
 from .dsl.blocks import choose_blocks, deepest, held_bytes
 from .dsl.engine import Stream, Undefined
 from .dsl.plan import Plan
-from .factors import FactorValues, check_panel, made_missing
+from .factors import FactorValues, check_panel, empty_values, made_missing
 from .panel import Bools, Floats, Panel
 from .timeframe import Timeframe
 
@@ -94,7 +94,7 @@ class FactorStream:
             values, undefined[timeframe] = part.feed(panel, timeframe, begin)
             library.update(values)
         self._join_overlap(library, begin)
-        out = {factor.name: np.empty((rows - panel.warmup, panel.shape[1])) for factor in plan.factors}
+        out = empty_values(plan, rows - panel.warmup, panel.shape[1])
         found = self._stream.feed(panel, library=library, out=out, begin=begin)
         if panel.warmup > begin:
             return FactorValues(tuple(out), out, {})

@@ -273,9 +273,19 @@ def _evaluated(
 ) -> tuple[dict[str, Floats], NDArray[np.int64]]:
     """Return every factor's values and the undefined ones of each step, given those of both kinds of calls."""
     rows, columns = panel.shape
-    out: dict[str, Floats] = {factor.name: np.empty((rows - panel.warmup, columns)) for factor in plan.factors}
+    out = empty_values(plan, rows - panel.warmup, columns)
     more: dict[str, Any] = {"blocks": blocks, "gap_tolerance": gap_tolerance, "threads": threads}
     return out, evaluate(plan, panel, library=given, out=out, **more)
+
+
+def empty_values(plan: Plan, rows: int, symbols: int) -> dict[str, Floats]:
+    """Return an array for each factor's values, all of them in one piece of memory.
+
+    The first touch of memory costs more than computing what is put there. NumPy asks the system for large pages where
+    an array has some megabytes, which makes it cheap; a single factor's array seldom has as many.
+    """
+    whole = np.empty((len(plan.factors), rows, symbols))
+    return {factor.name: values for factor, values in zip(plan.factors, whole, strict=True)}
 
 
 def _library(plan: Plan, panel: Panel, timeout: float | None) -> tuple[dict[int, Floats], dict[int, int]]:

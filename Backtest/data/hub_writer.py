@@ -103,8 +103,13 @@ class SymbolWriter:
         kept = {name: stored(part.factors[name], dtype) for name, dtype in self.factors.items()}
         self.write_stored(part.first_bar, kept, part.tradable)
 
-    def write_stored(self, first_bar: int, factors: Mapping[str, NDArray[Any]], tradable: Bools) -> None:
-        """Take the next rows as `hub_file.stored` gives them; what has to wait for its row group is copied."""
+    def write_stored(
+        self, first_bar: int, factors: Mapping[str, NDArray[Any]], tradable: Bools, *, last: bool = False
+    ) -> None:
+        """Take the next rows as `hub_file.stored` gives them.
+
+        What has to wait for its row group is copied; the `last` rows wait for nothing.
+        """
         rows = len(tradable)
         if not self.rows:
             self.first_bar = first_bar
@@ -114,7 +119,7 @@ class SymbolWriter:
         while done < rows:
             bar = first_bar + done
             taken = min(rows - done, ROW_GROUP - bar % ROW_GROUP)
-            whole = (bar + taken) % ROW_GROUP == 0
+            whole = (bar + taken) % ROW_GROUP == 0 or (last and done + taken == rows)
             piece = {name: factors[name][done : done + taken] for name in self.factors}
             piece[TRADABLE] = tradable[done : done + taken]
             self._pieces.append(piece if whole else {name: values.copy() for name, values in piece.items()})

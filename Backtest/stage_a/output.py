@@ -173,18 +173,21 @@ class Output:
                     )
 
     def _separated(self, chunk: _Chunk, spans: Mapping[int, tuple[_File, int, int]]) -> dict[str, NDArray[Any]]:
-        """Return factor -> its values, one row a symbol, and count what is missing; the chunk's own are given up."""
+        """Return factor -> its values, one row a symbol, in the chunk's own memory, and count what is missing."""
         dtype = self.job.core.dtype
         rows, symbols = chunk.exists.shape
         tops, ends = np.zeros(symbols, np.int64), np.zeros(symbols, np.int64)
         for column, (_, top, end) in spans.items():
             tops[column], ends[column] = top, min(end, rows)
         exists = np.ascontiguousarray(chunk.exists)
+        scratch = np.empty((symbols, rows), dtype)
         found: dict[str, NDArray[Any]] = {}
-        for name in tuple(chunk.values):
+        for name, values in chunk.values.items():
             missing, beyond = np.zeros(symbols, np.int64), np.zeros(symbols, np.int64)
-            found[name] = np.empty((symbols, rows), dtype)
-            separate(chunk.values.pop(name), exists, tops, ends, BEYOND[dtype], found[name], missing, beyond)
+            separate(values, exists, tops, ends, BEYOND[dtype], scratch, missing, beyond)
+            # back to where they came from: fresh memory for every factor costs more than copying twice
+            found[name] = values.reshape(-1).view(dtype)[: scratch.size].reshape(scratch.shape)
+            found[name][...] = scratch
             for column, (file, _, _) in spans.items():
                 file.missing[name] += int(missing[column])
             if beyond.any():
@@ -196,9 +199,11 @@ class Output:
     ) -> None:
         _take_over(file)
         first, tradable = chunk.first_bar + rows.start, chunk.tradable[rows, column]
-        file.writer.write_stored(first, {name: values[rows] for name, values in factors.items()}, tradable)
+        kept = {name: values[rows] for name, values in factors.items()}
         file.next_bar = first + len(tradable)
-        if file.next_bar > file.facts.last:
+        last = file.next_bar > file.facts.last
+        file.writer.write_stored(first, kept, tradable, last=last)
+        if last:
             self._complete(file)
 
     def _complete(self, file: _File) -> None:

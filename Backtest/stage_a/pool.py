@@ -7,6 +7,7 @@ parent can name it in the reason and kill it when it takes too long.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -203,8 +204,8 @@ def _serve(connection: Connection, function: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _keep_stdout_clean()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    module, _, name = function.partition(":")
-    call = getattr(import_module(module), name)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a worker has one core: threads of NumPy's would spin on others'
+    call = _imported(function)
     connection.send(("ready", None, False))
     lock = threading.Lock()
     own_threads = threading.active_count()
@@ -225,6 +226,16 @@ def _serve(connection: Connection, function: str) -> None:
         with lock:
             # a function that was given up still runs in its thread: a fresh process takes the next task
             connection.send((*message, threading.active_count() > own_threads))
+
+
+def _imported(function: str) -> Any:
+    """Return what ``module:function`` names. What importing makes stays: looking for garbage in it takes a tenth."""
+    gc.disable()
+    module, _, name = function.partition(":")
+    call = getattr(import_module(module), name)
+    gc.freeze()
+    gc.enable()
+    return call
 
 
 def _portable(error: Exception) -> Exception:

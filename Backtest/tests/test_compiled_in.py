@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import importlib
 import json
 import os
@@ -20,6 +21,7 @@ from numba.core.bytecode import ByteCode, FunctionIdentity
 from numba.extending import is_jitted
 
 from Backtest.compiled_in import stamp_of
+from Backtest.machine_code import compiled
 
 TOP = Path(__file__).parents[1]
 IMPORTS = "import numpy as np\nfrom typing import NamedTuple\nfrom Backtest.machine_code import compiled\n"
@@ -100,6 +102,15 @@ def test_all_else_does_not(stamp: Any) -> None:
     user = "import below\n@compiled\ndef f(x):\n    return x + below.N\n"
     first = stamp(user, "N = 1\n")
     assert stamp("# moved\n\n\n" + user + "def g(x):\n    return x\n", "M = object()\nN = 1\n") == first
+
+
+def test_a_profiler_does_not() -> None:
+    """Numba gives what it calls other flags while a profiler runs."""
+    function = compiled(lambda x: x + 1)
+    before = stamp_of(function)
+    with cProfile.Profile():
+        function(1)
+    assert stamp_of(function) == before
 
 
 def test_what_cannot_be_told_is_refused(stamp: Any) -> None:
