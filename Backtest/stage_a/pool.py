@@ -204,7 +204,7 @@ def _serve(connection: Connection, function: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _keep_stdout_clean()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a worker has one core: threads of NumPy's would spin on others'
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each worker has a core: NumPy's threads would spin on others'
     call = _imported(function)
     connection.send(("ready", None, False))
     lock = threading.Lock()

@@ -67,11 +67,14 @@ class Chain:
     ----------
     moving
         [m, 2], a place and the number of what lies there, for those that move.
+    sources
+        [s], the places that are read and written nowhere.
     """
 
     written: Written
     places: Numbers
     moving: Numbers
+    sources: Numbers
     columns: int
     counts: Numbers
 
@@ -79,7 +82,7 @@ class Chain:
         """Compute a tile of `rows` rows from `first_bar` on, after `seen` others; `addresses` of what moves."""
         own = self.written
         height = strip_height(self.columns) if len(own.windows) else rows
-        tables = (own.code, self.places, own.windows, own.carried, self.moving, addresses)
+        tables = (own.code, self.places, own.windows, own.carried, self.moving, self.sources, addresses)
         if run(*tables, height, rows, self.columns, seen, first_bar, self.counts):
             np.add.at(undefined, own.owners, self.counts)
             self.counts[:] = 0
@@ -110,7 +113,8 @@ def place_chain(
         else:
             places[ADDRESS, place] = find(what, written.front)
     table = np.array(moving, dtype=np.int64).reshape(-1, 2)
-    return Chain(written, places, table, columns, np.zeros(len(written.code), dtype=np.int64))
+    sources = np.array([place for place, what in enumerate(written.contents) if what[0] == "source"], dtype=np.int64)
+    return Chain(written, places, table, sources, columns, np.zeros(len(written.code), dtype=np.int64))
 
 
 class _Places:

@@ -85,14 +85,15 @@ def _pieces(code, addresses, steps, size, counts):
 
 
 @compiled
-def _window(mode, window, x, age, out, back, rows, columns, first_bar):
+def _window(mode, window, x, age, out, back, rows, columns, first_bar, ahead):
     """Sums of the windows that end in a strip of `rows` rows, `first_bar` its first, of which `back` lie in front."""
     bars, min_valid, min_age = window
     shape, cells = (back + rows, columns), back * columns
     values = numba.carray(_pointer(x - FLOAT * cells, 0.0), shape)
     ages = numba.carray(_pointer(age - AGE * cells, np.int32(0)), shape)
     result = numba.carray(_pointer(out - FLOAT * cells, 0.0), shape)
-    return sums(values, ages, result, bars, min_valid, min_age, (first_bar - back) % bars, mode, back)
+    ahead -= FLOAT * cells
+    return sums(values, ages, result, bars, min_valid, min_age, (first_bar - back) % bars, mode, back, ahead)
 
 
 @compiled
@@ -104,7 +105,7 @@ def _carry(strip, cells, size):
 
 
 @compiled
-def run(code, places, windows, carried, moving, addresses, height, rows, columns, seen, first_bar, counts):
+def run(code, places, windows, carried, moving, sources, addresses, height, rows, columns, seen, first_bar, counts):
     """Run a chain over rows of a tile; return how many results are undefined, by instruction in `counts`.
 
     code: int64 [n, 6], kind, function, places of three operands, place of the result; of a `WINDOW` the second operand
@@ -113,7 +114,8 @@ def run(code, places, windows, carried, moving, addresses, height, rows, columns
     [w, 3], bars, valid values and age needed. carried: int64 [c, 2], strips whose last rows the next one looks back to,
     and how many. moving: int64 [m, 2], places that begin elsewhere for every tile, and at which of `addresses`.
     height: rows of a strip. columns: at most `rows.WIDTH` where there are windows. seen: rows before
-    these that lie in front of all that windows look at.
+    these that lie in front of all that windows look at. sources: int64 [s], places whose next strip is brought into
+    the cache while windows are summed up: memory would be idle then.
     """
     if windows.shape[0] > 0 and columns > WIDTH:
         raise ValueError("too many columns for the scratch of a window")
@@ -134,8 +136,10 @@ def run(code, places, windows, carried, moving, addresses, height, rows, columns
                 function, x, w, age, r = code[end, 1], code[end, 2], code[end, 3], code[end, 4], code[end, 5]
                 back = min(seen + top, windows[w, 0] - 1)
                 window = (windows[w, 0], windows[w, 1], windows[w, 2])
+                share = sources[w * sources.size // len(windows) : (w + 1) * sources.size // len(windows)]
+                ahead = begins[share] + FLOAT * m * columns
                 counts[end] += _window(
-                    function, window, begins[x], begins[age], begins[r], back, m, columns, first_bar + top
+                    function, window, begins[x], begins[age], begins[r], back, m, columns, first_bar + top, ahead
                 )
             k = end + 1
         for i in range(carried.shape[0]):

@@ -33,10 +33,12 @@ from .lagged import LOGRET, lags
 from .rows import (
     MIXED,
     NO_LIMIT,
+    NOTHING,
     WIDTH,
     aligned,
     blank_idle,
     descending,
+    fetch,
     full_counts,
     is_plain,
     next_state,
@@ -47,11 +49,12 @@ SUM, MEAN, COUNT = range(3)
 
 
 @compiled(_nrt=False, forceinline=True)
-def _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, no_gap):
+def _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, no_gap, ahead):
     """Plain block: p becomes the running sum of x - shift (0 for a sum), `out` the statistic of its merge with the
     suffixes s. Returns how many of them are not finite."""
     strange = 0
     for t in range(first, last):
+        fetch(ahead, t, x.shape[1])
         na, share = d - float(t - first + 1), 1.0 / d
         v, q, r, e = x[t], s[max(t - d + 1, 0) - (first - have)], out[t], gap if na > 0.0 else no_gap
         if mode == MEAN:
@@ -124,8 +127,11 @@ def _suffixes_mixed(x, age, s, down, mode, shift, alive):
 
 
 @compiled
-def sums(x, age, out, d, min_valid, min_age, phase, mode, own_row):
-    """Sum, mean or number of the valid values of each window; return how many overflow from `own_row` on."""
+def sums(x, age, out, d, min_valid, min_age, phase, mode, own_row, ahead):
+    """Sum, mean or number of the valid values of each window; return how many overflow from `own_row` on.
+
+    `ahead`: int64 [n], addresses of arrays as wide as `x`, of which as many rows will be wanted next.
+    """
     rows, columns = x.shape
     down = descending(min(d, rows))
     s, p = aligned(min(d, rows) + 1, 2 * WIDTH), aligned(1, 2 * WIDTH)[0]
@@ -142,7 +148,7 @@ def sums(x, age, out, d, min_valid, min_age, phase, mode, own_row):
             if mode == MEAN:
                 shift[:] = x[first]
                 gap[:] = far - shift
-            strange += _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, none)
+            strange += _prefixes(x, out, first, last, have, d, mode, p, s, shift, gap, none, ahead)
             blank_idle(out[first:last], idle)
         else:
             strange += 1
@@ -175,7 +181,7 @@ class Sums:
     def __call__(self, operands: Sequence[Operand], literals: Mapping[str, Any], context: Context, out: Floats) -> int:
         """See `context.Kernel`."""
         bars, min_valid, min_age = self.needs(literals, context.gap_tolerance)
-        numbers = (bars, min_valid, min_age, context.first_bar % bars, self.mode, context.own_row)
+        numbers = (bars, min_valid, min_age, context.first_bar % bars, self.mode, context.own_row, NOTHING)
         return over_columns(sums, operands, context, out, *numbers)
 
 

@@ -33,6 +33,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from ...machine_code import compiled
 from .context import Context, Floats, Operand
@@ -46,8 +49,11 @@ PIECE = 256
 WIDTH = 64
 """Symbols side by side, at most. Loops are full speed from about 32 on; 64 keep a window of 200 rows in a core's L2."""
 
-LINE = 8
-"""Values of a line of the cache."""
+FLOAT, LINE = 8, 8
+"""Bytes of a value, and values of a line of the cache."""
+
+NOTHING = np.zeros(0, np.int64)
+"""No address to `fetch` from."""
 
 MIXED, FULL, JOINED = range(3)
 """A block of rows: something is missing in it or an episode begins inside; neither; nor at its first row either."""
@@ -70,6 +76,29 @@ def aligned(rows, columns):
     flat = np.empty(rows * columns + LINE)
     begin = -(flat.ctypes.data // 8) % LINE
     return flat[begin : begin + rows * columns].reshape(rows, columns)
+
+
+@intrinsic
+def _prefetch(typing_context, address):
+    """Ask for the cache line of an address, whatever lies there; hint 2: into the second cache."""
+
+    def generate(context, builder, signature, arguments):
+        pointer, number = ir.PointerType(ir.IntType(8)), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", (pointer,), kind)
+        read, near, data = number(0), number(2), number(1)
+        builder.call(function, [builder.inttoptr(arguments[0], pointer), read, near, data])
+        return context.get_dummy_value()
+
+    return types.none(address), generate
+
+
+@compiled(_nrt=False, forceinline=True)
+def fetch(addresses, row, columns):
+    """Have a row of each float64 array [rows, columns] that begins at one of `addresses` brought into the cache."""
+    for k in range(addresses.size):
+        for b in range(row * columns, (row + 1) * columns, LINE):
+            _prefetch(addresses[k] + FLOAT * b)
 
 
 @compiled
@@ -185,7 +214,7 @@ def full_counts(s, have, columns, plane):
 
 
 def over_columns(
-    kernel: Callable[..., Any], operands: Sequence[Operand], context: Context, out: Floats, *numbers: float
+    kernel: Callable[..., Any], operands: Sequence[Operand], context: Context, out: Floats, *numbers: Any
 ) -> int:
     """Call ``kernel(*operands, age, out, *numbers)``, `WIDTH` columns at a time where there are more.
 
