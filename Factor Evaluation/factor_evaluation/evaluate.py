@@ -116,8 +116,8 @@ def evaluate(request: EvaluateRequest, store: Store, *, attach: Attach | None = 
         except DataError as error:
             if len(job.names) == 1:
                 raise
-            refused[name] = str(error)
-            LOGGER.warning("factor %s is left out: %s", name, error)
+            refused[name] = str(error).removeprefix(f"{name}: ")
+            LOGGER.warning("factor %s is left out: %s", name, refused[name])
     if not reports:
         raise DataError(f"no factor can be evaluated: {next(iter(refused.values()))}")
     trials = _recorded(reports, layout.output_root)

@@ -163,6 +163,11 @@ def stride(rows: int, bars: int) -> int:
     return bars * max(1, -(-rows // (bars * MOST_BARS)))
 
 
+def in_bars(count: int) -> str:
+    """Return ``1 bar``, ``10 bars``."""
+    return f"{count} bar{'s' * (count > 1)}"
+
+
 def figures_of(
     values: Floats,
     label: Floats,
@@ -193,7 +198,7 @@ def figures_of(
     every = stride(len(values), bars)
     sampled = _pairs(values, label, timestamp, symbols, every, groups)
     summed = _group_rows(timestamp, *grouped(values, label, bars, groups))
-    apart = f"{every} bar{'s' * (every > 1)}"
+    apart = in_bars(every)
     found: list[Figure] = []
     refused: list[str] = []
 

@@ -14,7 +14,7 @@ import numpy as np
 from Backtest.data.panel import Floats
 from Backtest.files import json_text
 
-from .qlib_figures import MIN_GROUPS, Figure, figures_of, portfolio_of, risk_of, stride
+from .qlib_figures import MIN_GROUPS, Figure, figures_of, in_bars, portfolio_of, risk_of, stride
 
 if TYPE_CHECKING:
     from .measures import Evaluation
@@ -32,6 +32,26 @@ PERCENT = {"mean", "std", "annualized_return", "max_drawdown"}
 
 WIDE = {"report-0"}
 """Figures that take the page's whole width."""
+
+FIGURE_CAPTIONS = {
+    "group_return-0": "Sum of what each group earned so far (0.1 is 10 %). Group1 holds the highest factor values, "
+    "Group{groups} the lowest; long-short is Group1 less Group{groups}, long-average Group1 less all names.",
+    "group_return-1": "How the steps of both curves are distributed (0.1 is 10 %).",
+    "pred_ic-0": "Correlation across symbols of factor and forward return: Pearson's (IC), and of ranks.",
+    "pred_ic-1": "Mean of the IC (Pearson) by year and month. Red is positive, blue negative: the other way round than "
+    "on our own page.",
+    "pred_ic-2": "Left, the IC's distribution; right, its quantiles against those of a normal law (the line).",
+    "pred_autocorr-0": "Correlation of the factor's ranks with those {every} before.",
+    "pred_turnover-0": "Share of the names of Group1 (Top) and of Group{groups} (Bottom) that were not in it {every} "
+    "before.",
+    "report-0": "Returns summed by UTC day, not compounded (0.1 is 10 %): of Group1 (return) and of all names (bench), "
+    "and their difference (ex return), without (wo) and with (w) cost; mdd is the fall from the highest point so far. "
+    "Turnover is traded value over held value, summed by day.",
+}
+"""What each of Qlib's figures shows: they have no words at their axes."""
+
+MOST_TICKS = 12
+"""Days named at the axis of `report-0`: Qlib's own choice overlaps in a history of years."""
 
 CAPTION = (
     "The group of highest values, rebalanced every h bars, each name with equal weight. Compounded; a year has 365 "
@@ -76,6 +96,8 @@ def with_qlib_report(evaluation: Evaluation, subject: Subject, source: Source, *
         cost=evaluation.cost,
     )
     notes = [*_notes(evaluation, first, bars[first], groups), *refused]
+    apart = in_bars(stride(len(values), bars[first]))
+    captions = {name: words.format(groups=groups, every=apart) for name, words in FIGURE_CAPTIONS.items()}
     document = {
         "factor": evaluation.factor,
         "bar_freq": evaluation.bar_freq,
@@ -85,9 +107,12 @@ def with_qlib_report(evaluation: Evaluation, subject: Subject, source: Source, *
         "risk": risks,
         "notes": notes,
         "synthetic": source.synthetic,
-        "figures": {figure.name: {"title": figure.title, **figure.content} for figure in figures},
+        "figures": {
+            figure.name: {"title": figure.title, "caption": captions[figure.name], **figure.content}
+            for figure in figures
+        },
     }
-    page = _page(evaluation, risks, figures, notes, synthetic=source.synthetic) if html else None
+    page = _page(evaluation, risks, figures, captions, notes, synthetic=source.synthetic) if html else None
     return replace(source, links=((TITLE, HTML),) if html else (), files={HTML: page, JSON: json_text(document)})
 
 
@@ -113,6 +138,7 @@ def _page(
     evaluation: Evaluation,
     risks: Mapping[str, Any],
     figures: Sequence[Figure],
+    captions: Mapping[str, str],
     notes: Sequence[str],
     *,
     synthetic: bool,
@@ -124,6 +150,7 @@ def _page(
         {
             "name": figure.name,
             "title": figure.title,
+            "caption": captions[figure.name],
             "figure": data_block(_framed(figure)),
             "wide": "report" in figure.name,
         }
@@ -151,8 +178,19 @@ def _page(
 def _framed(figure: Figure) -> dict[str, Any]:
     """Return a figure with room for its axes; its title stands above it in the page."""
     layout = {name: value for name, value in figure.content["layout"].items() if name not in ("title", "template")}
-    margins = {"margin": {"l": 60, "r": 20, "t": 60, "b": 70}, "autosize": True}
-    return {"data": figure.content["data"], "layout": {**layout, **margins}}
+    layout |= {"margin": {"l": 60, "r": 20, "t": 60, "b": 70}, "autosize": True}
+    if figure.name == "pred_ic-2":
+        # Qlib leaves a tenth between its two plots, less than the words of the right one's axis take; its legend has
+        # no names
+        layout["showlegend"] = False
+        layout["xaxis"] = {**layout["xaxis"], "domain": [0.0, 0.42]}
+        layout["xaxis2"] = {**layout["xaxis2"], "domain": [0.58, 1.0]}
+        layout["annotations"] = [
+            {**title, "x": place} for title, place in zip(layout["annotations"], (0.21, 0.79), strict=True)
+        ]
+    if figure.name == "report-0":
+        layout["xaxis7"] = {**layout["xaxis7"], "nticks": MOST_TICKS}
+    return {"data": figure.content["data"], "layout": layout}
 
 
 def _cell(name: str, value: float | None) -> str:

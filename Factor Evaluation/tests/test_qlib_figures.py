@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from factor_evaluation.qlib_figures import MOST_BARS, Portfolio, figures_of, portfolio_of, risk_of, stride
+from factor_evaluation.qlib_report import FIGURE_CAPTIONS, _framed
 
 from Backtest.data.timeframe import parse_timeframe
 
@@ -115,3 +116,14 @@ def test_where_qlib_has_nothing_to_draw_that_is_said_in_one_line(kind):
     assert refused
     assert all("Qlib draws none of these values" in line and "\n" not in line for line in refused)
     json.dumps([figure.content for figure in figures], allow_nan=False)
+
+
+def test_qlibs_figures_are_framed_so_that_no_words_overlap():
+    rng = np.random.default_rng(3)
+    figures, _ = drawn(rng.normal(size=(30, 4)), 0.01 * rng.normal(size=(30, 4)))
+    framed = {figure.name: _framed(figure)["layout"] for figure in figures}
+    assert set(framed) == set(FIGURE_CAPTIONS)
+    assert framed["report-0"]["xaxis7"]["nticks"] == 12
+    left, right = framed["pred_ic-2"]["xaxis"]["domain"], framed["pred_ic-2"]["xaxis2"]["domain"]
+    assert right[0] - left[1] >= 0.15  # the right plot's words lie between
+    assert [title["x"] for title in framed["pred_ic-2"]["annotations"]] == [sum(left) / 2, sum(right) / 2]

@@ -301,7 +301,13 @@ def _notes(
     held = data.factor[np.isfinite(data.factor)]
     if held.size and held.min() == held.max():
         notes.append("the factor has the same value everywhere: no correlation exists")
-    for key, result in results.items():
-        if not result.rank_ic_summary.count:
-            notes.append(f"horizon {key}: no bar has an IC")
+    elif wide and 2 * data.rows.both_ends < data.rows.usable.sum():
+        notes.append(
+            f"{data.rows.both_ends:,} of {int(data.rows.usable.sum()):,} bars have both a lowest and a highest of "
+            f"{data.rows.held.shape[0]} quantiles, because values tie or names are few: spread and costs are of those "
+            "bars only, and the mean returns of the quantiles of different bars; fewer quantiles (--group) change that"
+        )
+    without = [key for key, result in results.items() if not result.rank_ic_summary.count]
+    if without:
+        notes.append(f"no bar has an IC at horizon {', '.join(without)}")
     return tuple(notes)

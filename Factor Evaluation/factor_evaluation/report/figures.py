@@ -13,12 +13,18 @@ from numpy.typing import NDArray
 from ..measures.evaluation import Evaluation, Floats, Split, Times
 from ..measures.quantiles import compounded
 from ..measures.ranked import MIN_NAMES
-from ..measures.significance import errors_to_each_side
+from ..measures.shape import OUTLIER_MADS
+from ..measures.significance import errors_to_each_side, newey_west_lag
+from ..measures.splits import REGIME_DAYS
 from .chart import Chart, Heat, Series, cells, in_buckets, moments, number, numbers, ranks, thinned
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MOST_DAYS = 62
 """Days up to which the heat map shows day by hour: months would be one or two cells."""
+
+FULL_CELL = 0.25
+"""Share of the fullest cell's bars that a cell needs for a say in the colours: a mean of few bars is large by chance
+and would leave all others pale."""
 
 TIME = "UTC"
 
@@ -81,8 +87,9 @@ def ic_by_month(evaluation: Evaluation) -> Chart:
     rows, columns, row_of, column_of = parts(evaluation.timestamp)
     heats = []
     for key, result in evaluation.horizons.items():
-        table = _means(result.rank_ic, row_of, column_of, (len(rows), len(columns)))
-        extent = float(np.nanmax(np.abs(table))) if np.isfinite(table).any() else 1.0
+        table, counts = _means(result.rank_ic, row_of, column_of, (len(rows), len(columns)))
+        full = table[counts >= FULL_CELL * counts.max(initial=1)]
+        extent = float(np.abs(full).max()) if full.size else 1.0
         heats.append(Heat(rows, columns, cells(table), horizon=key, span=(-extent, extent)))
     title = "Rank IC by day and hour" if parts is _day_and_hour else "Rank IC by month"
     words = {
@@ -111,14 +118,14 @@ def _day_and_hour(stamps: Times) -> Cells:
     return tuple(str(day) for day in days), words, row_of.astype(np.int64), column_of.astype(np.int64)
 
 
-def _means(values: Floats, row_of: Places, column_of: Places, shape: tuple[int, int]) -> Floats:
+def _means(values: Floats, row_of: Places, column_of: Places, shape: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Return the mean of each cell and how many values it has."""
     known = np.isfinite(values)
     sums, counts = np.zeros(shape), np.zeros(shape)
     np.add.at(sums, (row_of[known], column_of[known]), values[known])
     np.add.at(counts, (row_of[known], column_of[known]), 1)
     sums[counts == 0] = np.nan
-    means: Floats = sums / np.maximum(counts, 1)
-    return means
+    return sums / np.maximum(counts, 1), counts
 
 
 def quantile_bars(evaluation: Evaluation) -> Chart:
@@ -127,7 +134,8 @@ def quantile_bars(evaluation: Evaluation) -> Chart:
     names = quantile_names(evaluation.quantiles)
     of_what = "a bar's symbols" if evaluation.kind == "cross_section" else "a symbol's own history"
     for key, result in evaluation.horizons.items():
-        half = errors_to_each_side(result.spread_summary) * result.quantile_std_error
+        held, lag = np.isfinite(result.quantile_return).sum(axis=0), newey_west_lag(result.bars)
+        half = result.quantile_std_error * [errors_to_each_side(int(bars), lag) for bars in held]
         low, high = numbers(result.quantile_mean - half), numbers(result.quantile_mean + half)
         series.append(
             Series("mean return", names, numbers(result.quantile_mean), "bars", low=low, high=high, horizon=key)
@@ -274,8 +282,9 @@ def distribution(evaluation: Evaluation) -> Chart:
     share = shape.outliers / shape.count if shape.count else 0.0
     return Chart(
         "Distribution of the factor",
-        f"{shape.count:,} values, {shape.distinct:,} of them distinct; outliers: {shape.outliers:,} "
-        f"({100 * share:.2g} %). The outermost bars hold everything beyond them.",
+        f"{shape.count:,} values, {shape.distinct:,} of them distinct; outliers (over {OUTLIER_MADS:g} robust "
+        f"deviations from the median): {shape.outliers:,} ({100 * share:.2g} %). The outermost bars hold everything "
+        "beyond them.",
         "factor value", "values", "number", series=(Series("values", numbers(middles), counts, "bars"),),
     )  # fmt: skip
 
@@ -313,7 +322,7 @@ def split_chart(split: Split, name: str, what: str = "Mean rank IC of each part"
         means = np.array([summary.mean for summary in summaries])
         with np.errstate(divide="ignore", invalid="ignore"):
             errors = means / np.array([summary.t_newey_west for summary in summaries])
-        half = errors * [errors_to_each_side(summary) for summary in summaries]
+        half = errors * [errors_to_each_side(summary.count, summary.lag) for summary in summaries]
         low, high = numbers(means - half), numbers(means + half)
         series.append(Series("rank IC", labels, numbers(means), "bars", low=low, high=high, horizon=key))
     stable = ", ".join(f"{key}: {100 * share:.0f} %" for key, share in split.stability.items() if np.isfinite(share))
@@ -345,6 +354,13 @@ FIGURES: Mapping[str, Callable[[Evaluation], Chart]] = {
 
 WITHIN = f"Mean rank IC across the symbols of each group of the symbols table that has {MIN_NAMES} or more"
 
+PARTS = {
+    "volatility": "Mean rank IC in each third of the bars by the benchmark's volatility over the last "
+    f"{REGIME_DAYS} days",
+    "trend": f"Mean rank IC where the benchmark rose or fell over the last {REGIME_DAYS} days",
+}
+"""What a regime is."""
+
 ONLY_ACROSS = ("quantile_cumulative", "spread", "net_per_bar")
 """Charts of portfolios: over time a quantile's bounds are known only at the end, so nobody could have held one."""
 
@@ -353,7 +369,7 @@ def charts_of(evaluation: Evaluation) -> dict[str, Chart]:
     """Return every chart of a factor's report that has a value, splits and groups last."""
     charts = {name: draw(evaluation) for name, draw in FIGURES.items()}
     for name, split in evaluation.splits.items():
-        charts[f"split_{name}"] = split_chart(split, name)
+        charts[f"split_{name}"] = split_chart(split, name, PARTS.get(name, "Mean rank IC of each part"))
     if evaluation.groups is not None:
         charts["groups"] = split_chart(evaluation.groups, evaluation.groups.name, WITHIN)
     left_out = () if evaluation.kind == "cross_section" else ONLY_ACROSS

@@ -98,3 +98,18 @@ def test_ranks_without_money_are_said_to_be_that():
 def test_a_factor_that_costs_more_than_it_earns():
     evaluation = made(cost=0.01)
     assert verdict_of(evaluation).headline.endswith("and it does not earn its cost.")
+
+
+def test_without_a_spread_the_money_is_said_to_be_unknown():
+    verdict = verdict_of(changed(made(), count=0, mean=np.nan, t_newey_west=np.nan, p_value=np.nan))
+    assert verdict.level == "some"
+    assert verdict.headline.endswith("but no bar has both a highest and a lowest quantile.")
+    assert "There is no spread of quantiles: no bar has both a highest and a lowest one." in verdict.details
+    unsure = verdict_of(changed(made(), mean=0.001, p_value=np.nan))
+    assert unsure.headline.endswith("but the spread of mean returns cannot be told from zero.")
+
+
+def test_a_spread_of_few_bars_says_how_many():
+    told = [sentence for sentence in verdict_of(changed(made(), count=24)).details if "spread" in sentence]
+    assert "in the 24 of 899 bars that have both;" in told[0]
+    assert "that have both" not in " ".join(verdict_of(made()).details)
