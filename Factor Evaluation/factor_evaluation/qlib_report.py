@@ -14,7 +14,7 @@ import numpy as np
 from Backtest.data.panel import Floats
 from Backtest.files import json_text
 
-from .qlib_figures import MIN_GROUPS, Figure, figures_of, in_bars, portfolio_of, risk_of, stride
+from .qlib_figures import MIN_GROUPS, Figure, Portfolio, figures_of, in_bars, portfolio_of, risk_of, stride
 
 if TYPE_CHECKING:
     from .measures import Evaluation
@@ -50,13 +50,13 @@ FIGURE_CAPTIONS = {
 }
 """What each of Qlib's figures shows: they have no words at their axes."""
 
-MOST_TICKS = 12
+MOST_TICKS = 8
 """Days named at the axis of `report-0`: Qlib's own choice overlaps in a history of years."""
 
 CAPTION = (
     "The group of highest values, rebalanced every h bars, each name with equal weight. Compounded; a year has 365 "
-    "days (Qlib's own default is the 238 of the A-share calendar), and a shorter window is drawn out to one. Qlib "
-    "halves no spread here: it is top less bottom."
+    "days (Qlib's own default is the 238 of the A-share calendar), and a shorter window is drawn out to one. What has "
+    "lost all stays at nothing. Qlib halves no spread here: it is top less bottom."
 )
 
 
@@ -80,22 +80,20 @@ def with_qlib_report(evaluation: Evaluation, subject: Subject, source: Source, *
         return without_qlib_report(evaluation, subject, source)
     timeframe, bars = subject.panel.timeframe, {key: one.bars for key, one in evaluation.horizons.items()}
     values = _tradable(subject)
-    risks: dict[str, Any] = {}
-    for key, count in bars.items():
-        portfolio = portfolio_of(values, subject.labels[key], count, groups)
-        risks[key] = risk_of(portfolio, count, timeframe, evaluation.cost)
-    first = next(iter(bars))
+    portfolios = {key: portfolio_of(values, subject.labels[key], count, groups) for key, count in bars.items()}
+    risks = {key: risk_of(one, bars[key], timeframe, evaluation.cost) for key, one in portfolios.items()}
+    first, portfolio = next(iter(portfolios.items()))
     figures, refused = figures_of(
         values,
         subject.labels[first],
         evaluation.timestamp,
         evaluation.symbols,
-        portfolio=portfolio_of(values, subject.labels[first], bars[first], groups),
+        portfolio=portfolio,
         bars=bars[first],
         groups=groups,
         cost=evaluation.cost,
     )
-    notes = [*_notes(evaluation, first, bars[first], groups), *refused]
+    notes = [*_notes(evaluation, first, bars[first], groups, portfolio), *refused]
     apart = in_bars(stride(len(values), bars[first]))
     captions = {name: words.format(groups=groups, every=apart) for name, words in FIGURE_CAPTIONS.items()}
     document = {
@@ -121,14 +119,21 @@ def _tradable(subject: Subject) -> Floats:
     return np.where(subject.panel.tradable, subject.values, np.nan)
 
 
-def _notes(evaluation: Evaluation, horizon: str, bars: int, groups: int) -> list[str]:
-    every = stride(len(evaluation.timestamp), bars)
-    used = -(-len(evaluation.timestamp) // every)
+def _notes(evaluation: Evaluation, horizon: str, bars: int, groups: int, portfolio: Portfolio) -> list[str]:
+    """Return what the reader has to know."""
+    every, planned = stride(len(evaluation.timestamp), bars), -(-len(evaluation.timestamp) // bars)
+    used, made = -(-len(evaluation.timestamp) // every), len(portfolio.row)
+    some = f" with {groups} names or more that are not all equal ({made:,} of {planned:,})" if made < planned else ""
     notes = [
-        f"Drawn by Qlib's own functions for horizon {horizon}. Group returns hold every rebalance, the top group over "
-        f"time summed by UTC day; IC, autocorrelation and turnover are from one bar in {every:,} ({used:,} of "
+        f"Drawn by Qlib's own functions for horizon {horizon}. Group returns hold every rebalance{some}, the top group "
+        f"over time summed by UTC day; IC, autocorrelation and turnover are from one bar in {every:,} ({used:,} of "
         f"{len(evaluation.timestamp):,})."
     ]
+    if portfolio.tied:
+        notes.append(
+            f"At {portfolio.tied:,} of {made:,} rebalances values tie at the edge of the top or the bottom group: "
+            "there the order of the symbols' names decides who is in it, not the factor."
+        )
     if groups < evaluation.quantiles:
         notes.append(f"{len(evaluation.symbols)} symbols make {groups} groups, not {evaluation.quantiles}.")
     return notes

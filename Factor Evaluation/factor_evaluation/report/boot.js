@@ -6,11 +6,16 @@
     showarrow: false }] };
   function isValue(value) { return Array.isArray(value) ? value.some(isValue) : value !== null; }
   function hasValue(trace) { return (trace.z || trace.y || [0]).some(isValue); }
+  /* A heat map says its numbers where a cell has room for one beside the words and the bar of colours. */
+  function fitted(trace, width) {
+    var narrow = trace.texttemplate && (width - 150) / trace.x.length < 28;
+    return narrow ? Object.assign({}, trace, { texttemplate: "" }) : trace;
+  }
   function horizonOf(trace) { return trace.meta === undefined ? null : trace.meta; }
   function draw(chart, horizon) {
     var shown = chart.figure.data.filter(function (trace) {
       return horizonOf(trace) === null || horizonOf(trace) === horizon;
-    });
+    }).map(function (trace) { return fitted(trace, chart.place.clientWidth); });
     var layout = shown.some(hasValue) ? chart.figure.layout : Object.assign({}, chart.figure.layout, nothing);
     return window.Plotly.react(chart.place, shown, layout, config);
   }

@@ -131,7 +131,12 @@ def _uncertainty(result: HorizonResult, p: float, horizons: int) -> str:
     correction = f" after correction for {horizons} horizons" if horizons > 1 else ""
     way = "higher" if summary.mean > 0 else "lower"
     reverse = "" if summary.mean > 0 else " (turn its sign before you use it)"
-    follows = f"high values were followed by {way} returns{reverse}" if p < EVIDENCE[-1][0] else "zero is not ruled out"
+    if p < EVIDENCE[-1][0]:
+        follows = f"high values were followed by {way} returns{reverse}"
+    elif low > 0 or high < 0:
+        follows = "the interval leaves zero out, the p-value does not"
+    else:
+        follows = "zero is not ruled out"
     return (
         f"At horizon {result.key} the rank IC is {minus(summary.mean)} ({interval}{p_words(p)}{correction}): {follows}."
     )
@@ -179,8 +184,8 @@ def monthly_means(month_of: NDArray[np.int64], values: Floats) -> Floats:
 
 
 def percent(value: float) -> str:
-    """Return a fraction as percent with three significant digits."""
-    return f"{100 * value:.3g} %".replace("-", "−")
+    """Return a fraction as percent with three significant digits, never with an exponent."""
+    return f"{np.format_float_positional(float(f'{100 * value:.3g}'), trim='-')} %".replace("-", "−")
 
 
 def minus(value: float, digits: int = 4) -> str:

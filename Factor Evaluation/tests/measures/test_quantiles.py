@@ -152,3 +152,8 @@ def test_the_histogram_of_a_sparse_factor_shows_the_few_other_values():
     made = distribution_of(values)
     assert (made.edges[0], made.edges[-1]) == (-1.0, 3.0)
     assert (made.counts[0], made.counts[-1], made.counts.max(), made.counts.sum()) == (1, 1, 998, 1000)
+
+
+def test_who_has_lost_all_earns_nothing_more():
+    """A spread loses more than it holds when the names sold short rise threefold: there is no way back from that."""
+    np.testing.assert_allclose(compounded(np.array([0.5, -2.0, -3.0, 0.5]), 1), [0.5, -1.0, -1.0, -1.0])

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from factor_evaluation.measures.evaluation import Split, SplitPart
-from factor_evaluation.report.figures import split_chart
 from factor_evaluation.report.page import SCRIPT, data_block
 from factor_evaluation.report.plotly_figure import NO_WHISKER, figure
+from factor_evaluation.report.split_figures import split_chart
 from factor_evaluation.report.write import Source, report_of, write_report
 
 from .browser import opened

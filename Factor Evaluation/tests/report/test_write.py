@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from factor_evaluation.report.figures import charts_of, ic_by_month, spread
+from factor_evaluation.report.figures import charts_of, spread
+from factor_evaluation.report.month_figure import ic_by_month
 from factor_evaluation.report.pictures import draw_pictures
 from factor_evaluation.report.plotly_figure import cell_words
 from factor_evaluation.report.write import Source, report_of, write_report
