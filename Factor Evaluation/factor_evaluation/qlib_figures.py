@@ -149,6 +149,11 @@ def grouped(values: Floats, label: Floats, bars: int, groups: int) -> tuple[Plac
     return row[starts], np.add.reduceat(earned, starts, axis=0) if len(row) else earned
 
 
+def _made(row: Places, bars: int) -> float:
+    """Return the share of the rebalances from the first to the last that took place: a year has no more of them."""
+    return len(row) / ((row[-1] - row[0]) / bars + 1) if len(row) else 1.0
+
+
 Risk = dict[str, "float | None"]
 """What ``risk_analysis`` says, by its names; None where it has no number."""
 
@@ -160,7 +165,7 @@ def risk_of(portfolio: Portfolio, bars: int, timeframe: Timeframe, cost: float |
     with notices_logged():
         from qlib.contrib.evaluate import risk_analysis
 
-    per_year = YEAR_SECONDS / (timeframe.seconds * bars)
+    per_year = YEAR_SECONDS / (timeframe.seconds * bars) * _made(portfolio.row, bars)
     paid = portfolio.turnover * (cost or 0.0)
     series = {"top": portfolio.top, "top_net": portfolio.top - paid, "excess": portfolio.top - portfolio.mean,
               "spread": portfolio.spread}  # fmt: skip

@@ -38,7 +38,7 @@ def test_the_portfolio_by_hand():
 def test_risk_is_compounded_over_a_year_of_365_days():
     top = np.array([0.02, -0.01, 0.03, -0.05, 0.01])
     flat = np.zeros(5)
-    portfolio = Portfolio(np.arange(5), top, flat, flat, np.full(5, 0.5))
+    portfolio = Portfolio(6 * np.arange(5), top, flat, flat, np.full(5, 0.5))
     risk = risk_of(portfolio, 6, parse_timeframe("4h"), 0.002)
     curve = np.cumprod(1 + top)
     assert risk["top"]["annualized_return"] == pytest.approx(curve[-1] ** (365 / 5) - 1)  # six bars of 4h are a day
@@ -158,3 +158,12 @@ def test_equal_values_make_no_portfolio_and_ties_at_an_edge_are_counted():
     evaluation = made(rows=3, horizons=(("1", 1),))
     assert "At 1 of 2 rebalances" in _notes(evaluation, "1", 1, 2, portfolio)[1]
     assert "tie at" not in " ".join(_notes(evaluation, "1", 1, 2, replace(portfolio, tied=0)))
+
+
+def test_a_year_counts_the_rebalances_that_were_left_out():
+    """Two rebalances in five days, at the first and the last: 1.02 x 1.01 in five days, two fifths of 365 a year."""
+    top, flat = np.array([0.02, 0.01]), np.zeros(2)
+    risk = risk_of(Portfolio(np.array([0, 4]), top, flat, flat, flat), 1, parse_timeframe("1d"), None)["top"]
+    assert risk["annualized_return"] == pytest.approx((1.02 * 1.01) ** (365 / 5) - 1)
+    mean, std = (1.02 * 1.01) ** 0.5 - 1, np.log1p(top).std(ddof=1)
+    assert risk["information_ratio"] == pytest.approx(mean / std * (365 * 2 / 5) ** 0.5)
