@@ -6,24 +6,21 @@
    write are computed by the same function.
 4. `measures.evaluate_factor`: all the numbers, of which `report.write.report_of` keeps what the report shows. One of
    several factors that loses too much (setting max_loss) is left out and named.
-5. `measures.ledger.record_trials`: their p-values among those of everything ever evaluated in this output root.
+5. `trials.recorded`: their p-values among those of everything ever evaluated in this output root.
 6. `report.write.write_report`: evaluation.json, evaluation.html, pictures.
 7. `report.comparison.write_comparison`: several factors side by side.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from Backtest.data.symbols_table import load_symbols_table
 from Backtest.errors import DataError, RunError, SettingsError, did_you_mean
-from Backtest.files import json_text
 from Backtest.logs import LOGGER
 from Backtest.settings import CoreSettings, resolve
 
@@ -32,13 +29,14 @@ from .layout import ALL, STEPS
 from .manifest import Manifest, read_manifest
 from .measures import Evaluation, evaluate_factor
 from .measures.family import compare_factors
-from .measures.ledger import Corrected, record_trials, trial_key
+from .measures.ledger import Corrected
 from .measures.time_series import MIN_SYMBOLS
 from .progress import counted
 from .report.comparison import Compared, write_comparison
 from .report.write import Report, Source, report_of, write_report
 from .store import FactorColumns, Inputs, Store
 from .subject import Subject, label_of, single, subject_of
+from .trials import identity_of, other_klines, recorded
 
 TimeSplit = Literal["month", "quarter", "year", "regime"]
 GROUP_COLUMN = "sector"
@@ -51,9 +49,6 @@ MOST_COST = 0.5
 BOUGHT_TOO_EARLY = (
     "forward returns begin at the close of the bar that the factor already knows: nobody who decides there buys at it"
 )
-
-SAME_TRIAL = ("start", "end", "symbols")
-"""Keys of evaluation.json that, with name, expression, bar length and horizon, say which trial it is."""
 
 Attach = Callable[[Evaluation, Subject, Source], Source]
 """Adds further pages to a report: nothing is written before everything is computed."""
@@ -116,11 +111,11 @@ def evaluate(request: EvaluateRequest, store: Store, *, attach: Attach | None = 
         except DataError as error:
             if len(job.names) == 1:
                 raise
-            refused[name] = str(error)
-            LOGGER.warning("factor %s is left out: %s", name, error)
+            refused[name] = str(error).removeprefix(f"{name}: ")
+            LOGGER.warning("factor %s is left out: %s", name, refused[name])
     if not reports:
         raise DataError(f"no factor can be evaluated: {next(iter(refused.values()))}")
-    trials = _recorded(reports, layout.output_root)
+    trials = recorded(reports, layout.output_root)
     for name, report in counted(reports.items(), "report"):
         write_report(report, layout.report_folder(name, store.name), trials=trials[name], html=request.html)
         LOGGER.info("%s: %s", name, report.verdict.headline)
@@ -211,63 +206,10 @@ def _report(job: _Job, inputs: Inputs, factor: FactorColumns, attach: Attach | N
         job.store.name,
         synthetic=job.manifest.synthetic,
         expression=str(factor.facts.get("expression") or factor.facts.get("source") or ""),
-        identity=_identity(factor),
+        identity=identity_of(factor),
         label=WORDS[job.kind],
     )
     return report_of(evaluation, attach(evaluation, subject, source) if attach else source)
-
-
-def _identity(factor: FactorColumns) -> str:
-    """Return a hash of what a factor computes and from which klines, as far as the store knows."""
-    computed = [factor.facts.get(key) for key in ("expression", "source", "params", "dialect")]
-    return hashlib.sha256(json_text([*computed, sorted(_klines(factor).items())]).encode("utf-8")).hexdigest()
-
-
-def _klines(factor: FactorColumns) -> dict[str, str]:
-    """Return symbol -> SHA-256 of the klines that a factor was computed from."""
-    return {symbol: source["sha256"] for symbol, source in factor.facts.get("sources", {}).items()}
-
-
-def other_klines(factor: FactorColumns, manifest: Manifest) -> tuple[str, ...]:
-    """Return the caution that a factor was not computed from the klines that its forward returns are made of."""
-    mine, theirs = _klines(factor), {symbol: source["sha256"] for symbol, source in manifest.sources.items()}
-    other = sorted(symbol for symbol in mine.keys() & theirs if mine[symbol] != theirs[symbol])
-    if not other:
-        return ()
-    names = ", ".join(other[:5]) + (f" and {len(other) - 5} more" if len(other) > 5 else "")
-    return (
-        f"the klines of {names} have changed between factor and forward returns; {STEPS['factor']} --overwrite "
-        "computes the factor anew",
-    )
-
-
-def _recorded(reports: Mapping[str, Report], root: Path) -> dict[str, dict[str, Corrected]]:
-    """Enter every p-value into the ledger and return factor -> horizon -> what it is among all of them.
-
-    The same trial from another store or run counts once: it is named by what it computes and on which bars of which
-    klines.
-    """
-    keys = {
-        (name, horizon): trial_key(
-            name,
-            str(report.document["horizons"][horizon]["bars"]),
-            bar_freq=report.bar_freq,
-            identity=json_text(
-                [
-                    report.source.expression,
-                    report.source.identity,
-                    *(report.document[key] for key in SAME_TRIAL),
-                    *([] if report.source.label == WORDS["open"] else [report.source.label]),
-                ]
-            ),
-        )
-        for name, report in reports.items()
-        for horizon in report.p_values
-    }
-    found = record_trials(root, {key: reports[name].p_values[horizon] for (name, horizon), key in keys.items()})
-    return {
-        name: {horizon: found[keys[name, horizon]] for horizon in report.p_values} for name, report in reports.items()
-    }
 
 
 def _compared(

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,7 +67,7 @@ def content(
         "store": store.name,
         "coverage": present / expected if expected else None,
         "thresholds": {name: getattr(core, name) for name in limits},
-        "checks": {check.name: check.words for check in CHECKS},
+        "checks": {check.name: check.words.format_map(asdict(core)) for check in CHECKS},
         "months": list(found.months),
         "symbols": {symbol: _symbol(found, column) for column, symbol in enumerate(found.symbols)},
         "violations": [

@@ -30,7 +30,7 @@ AROUND_BARS = 96
 
 @dataclass(frozen=True)
 class Check:
-    """One check: `marks` returns the bool [T, S] of the bars that it counts."""
+    """One check: `marks` returns the bool [T, S] of the bars that it counts; `words` names settings in braces."""
 
     name: str
     words: str
@@ -141,10 +141,20 @@ def volume_anomalies(panel: Panel, core: CoreSettings) -> Bools:
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("stale", "bars in a long run of one and the same close", "qc_max_stale", stale),
-    Check("outliers", "bars with a return many deviations off", "qc_max_outliers", outliers),
+    Check("stale", "bars in a run of {qc_stale_bars} or more with one and the same close", "qc_max_stale", stale),
+    Check(
+        "outliers",
+        "bars whose return is over {qc_outlier_deviations:g} robust standard deviations off",
+        "qc_max_outliers",
+        outliers,
+    ),
     Check("zero_volume", "bars without volume", "qc_max_zero_volume", zero_volume),
-    Check("volume_anomalies", "bars with many times the usual volume", "qc_max_volume_anomalies", volume_anomalies),
+    Check(
+        "volume_anomalies",
+        "bars with over {qc_volume_ratio:g} times the median volume of the bars around",
+        "qc_max_volume_anomalies",
+        volume_anomalies,
+    ),
 )
 
 

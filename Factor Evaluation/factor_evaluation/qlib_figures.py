@@ -46,7 +46,7 @@ REFUSALS = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError,
 
 @dataclass(frozen=True)
 class Portfolio:
-    """The top group over time; one row for each rebalance with at least one name in each group.
+    """The top group over time; one row for each rebalance with a name in each group, and not one value for all.
 
     Attributes
     ----------
@@ -56,6 +56,9 @@ class Portfolio:
         float64 [R]: forward return of the top group, less that of the bottom group, and of all names.
     turnover
         float64 [R]: traded value over held value; 1 to enter, 2 where every name is replaced.
+    tied
+        Rebalances with equal values on both sides of the top or the bottom group's edge: the factor does not say who
+        is in the group.
     """
 
     row: NDArray[np.int64]
@@ -63,6 +66,7 @@ class Portfolio:
     spread: Floats
     mean: Floats
     turnover: Floats
+    tied: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,19 +98,33 @@ def portfolio_of(values: Floats, label: Floats, bars: int, groups: int) -> Portf
     )
     weight = top / size[:, None]
     before = np.vstack([np.zeros((1, values.shape[1])), weight[:-1]]) if len(row) else weight
-    return Portfolio(row, high, high - low, mean, np.abs(weight - before).sum(axis=1))
+    tied = _tied(values[row], place, size) | _tied(values[row], place, count - size)
+    return Portfolio(row, high, high - low, mean, np.abs(weight - before).sum(axis=1), int(tied.sum()))
 
 
 Places = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+def _tied(values: Floats, place: Places, edge: Places) -> Bools:
+    """Return [R]: whether the names in places edge - 1 and edge have one value."""
+    above, below = (np.where(place == at[:, None], values, 0.0).sum(axis=1) for at in (edge - 1, edge))
+    return np.asarray(above == below)
+
+
+def _usable(values: Floats, valid: Bools, groups: int) -> Bools:
+    """Return [R]: whether there is a name for each group, and more than one value: else the alphabet would choose."""
+    high, low = np.where(valid, values, -np.inf).max(axis=1), np.where(valid, values, np.inf).min(axis=1)
+    return np.asarray((valid.sum(axis=1) >= groups) & (high > low))
 
 
 def _placed(values: Floats, label: Floats, bars: int, groups: int) -> tuple[Places, Places, Places, Places]:
     """Return the rebalances' rows [R], each name's place from the highest value on [R, S], names a group and in all."""
-    row = np.arange(0, len(values), bars)
-    valid = ~(np.isnan(values[row]) | np.isnan(label[row]))
+    planned = np.arange(0, len(values), bars)
+    valid = ~(np.isnan(values[planned]) | np.isnan(label[planned]))
+    usable = _usable(values[planned], valid, groups)
+    row, valid = planned[usable], valid[usable]
     count = valid.sum(axis=1)
-    enough = count >= groups
-    row, valid, count = row[enough], valid[enough], count[enough]
     score = np.where(valid, values[row], -np.inf)
     place = np.argsort(np.argsort(-score, axis=1, kind="stable"), axis=1, kind="stable")
     return row, np.where(valid, place, values.shape[1]), count // groups, count
@@ -131,6 +149,11 @@ def grouped(values: Floats, label: Floats, bars: int, groups: int) -> tuple[Plac
     return row[starts], np.add.reduceat(earned, starts, axis=0) if len(row) else earned
 
 
+def _made(row: Places, bars: int) -> float:
+    """Return the share of the rebalances from the first to the last that took place: a year has no more of them."""
+    return len(row) / ((row[-1] - row[0]) / bars + 1) if len(row) else 1.0
+
+
 Risk = dict[str, "float | None"]
 """What ``risk_analysis`` says, by its names; None where it has no number."""
 
@@ -142,7 +165,7 @@ def risk_of(portfolio: Portfolio, bars: int, timeframe: Timeframe, cost: float |
     with notices_logged():
         from qlib.contrib.evaluate import risk_analysis
 
-    per_year = YEAR_SECONDS / (timeframe.seconds * bars)
+    per_year = YEAR_SECONDS / (timeframe.seconds * bars) * _made(portfolio.row, bars)
     paid = portfolio.turnover * (cost or 0.0)
     series = {"top": portfolio.top, "top_net": portfolio.top - paid, "excess": portfolio.top - portfolio.mean,
               "spread": portfolio.spread}  # fmt: skip
@@ -153,7 +176,8 @@ def risk_of(portfolio: Portfolio, bars: int, timeframe: Timeframe, cost: float |
         if not len(returns):
             continue
         with notices_logged(), np.errstate(all="ignore"):
-            risk = risk_analysis(pd.Series(returns), N=per_year, freq=None, mode="product")["risk"]
+            # below nothing there is no way back: Qlib's product would go on with the sign turned
+            risk = risk_analysis(pd.Series(np.maximum(returns, -1.0)), N=per_year, freq=None, mode="product")["risk"]
         out[name] = {key: float(value) if np.isfinite(value) else None for key, value in risk.items()}
     return out
 
@@ -161,6 +185,11 @@ def risk_of(portfolio: Portfolio, bars: int, timeframe: Timeframe, cost: float |
 def stride(rows: int, bars: int) -> int:
     """Return how many bars lie between those that Qlib is given: a multiple of the horizon."""
     return bars * max(1, -(-rows // (bars * MOST_BARS)))
+
+
+def in_bars(count: int) -> str:
+    """Return ``1 bar``, ``10 bars``."""
+    return f"{count} bar{'s' * (count > 1)}"
 
 
 def figures_of(
@@ -193,7 +222,7 @@ def figures_of(
     every = stride(len(values), bars)
     sampled = _pairs(values, label, timestamp, symbols, every, groups)
     summed = _group_rows(timestamp, *grouped(values, label, bars, groups))
-    apart = f"{every} bar{'s' * (every > 1)}"
+    apart = in_bars(every)
     found: list[Figure] = []
     refused: list[str] = []
 
@@ -221,12 +250,12 @@ def figures_of(
 def _pairs(
     values: Floats, label: Floats, timestamp: NDArray[np.datetime64], symbols: tuple[str, ...], every: int, groups: int
 ) -> Any:
-    """Return Qlib's table of score and label by (instrument, datetime); bars with too few names for groups are out."""
+    """Return Qlib's table of score and label by (instrument, datetime); bars that are not `_usable` are out."""
     import pandas as pd
 
     rows = np.arange(0, len(values), every)
     valid = ~(np.isnan(values[rows]) | np.isnan(label[rows]))
-    valid &= valid.sum(axis=1, keepdims=True) >= groups
+    valid &= _usable(values[rows], valid, groups)[:, None]
     column, place = np.nonzero(valid.T)
     index = pd.MultiIndex.from_arrays(
         [np.array(symbols)[column], timestamp[rows[place]]], names=["instrument", "datetime"]

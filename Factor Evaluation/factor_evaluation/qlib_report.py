@@ -14,7 +14,7 @@ import numpy as np
 from Backtest.data.panel import Floats
 from Backtest.files import json_text
 
-from .qlib_figures import MIN_GROUPS, Figure, figures_of, portfolio_of, risk_of, stride
+from .qlib_figures import MIN_GROUPS, Figure, Portfolio, figures_of, in_bars, portfolio_of, risk_of, stride
 
 if TYPE_CHECKING:
     from .measures import Evaluation
@@ -33,10 +33,30 @@ PERCENT = {"mean", "std", "annualized_return", "max_drawdown"}
 WIDE = {"report-0"}
 """Figures that take the page's whole width."""
 
+FIGURE_CAPTIONS = {
+    "group_return-0": "Sum of what each group earned so far (0.1 is 10 %). Group1 holds the highest factor values, "
+    "Group{groups} the lowest; long-short is Group1 less Group{groups}, long-average Group1 less all names.",
+    "group_return-1": "How the steps of both curves are distributed (0.1 is 10 %).",
+    "pred_ic-0": "Correlation across symbols of factor and forward return: Pearson's (IC), and of ranks.",
+    "pred_ic-1": "Mean of the IC (Pearson) by year and month. Red is positive, blue negative: the other way round than "
+    "on our own page.",
+    "pred_ic-2": "Left, the IC's distribution; right, its quantiles against those of a normal law (the line).",
+    "pred_autocorr-0": "Correlation of the factor's ranks with those {every} before.",
+    "pred_turnover-0": "Share of the names of Group1 (Top) and of Group{groups} (Bottom) that were not in it {every} "
+    "before.",
+    "report-0": "Returns summed by UTC day, not compounded (0.1 is 10 %): of Group1 (return) and of all names (bench), "
+    "and their difference (ex return), without (wo) and with (w) cost; mdd is the fall from the highest point so far. "
+    "Turnover is traded value over held value, summed by day.",
+}
+"""What each of Qlib's figures shows: they have no words at their axes."""
+
+MOST_TICKS = 8
+"""Days named at the axis of `report-0`: Qlib's own choice overlaps in a history of years."""
+
 CAPTION = (
     "The group of highest values, rebalanced every h bars, each name with equal weight. Compounded; a year has 365 "
-    "days (Qlib's own default is the 238 of the A-share calendar), and a shorter window is drawn out to one. Qlib "
-    "halves no spread here: it is top less bottom."
+    "days (Qlib's own default is the 238 of the A-share calendar), and a shorter window is drawn out to one. What has "
+    "lost all stays at nothing. Qlib halves no spread here: it is top less bottom."
 )
 
 
@@ -60,22 +80,22 @@ def with_qlib_report(evaluation: Evaluation, subject: Subject, source: Source, *
         return without_qlib_report(evaluation, subject, source)
     timeframe, bars = subject.panel.timeframe, {key: one.bars for key, one in evaluation.horizons.items()}
     values = _tradable(subject)
-    risks: dict[str, Any] = {}
-    for key, count in bars.items():
-        portfolio = portfolio_of(values, subject.labels[key], count, groups)
-        risks[key] = risk_of(portfolio, count, timeframe, evaluation.cost)
-    first = next(iter(bars))
+    portfolios = {key: portfolio_of(values, subject.labels[key], count, groups) for key, count in bars.items()}
+    risks = {key: risk_of(one, bars[key], timeframe, evaluation.cost) for key, one in portfolios.items()}
+    first, portfolio = next(iter(portfolios.items()))
     figures, refused = figures_of(
         values,
         subject.labels[first],
         evaluation.timestamp,
         evaluation.symbols,
-        portfolio=portfolio_of(values, subject.labels[first], bars[first], groups),
+        portfolio=portfolio,
         bars=bars[first],
         groups=groups,
         cost=evaluation.cost,
     )
-    notes = [*_notes(evaluation, first, bars[first], groups), *refused]
+    notes = [*_notes(evaluation, first, bars[first], groups, portfolio), *refused]
+    apart = in_bars(stride(len(values), bars[first]))
+    captions = {name: words.format(groups=groups, every=apart) for name, words in FIGURE_CAPTIONS.items()}
     document = {
         "factor": evaluation.factor,
         "bar_freq": evaluation.bar_freq,
@@ -85,9 +105,12 @@ def with_qlib_report(evaluation: Evaluation, subject: Subject, source: Source, *
         "risk": risks,
         "notes": notes,
         "synthetic": source.synthetic,
-        "figures": {figure.name: {"title": figure.title, **figure.content} for figure in figures},
+        "figures": {
+            figure.name: {"title": figure.title, "caption": captions[figure.name], **figure.content}
+            for figure in figures
+        },
     }
-    page = _page(evaluation, risks, figures, notes, synthetic=source.synthetic) if html else None
+    page = _page(evaluation, risks, figures, captions, notes, synthetic=source.synthetic) if html else None
     return replace(source, links=((TITLE, HTML),) if html else (), files={HTML: page, JSON: json_text(document)})
 
 
@@ -96,14 +119,21 @@ def _tradable(subject: Subject) -> Floats:
     return np.where(subject.panel.tradable, subject.values, np.nan)
 
 
-def _notes(evaluation: Evaluation, horizon: str, bars: int, groups: int) -> list[str]:
-    every = stride(len(evaluation.timestamp), bars)
-    used = -(-len(evaluation.timestamp) // every)
+def _notes(evaluation: Evaluation, horizon: str, bars: int, groups: int, portfolio: Portfolio) -> list[str]:
+    """Return what the reader has to know."""
+    every, planned = stride(len(evaluation.timestamp), bars), -(-len(evaluation.timestamp) // bars)
+    used, made = -(-len(evaluation.timestamp) // every), len(portfolio.row)
+    some = f" with {groups} names or more that are not all equal ({made:,} of {planned:,})" if made < planned else ""
     notes = [
-        f"Drawn by Qlib's own functions for horizon {horizon}. Group returns hold every rebalance, the top group over "
-        f"time summed by UTC day; IC, autocorrelation and turnover are from one bar in {every:,} ({used:,} of "
+        f"Drawn by Qlib's own functions for horizon {horizon}. Group returns hold every rebalance{some}, the top group "
+        f"over time summed by UTC day; IC, autocorrelation and turnover are from one bar in {every:,} ({used:,} of "
         f"{len(evaluation.timestamp):,})."
     ]
+    if portfolio.tied:
+        notes.append(
+            f"At {portfolio.tied:,} of {made:,} rebalances values tie at the edge of the top or the bottom group: "
+            "there the order of the symbols' names decides who is in it, not the factor."
+        )
     if groups < evaluation.quantiles:
         notes.append(f"{len(evaluation.symbols)} symbols make {groups} groups, not {evaluation.quantiles}.")
     return notes
@@ -113,6 +143,7 @@ def _page(
     evaluation: Evaluation,
     risks: Mapping[str, Any],
     figures: Sequence[Figure],
+    captions: Mapping[str, str],
     notes: Sequence[str],
     *,
     synthetic: bool,
@@ -124,6 +155,7 @@ def _page(
         {
             "name": figure.name,
             "title": figure.title,
+            "caption": captions[figure.name],
             "figure": data_block(_framed(figure)),
             "wide": "report" in figure.name,
         }
@@ -151,8 +183,19 @@ def _page(
 def _framed(figure: Figure) -> dict[str, Any]:
     """Return a figure with room for its axes; its title stands above it in the page."""
     layout = {name: value for name, value in figure.content["layout"].items() if name not in ("title", "template")}
-    margins = {"margin": {"l": 60, "r": 20, "t": 60, "b": 70}, "autosize": True}
-    return {"data": figure.content["data"], "layout": {**layout, **margins}}
+    layout |= {"margin": {"l": 60, "r": 20, "t": 60, "b": 70}, "autosize": True}
+    if figure.name == "pred_ic-2":
+        # Qlib leaves a tenth between its two plots, less than the words of the right one's axis take; its legend has
+        # no names
+        layout["showlegend"] = False
+        layout["xaxis"] = {**layout["xaxis"], "domain": [0.0, 0.42]}
+        layout["xaxis2"] = {**layout["xaxis2"], "domain": [0.58, 1.0]}
+        layout["annotations"] = [
+            {**title, "x": place} for title, place in zip(layout["annotations"], (0.21, 0.79), strict=True)
+        ]
+    if figure.name == "report-0":
+        layout["xaxis7"] = {**layout["xaxis7"], "nticks": MOST_TICKS}
+    return {"data": figure.content["data"], "layout": layout}
 
 
 def _cell(name: str, value: float | None) -> str:

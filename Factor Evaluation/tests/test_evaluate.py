@@ -204,6 +204,7 @@ def test_a_factor_that_loses_too_much_is_left_out_of_several(tmp_path, market):
     summary = evaluate(asked, store)
     assert (summary["status"], list(summary["factors"]), list(summary["refused"])) == ("incomplete", ["mom"], ["late"])
     assert "cells are lost (factor missing" in summary["refused"]["late"]
+    assert not summary["refused"]["late"].startswith("late")
     assert summary["refused"]["late"].endswith("max_loss allows 0.5")
     assert not layout.report_folder("late").exists()
     for names in (("late",), ("late", "late")):

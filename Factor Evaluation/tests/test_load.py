@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,6 +123,15 @@ def test_names_are_shown_as_text(market, tmp_path):
     shown = page(facts)
     assert "<script" not in shown
     assert shown.count("&lt;script&gt;") >= 4
+
+
+def test_the_page_says_how_far_off_an_outlier_is(market, tmp_path):
+    core = replace(core_for(market, tmp_path), qc_outlier_deviations=7.5, qc_stale_bars=9)
+    layout = prepared(core, "1h", symbols=("AAA",))
+    load(core, layout, ParquetStore(layout), report="html")
+    shown = (layout.reports() / "qc.html").read_text(encoding="utf-8")
+    assert "over 7.5 robust standard deviations off" in shown
+    assert "in a run of 9 or more" in shown
 
 
 def test_colours_and_words_of_a_share():

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from factor_evaluation.qlib_figures import MOST_BARS, Portfolio, figures_of, portfolio_of, risk_of, stride
+from factor_evaluation.qlib_report import FIGURE_CAPTIONS, _framed, _notes
 
 from Backtest.data.timeframe import parse_timeframe
+
+from .report.made_evaluation import made
 
 pytestmark = pytest.mark.xdist_group("qlib")
 if sys.version_info >= (3, 13):
@@ -34,7 +38,7 @@ def test_the_portfolio_by_hand():
 def test_risk_is_compounded_over_a_year_of_365_days():
     top = np.array([0.02, -0.01, 0.03, -0.05, 0.01])
     flat = np.zeros(5)
-    portfolio = Portfolio(np.arange(5), top, flat, flat, np.full(5, 0.5))
+    portfolio = Portfolio(6 * np.arange(5), top, flat, flat, np.full(5, 0.5))
     risk = risk_of(portfolio, 6, parse_timeframe("4h"), 0.002)
     curve = np.cumprod(1 + top)
     assert risk["top"]["annualized_return"] == pytest.approx(curve[-1] ** (365 / 5) - 1)  # six bars of 4h are a day
@@ -115,3 +119,51 @@ def test_where_qlib_has_nothing_to_draw_that_is_said_in_one_line(kind):
     assert refused
     assert all("Qlib draws none of these values" in line and "\n" not in line for line in refused)
     json.dumps([figure.content for figure in figures], allow_nan=False)
+
+
+def test_qlibs_figures_are_framed_so_that_no_words_overlap():
+    rng = np.random.default_rng(3)
+    figures, _ = drawn(rng.normal(size=(30, 4)), 0.01 * rng.normal(size=(30, 4)))
+    framed = {figure.name: _framed(figure)["layout"] for figure in figures}
+    assert set(framed) == set(FIGURE_CAPTIONS)
+    assert framed["report-0"]["xaxis7"]["nticks"] == 8
+    left, right = framed["pred_ic-2"]["xaxis"]["domain"], framed["pred_ic-2"]["xaxis2"]["domain"]
+    assert right[0] - left[1] >= 0.15  # the right plot's words lie between
+    assert [title["x"] for title in framed["pred_ic-2"]["annotations"]] == [sum(left) / 2, sum(right) / 2]
+
+
+def test_a_spread_that_lost_all_has_lost_all():
+    """One spread of -200 % among others: nothing is left, and no drawdown is deeper than that."""
+    spread = np.array([0.5, -2.0, 0.5, 0.1])
+    flat = np.zeros(4)
+    risk = risk_of(Portfolio(np.arange(4), flat, spread, flat, flat), 1, parse_timeframe("1d"), None)["spread"]
+    assert (risk["max_drawdown"], risk["annualized_return"], risk["mean"]) == (-1.0, -1.0, -1.0)
+
+
+def test_rebalances_without_a_name_for_each_group_are_counted():
+    evaluation = made(rows=30, horizons=(("1", 1),))
+    flat = np.zeros(30)
+    whole = Portfolio(np.arange(30), flat, flat, flat, flat)
+    assert "hold every rebalance, the top" in _notes(evaluation, "1", 1, 5, whole)[0]
+    some = replace(whole, row=np.arange(21))
+    assert "5 names or more that are not all equal (21 of 30)" in _notes(evaluation, "1", 1, 5, some)[0]
+
+
+def test_equal_values_make_no_portfolio_and_ties_at_an_edge_are_counted():
+    """Groups of two of four names. Row 0: all equal; 1: the second and third tie; 2: the first two, inside a group."""
+    values = np.array([[1.0, 1, 1, 1], [3, 2, 2, 1], [2, 2, 1, 0]])
+    portfolio = portfolio_of(values, np.full((3, 4), 0.01), bars=1, groups=2)
+    assert portfolio.row.tolist() == [1, 2]
+    assert portfolio.tied == 1
+    evaluation = made(rows=3, horizons=(("1", 1),))
+    assert "At 1 of 2 rebalances" in _notes(evaluation, "1", 1, 2, portfolio)[1]
+    assert "tie at" not in " ".join(_notes(evaluation, "1", 1, 2, replace(portfolio, tied=0)))
+
+
+def test_a_year_counts_the_rebalances_that_were_left_out():
+    """Two rebalances in five days, at the first and the last: 1.02 x 1.01 in five days, two fifths of 365 a year."""
+    top, flat = np.array([0.02, 0.01]), np.zeros(2)
+    risk = risk_of(Portfolio(np.array([0, 4]), top, flat, flat, flat), 1, parse_timeframe("1d"), None)["top"]
+    assert risk["annualized_return"] == pytest.approx((1.02 * 1.01) ** (365 / 5) - 1)
+    mean, std = (1.02 * 1.01) ** 0.5 - 1, np.log1p(top).std(ddof=1)
+    assert risk["information_ratio"] == pytest.approx(mean / std * (365 * 2 / 5) ** 0.5)

@@ -72,6 +72,7 @@ def _horizon(result: HorizonResult) -> dict[str, Any]:
         "monotonicity_p": number(result.monotonicity_p),
         "break_even_cost": number(result.break_even_cost),
         "spread_p_value": number(result.spread_summary.p_value),
+        "spread_bars": result.spread_summary.count,
         "monotonicity": number(result.monotonicity),
         "net_spread": number(result.net_spread),
         "alpha": number(result.alpha),

@@ -6,6 +6,7 @@
 4. `decay_of`         over horizons: half-life, the horizon that earns most net of cost
 5. `_splits`          over time and regimes; `_groups` over sector groups
 6. `coverage_of`, `distribution_of`   what the factor looks like
+7. `notes_on`         what the reader has to know first
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .aligned import Aligned, align
 from .decay import decay_of
 from .evaluation import Evaluation, Floats, HorizonResult, Split, SplitPart, Times
 from .fused import BarSeries, cross_sections
+from .notes import notes_on
 from .permutation import permutation_p
 from .quantiles import (
     alpha_beta,
@@ -142,7 +144,7 @@ def evaluate_factor(
         groups=_groups(groups, data, symbols, horizons, results) if groups and wide else None,
         coverage=coverage_of(data.factor, data.alive, timestamp, tuple(symbols)),
         distribution=distribution_of(data.factor, data.rows),
-        notes=(*_notes(data, symbols, wide, results), *notes),
+        notes=(*notes_on(data, symbols, results), *notes),
     )
 
 
@@ -284,24 +286,3 @@ def _groups(
             )
         )
     return Split("group", tuple(parts), stability(parts, results)) if parts else None
-
-
-def _notes(
-    data: Aligned, symbols: tuple[str, ...], wide: bool, results: Mapping[str, HorizonResult]
-) -> tuple[str, ...]:
-    notes = []
-    if not wide:
-        notes.append(
-            f"{len(symbols)} symbol{'s' if len(symbols) > 1 else ''} (a cross-section needs {MIN_SYMBOLS}): IC and "
-            "quantiles are over time, symbol by symbol; where a quantile begins is known only at the end, nobody could "
-            "have held it, and so break-even cost and net spread are missing"
-        )
-    if wide and data.rows.constant.any():
-        notes.append(f"{int(data.rows.constant.sum()):,} bars have the same factor for every symbol: no IC there")
-    held = data.factor[np.isfinite(data.factor)]
-    if held.size and held.min() == held.max():
-        notes.append("the factor has the same value everywhere: no correlation exists")
-    for key, result in results.items():
-        if not result.rank_ic_summary.count:
-            notes.append(f"horizon {key}: no bar has an IC")
-    return tuple(notes)

@@ -9,6 +9,7 @@ import numpy as np
 
 from .evaluation import Floats, SeriesSummary
 from .fused import cross_sections
+from .orderkeys import Bools
 from .quantiles import mean_of_bars
 from .ranked import MIN_NAMES, factor_rows
 from .significance import summarise
@@ -34,19 +35,23 @@ class Family:
         Cluster number of each factor, numbered by first member.
     incremental
         Factor -> summary of the rank IC of what the other factors do not explain.
+    pairs
+        (bar, symbol) pairs that have every factor and the return: those that `incremental` is of.
     """
 
     names: tuple[str, ...]
     correlation: Floats
     clusters: tuple[int, ...]
     incremental: Mapping[str, SeriesSummary]
+    pairs: int
 
 
 def compare_factors(factors: Mapping[str, Floats], label: Floats, bars: int) -> Family:
     """Return correlations, clusters and incremental rank ICs of `factors` (name -> [T, S]) against `label` [T, S]."""
     names = tuple(factors)
     correlation = rank_correlation(factors)
-    return Family(names, correlation, clusters(correlation), incremental_ic(factors, label, bars))
+    held = _shared(factors, label)
+    return Family(names, correlation, clusters(correlation), incremental_ic(factors, label, bars), int(held.sum()))
 
 
 def rank_correlation(factors: Mapping[str, Floats]) -> Floats:
@@ -88,7 +93,7 @@ def incremental_ic(factors: Mapping[str, Floats], label: Floats, bars: int) -> d
     the others (least squares, minimum norm where these are dependent); the residual's correlation with the ranks of the
     return is the bar's value. Missing where nothing is left of the factor: it is a copy of others.
     """
-    held = np.logical_and.reduce([np.isfinite(label), *(np.isfinite(factor) for factor in factors.values())])
+    held = _shared(factors, label)
     target = _rank_scores(label, held)
     scores = [_rank_scores(factor, held) for factor in factors.values()]
     return {
@@ -97,7 +102,12 @@ def incremental_ic(factors: Mapping[str, Floats], label: Floats, bars: int) -> d
     }
 
 
-def _rank_scores(values: Floats, held: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Floats:
+def _shared(factors: Mapping[str, Floats], label: Floats) -> Bools:
+    """Return bool [T, S]: the pairs that have every factor and the return."""
+    return np.logical_and.reduce([np.isfinite(label), *(np.isfinite(factor) for factor in factors.values())])
+
+
+def _rank_scores(values: Floats, held: Bools) -> Floats:
     """Return centred ranks of unit length per bar; zero where not `held` and in bars without a usable cross-section."""
     rows = factor_rows(values, 1, held)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -66,8 +66,11 @@ def compounded(returns: Floats, bars: int) -> Floats:
     """Return growth - 1 of taking every `bars`-th return of [T] or [T, K], held flat on the bars in between.
 
     Forward returns of h bars overlap; one in h does not, and is what a holder who rebalances every h bars earns.
+    A spread that loses more than all has lost all and stays at -1. Missing throughout where no return has a value:
+    nothing was ever held.
     """
-    growth = cumulative_growth(returns[::bars]) - 1.0
+    taken = np.maximum(returns[::bars], -1.0)
+    growth = np.where(np.isfinite(taken).any(axis=0), cumulative_growth(taken) - 1.0, np.nan)
     return np.repeat(growth, bars, axis=0)[: len(returns)]
 
 

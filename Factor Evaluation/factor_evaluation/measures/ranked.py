@@ -72,6 +72,11 @@ class FactorRows:
         return np.asarray((self.count >= MIN_NAMES) & ~self.constant)
 
     @property
+    def both_ends(self) -> int:
+        """Bars whose lowest and highest quantile both hold a name."""
+        return int(((self.held[0] > 0) & (self.held[-1] > 0)).sum())
+
+    @property
     def centred_ranks(self) -> NDArray[np.int32]:
         """int32 [T, S]: twice the rank less (n + 1), of zero mean; 0 where missing."""
         ranks = self.ranks.astype(np.int32)

@@ -78,6 +78,8 @@ def distribution_of(factor: Floats, rows: FactorRows | None = None) -> Distribut
 
 def _histogram(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
     low, high = (float(value) for value in np.quantile(values, (TAIL, 1.0 - TAIL)))
+    if not low < high:  # nearly all values are one: of a sparse factor the few others are what there is to see
+        low, high = float(values[0]), float(values[-1])
     if not low < high:
         return np.array([values[0], values[-1]]), np.array([values.size], dtype=np.int64)
     edges = np.linspace(low, high, BINS + 1).astype(np.float64)

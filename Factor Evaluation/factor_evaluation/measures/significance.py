@@ -69,12 +69,14 @@ def degrees_of_freedom(count: int, lag: int) -> float:
     return min(count - 1.0, 1.5 * count / (lag + 1))
 
 
-def errors_to_each_side(summary: SeriesSummary) -> float:
-    """Return half of the mean's interval at `CONFIDENCE`, in its standard errors; it excludes zero where p does.
+def errors_to_each_side(count: int, lag: int) -> float:
+    """Return half of the interval at `CONFIDENCE` of a mean of `count` bars, in its standard errors.
+
+    It excludes zero where `student_p` is below 1 - `CONFIDENCE`.
 
     Missing below one degree of freedom: there are fewer bars than one horizon, and an error is not to be had of them.
     """
-    return _student_quantile(degrees_of_freedom(summary.count, summary.lag))
+    return _student_quantile(degrees_of_freedom(count, lag))
 
 
 @lru_cache(maxsize=4096)

@@ -51,6 +51,8 @@ _ROWS = (
     Measure("spread_mean", "spread", "mean of top minus bottom quantile return, not halved", "fraction", "size",
             "summarise"),
     Measure("spread_t", "spread t", "as ic_t_newey_west, of the spread", "t", "size", "newey_west_error"),
+    Measure("spread_bars", "bars with a spread", "bars whose lowest and highest quantile both hold a name with a "
+            "forward return", "count", "", "summarise"),
     Measure("monotonicity", "monotonicity", "Spearman correlation of quantile number and quantile_mean_return",
             "correlation", "size", "monotonicity"),
     Measure("monotonicity_p", "monotonicity p", "two-sided p that the trend (sum of quantile number, centred, times "

@@ -20,6 +20,9 @@ Number = float | None
 Mark = Literal["line", "bars", "points"]
 Axis = Literal["time", "number", "log", "label"]
 
+TIME = "UTC"
+"""Words at an axis of time."""
+
 DIGITS = 7
 """Significant digits in a chart: more than a screen shows, and half of what float64 would fill the page with."""
 

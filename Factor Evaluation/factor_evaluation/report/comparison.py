@@ -141,7 +141,8 @@ def _charts(compared: Compared) -> dict[str, Chart]:
         ),
         "incremental": Chart(
             "What each factor adds to the others",
-            f"Rank IC at horizon {compared.horizon} of what the other factors do not explain, with its 95 % interval.",
+            f"Rank IC at horizon {compared.horizon} of what the other factors do not explain, with its 95 % interval, "
+            f"over the {family.pairs:,} (bar, symbol) pairs that have every factor.",
             "", "rank IC", "label", series=(curve,),
         ),
     }  # fmt: skip
@@ -178,6 +179,7 @@ def _document(compared: Compared, charts: Mapping[str, Chart]) -> dict[str, Any]
         "synthetic": first.source.synthetic,
         "trials": _trial_count(compared.trials),
         "incremental_horizon": compared.horizon or None,
+        "incremental_pairs": family.pairs if family else None,
         "not_compared": compared.why_not or None,
         "factors": factors,
         "correlation": {"names": list(family.names), "cells": _table(family)} if family else None,

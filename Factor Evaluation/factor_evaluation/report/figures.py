@@ -8,26 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..measures.evaluation import Evaluation, Floats, Split, Times
+from ..measures.evaluation import Evaluation
 from ..measures.quantiles import compounded
-from ..measures.ranked import MIN_NAMES
-from ..measures.significance import errors_to_each_side
-from .chart import Chart, Heat, Series, cells, in_buckets, moments, number, numbers, ranks, thinned
-
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-MOST_DAYS = 62
-"""Days up to which the heat map shows day by hour: months would be one or two cells."""
-
-TIME = "UTC"
+from ..measures.shape import OUTLIER_MADS
+from ..measures.significance import errors_to_each_side, newey_west_lag
+from .chart import TIME, Chart, Heat, Series, cells, in_buckets, moments, number, numbers, ranks, thinned
+from .month_figure import ic_by_month
+from .split_figures import split_charts
 
 ADDS = "what a bar adds"
 """Over time a bar has no correlation of its own: its part of the symbols' correlations, whose mean is theirs."""
-
-Places = NDArray[np.int64]
-Cells = tuple[tuple[str, ...], tuple[str, ...], Places, Places]
-"""Words of the rows and of the columns of a heat map, and each bar's row and column."""
 
 
 def ic_series(evaluation: Evaluation) -> Chart:
@@ -74,60 +65,14 @@ def cumulative_ic(evaluation: Evaluation) -> Chart:
     )  # fmt: skip
 
 
-def ic_by_month(evaluation: Evaluation) -> Chart:
-    """Mean rank IC per month, or per day and hour where there are few days."""
-    days = np.unique(evaluation.timestamp.astype("datetime64[D]")).size
-    parts = _day_and_hour if days <= MOST_DAYS else _year_and_month
-    rows, columns, row_of, column_of = parts(evaluation.timestamp)
-    heats = []
-    for key, result in evaluation.horizons.items():
-        table = _means(result.rank_ic, row_of, column_of, (len(rows), len(columns)))
-        extent = float(np.nanmax(np.abs(table))) if np.isfinite(table).any() else 1.0
-        heats.append(Heat(rows, columns, cells(table), horizon=key, span=(-extent, extent)))
-    title = "Rank IC by day and hour" if parts is _day_and_hour else "Rank IC by month"
-    words = {
-        "cross_section": "Mean rank IC of the bars that open then",
-        "time_series": "What the bars that open then add to the rank IC over time, their mean",
-    }
-    colours = "Blue is positive, red negative, white none."
-    return Chart(
-        title, f"{words[evaluation.kind]}. {colours}", TIME, "", axis="label", heats=tuple(heats), diverging=True
-    )
-
-
-def _year_and_month(stamps: Times) -> Cells:
-    years = stamps.astype("datetime64[Y]").astype(np.int64) + 1970
-    months = stamps.astype("datetime64[M]").astype(np.int64) % 12
-    first, last = (int(years.min()), int(years.max())) if years.size else (1970, 1970)
-    return tuple(str(year) for year in range(first, last + 1)), MONTHS, years - first, months
-
-
-def _day_and_hour(stamps: Times) -> Cells:
-    day_of = stamps.astype("datetime64[D]")
-    days, row_of = np.unique(day_of, return_inverse=True)
-    hour_of = (stamps - day_of).astype("timedelta64[h]").astype(np.int64)
-    hours, column_of = np.unique(hour_of, return_inverse=True)
-    words = tuple(f"{hour:02d} h" for hour in hours)
-    return tuple(str(day) for day in days), words, row_of.astype(np.int64), column_of.astype(np.int64)
-
-
-def _means(values: Floats, row_of: Places, column_of: Places, shape: tuple[int, int]) -> Floats:
-    known = np.isfinite(values)
-    sums, counts = np.zeros(shape), np.zeros(shape)
-    np.add.at(sums, (row_of[known], column_of[known]), values[known])
-    np.add.at(counts, (row_of[known], column_of[known]), 1)
-    sums[counts == 0] = np.nan
-    means: Floats = sums / np.maximum(counts, 1)
-    return means
-
-
 def quantile_bars(evaluation: Evaluation) -> Chart:
     """Mean forward return of each quantile with its interval."""
     series = []
     names = quantile_names(evaluation.quantiles)
     of_what = "a bar's symbols" if evaluation.kind == "cross_section" else "a symbol's own history"
     for key, result in evaluation.horizons.items():
-        half = errors_to_each_side(result.spread_summary) * result.quantile_std_error
+        held, lag = np.isfinite(result.quantile_return).sum(axis=0), newey_west_lag(result.bars)
+        half = result.quantile_std_error * [errors_to_each_side(int(bars), lag) for bars in held]
         low, high = numbers(result.quantile_mean - half), numbers(result.quantile_mean + half)
         series.append(
             Series("mean return", names, numbers(result.quantile_mean), "bars", low=low, high=high, horizon=key)
@@ -274,8 +219,9 @@ def distribution(evaluation: Evaluation) -> Chart:
     share = shape.outliers / shape.count if shape.count else 0.0
     return Chart(
         "Distribution of the factor",
-        f"{shape.count:,} values, {shape.distinct:,} of them distinct; outliers: {shape.outliers:,} "
-        f"({100 * share:.2g} %). The outermost bars hold everything beyond them.",
+        f"{shape.count:,} values, {shape.distinct:,} of them distinct; outliers (over {OUTLIER_MADS:g} robust "
+        f"deviations from the median): {shape.outliers:,} ({100 * share:.2g} %). The outermost bars hold everything "
+        "beyond them.",
         "factor value", "values", "number", series=(Series("values", numbers(middles), counts, "bars"),),
     )  # fmt: skip
 
@@ -303,28 +249,6 @@ def coverage_by_month(evaluation: Evaluation) -> Chart:
     )  # fmt: skip
 
 
-def split_chart(split: Split, name: str, what: str = "Mean rank IC of each part") -> Chart:
-    """Return the rank IC of each part of a split, with the interval that its t leaves."""
-    series = []
-    labels = tuple(part.label for part in split.parts)
-    keys = dict.fromkeys(key for part in split.parts for key in part.rank_ic)
-    for key in keys:
-        summaries = [part.rank_ic[key] for part in split.parts]
-        means = np.array([summary.mean for summary in summaries])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            errors = means / np.array([summary.t_newey_west for summary in summaries])
-        half = errors * [errors_to_each_side(summary) for summary in summaries]
-        low, high = numbers(means - half), numbers(means + half)
-        series.append(Series("rank IC", labels, numbers(means), "bars", low=low, high=high, horizon=key))
-    stable = ", ".join(f"{key}: {100 * share:.0f} %" for key, share in split.stability.items() if np.isfinite(share))
-    words = f" Parts with the sign of the whole, by horizon: {stable}." if stable else ""
-    return Chart(
-        f"Rank IC by {name}", f"{what}; the whiskers are 95 % intervals (Newey-West); a part shorter than "
-        f"a horizon has none.{words}",
-        "", "rank IC", "label", series=tuple(series),
-    )  # fmt: skip
-
-
 FIGURES: Mapping[str, Callable[[Evaluation], Chart]] = {
     "ic_series": ic_series,
     "cumulative_ic": cumulative_ic,
@@ -343,8 +267,6 @@ FIGURES: Mapping[str, Callable[[Evaluation], Chart]] = {
 }
 """Name (key of ``figures`` in evaluation.json, and of the picture) -> chart."""
 
-WITHIN = f"Mean rank IC across the symbols of each group of the symbols table that has {MIN_NAMES} or more"
-
 ONLY_ACROSS = ("quantile_cumulative", "spread", "net_per_bar")
 """Charts of portfolios: over time a quantile's bounds are known only at the end, so nobody could have held one."""
 
@@ -352,9 +274,6 @@ ONLY_ACROSS = ("quantile_cumulative", "spread", "net_per_bar")
 def charts_of(evaluation: Evaluation) -> dict[str, Chart]:
     """Return every chart of a factor's report that has a value, splits and groups last."""
     charts = {name: draw(evaluation) for name, draw in FIGURES.items()}
-    for name, split in evaluation.splits.items():
-        charts[f"split_{name}"] = split_chart(split, name)
-    if evaluation.groups is not None:
-        charts["groups"] = split_chart(evaluation.groups, evaluation.groups.name, WITHIN)
+    charts |= split_charts(evaluation)
     left_out = () if evaluation.kind == "cross_section" else ONLY_ACROSS
     return {name: chart for name, chart in charts.items() if not chart.empty and name not in left_out}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..measures.evaluation import Evaluation, HorizonResult
 from ..measures.ledger import Corrected
 from ..measures.table import MEASURES
+from .verdict import percent
 
 MISSING = "–"
 
@@ -38,9 +39,9 @@ def fixed(value: float, digits: int) -> str:
     return f"{value:,.{digits}f}".replace("-", "−") if math.isfinite(value) else MISSING
 
 
-def share(value: float, digits: int = 3) -> str:
+def share(value: float) -> str:
     """Return a fraction as percent; a dash where it is missing."""
-    return f"{100 * value:.{digits}g} %".replace("-", "−") if math.isfinite(value) else MISSING
+    return percent(value) if math.isfinite(value) else MISSING
 
 
 def p_cell(value: float) -> str:

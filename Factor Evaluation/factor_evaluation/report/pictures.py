@@ -9,7 +9,7 @@ import numpy as np
 
 from ..measures.evaluation import Floats
 from .chart import Chart, Heat, Series
-from .plotly_figure import DIVERGING, SEQUENTIAL, colour_of, says_numbers
+from .plotly_figure import DIVERGING, SEQUENTIAL, cell_words, colour_of, says_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,6 +51,8 @@ def picture(chart: Chart, subtitle: str) -> bytes:
     if chart.series:
         axes.axhline(0, color="#7B8794", linewidth=0.8)
         _dress_x(axes, chart)
+    if chart.empty:
+        axes.text(0.5, 0.5, "no value at this horizon", ha="center", va="center", transform=axes.transAxes)
     if len(chart.series) > 1:
         legend(axes, columns=min(8, len(chart.series)))
     return png(figure)
@@ -120,13 +122,13 @@ def _draw_heat(axes: Axes, heat: Heat, chart: Chart) -> None:
         bar = axes.figure.colorbar(image, ax=axes, fraction=0.025, pad=0.01)
         bar.outline.set_visible(False)  # type: ignore[operator]
     if says_numbers(heat):
-        _write_cells(axes, table, percent=chart.unit == "fraction")
+        _write_cells(axes, table, chart, high)
 
 
-def _write_cells(axes: Axes, table: Floats, *, percent: bool) -> None:
-    extent = np.nanmax(np.abs(table)) if np.isfinite(table).any() else 1.0
+def _write_cells(axes: Axes, table: Floats, chart: Chart, high: float | None) -> None:
+    extent = high or (np.nanmax(np.abs(table)) if np.isfinite(table).any() else 1.0)
     for (row, column), value in np.ndenumerate(table):
         if np.isfinite(value):
-            word = f"{value:.0%}" if percent else f"{value:.3f}"
+            word = cell_words(value, chart)
             ink = "#FFFFFF" if abs(value) > 0.75 * extent else "#1F2933"
             axes.text(column, row, word, ha="center", va="center", fontsize=8, color=ink)

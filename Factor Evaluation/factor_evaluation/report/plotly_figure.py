@@ -31,6 +31,10 @@ FEW_CELLS, FEW_COLUMNS = 200, 14
 """Cells and columns up to which a heat map says its numbers."""
 
 
+NO_WHISKER = "none"
+"""Stands for a missing distance: plotly takes null for 0 and draws a whisker of no length, as if all were certain."""
+
+
 def shade(place: float, scale: Sequence[tuple[float, str]] = ORDERED) -> str:
     """Return the colour at `place` (0 to 1) of a scale as ``#RRGGBB``."""
     for (begin, first), (end, second) in pairwise(scale):
@@ -82,13 +86,13 @@ def _trace(series: Series, colour: str, chart: Chart) -> dict[str, Any]:
 def _whiskers(series: Series) -> dict[str, Any]:
     """Return plotly's error bars: distances from the value; a point without an interval has none."""
     up = [_distance(value, high) for value, high in zip(series.y, series.high, strict=True)]
-    down = [_distance(low, value) for value, low in zip(series.y, series.low, strict=True)]
+    down = [_distance(low, value) for low, value in zip(series.low, series.y, strict=True)]
     return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "color": INK, "thickness": 1.2,
             "width": 4}  # fmt: skip
 
 
-def _distance(low: Number, high: Number) -> Number:
-    return None if low is None or high is None else max(high - low, 0.0)
+def _distance(low: Number, high: Number) -> float | str:
+    return NO_WHISKER if low is None or high is None else max(high - low, 0.0)
 
 
 def plain(value: Any) -> Any:
@@ -112,9 +116,17 @@ def _heat_trace(heat: Heat, chart: Chart) -> dict[str, Any]:
     if span is not None:
         trace |= {"zmin": span[0], "zmax": span[1]}
     if says_numbers(heat):
-        digits = ":.0%" if chart.unit == "fraction" else ":.3f"
-        trace |= {"texttemplate": f"%{{z{digits}}}", "textfont": {"size": 10}}
+        words = [["" if value is None else cell_words(value, chart) for value in row] for row in heat.cells]
+        trace |= {"text": words, "texttemplate": "%{text}", "textfont": {"size": 10}}
     return trace
+
+
+def cell_words(value: float, chart: Chart) -> str:
+    """Return the number of a heat map's cell; cells are narrow: ``−.031``, or ``−.32`` where the scale ends at 1."""
+    if chart.unit == "fraction":
+        return f"{value:.0%}"
+    word = f"{value:.2f}" if chart.span else f"{value:.3f}"
+    return word.replace("0.", ".", 1).replace("-", "−") if abs(value) < 1 else word.replace("-", "−")
 
 
 def says_numbers(heat: Heat) -> bool:

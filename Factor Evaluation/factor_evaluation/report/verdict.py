@@ -86,9 +86,11 @@ def _reservation(evaluation: Evaluation, result: HorizonResult, level: Level) ->
     """Return what the money says against a factor with evidence, and the level that is left."""
     if evaluation.kind == "time_series":
         return "", level
+    if not np.isfinite(result.spread_summary.mean):
+        return ", but no bar has both a highest and a lowest quantile", "some"
     if result.spread_summary.mean * result.rank_ic_summary.mean < 0:
         return ", but the highest and lowest quantiles do not bear it out", "some"
-    if result.spread_summary.p_value > EVIDENCE[-1][0]:
+    if not result.spread_summary.p_value <= EVIDENCE[-1][0]:
         return ", but the spread of mean returns cannot be told from zero", "some"
     if evaluation.cost is not None and result.net_spread <= 0:
         return ", and it does not earn its cost", "some"
@@ -129,7 +131,12 @@ def _uncertainty(result: HorizonResult, p: float, horizons: int) -> str:
     correction = f" after correction for {horizons} horizons" if horizons > 1 else ""
     way = "higher" if summary.mean > 0 else "lower"
     reverse = "" if summary.mean > 0 else " (turn its sign before you use it)"
-    follows = f"high values were followed by {way} returns{reverse}" if p < EVIDENCE[-1][0] else "zero is not ruled out"
+    if p < EVIDENCE[-1][0]:
+        follows = f"high values were followed by {way} returns{reverse}"
+    elif low > 0 or high < 0:
+        follows = "the interval leaves zero out, the p-value does not"
+    else:
+        follows = "zero is not ruled out"
     return (
         f"At horizon {result.key} the rank IC is {minus(summary.mean)} ({interval}{p_words(p)}{correction}): {follows}."
     )
@@ -138,13 +145,16 @@ def _uncertainty(result: HorizonResult, p: float, horizons: int) -> str:
 def _money(evaluation: Evaluation, result: HorizonResult) -> tuple[str, ...]:
     mean, t = result.spread_summary.mean, result.spread_summary.t_newey_west
     if not np.isfinite(mean):
-        return ()
+        return ("There is no spread of quantiles: no bar has both a highest and a lowest one.",)
     if evaluation.kind == "time_series":
         return (
             f"Within a symbol's own history the mean return after its highest values less that after its lowest is "
             f"{percent(mean)} per period (t = {minus(t, 2)}); where those begin is known only at the end.",
         )
     said = f"The spread between highest and lowest quantile is {percent(mean)} per period (t = {minus(t, 2)})"
+    bars, all_bars = result.spread_summary.count, result.rank_ic_summary.count
+    if bars < all_bars / 2:
+        said += f", in the {bars:,} of {all_bars:,} bars that have both"
     if mean * result.rank_ic_summary.mean < 0:
         said += ", against the direction of the rank IC"
     if evaluation.cost is not None and np.isfinite(result.net_spread):
@@ -174,8 +184,8 @@ def monthly_means(month_of: NDArray[np.int64], values: Floats) -> Floats:
 
 
 def percent(value: float) -> str:
-    """Return a fraction as percent with three significant digits."""
-    return f"{100 * value:.3g} %".replace("-", "−")
+    """Return a fraction as percent with three significant digits, never with an exponent."""
+    return f"{np.format_float_positional(float(f'{100 * value:.3g}'), trim='-')} %".replace("-", "−")
 
 
 def minus(value: float, digits: int = 4) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from Backtest.files import write_bytes, write_json, write_text
 
 from ..labels import WORDS
+from ..measures.aligned import NO_RETURN
 from ..measures.document import iso, number, to_json
 from ..measures.evaluation import Evaluation
 from ..measures.ledger import Corrected
@@ -223,7 +224,11 @@ def _day(moment: np.datetime64 | None) -> str:
 
 def _facts(evaluation: Evaluation, source: Source) -> tuple[tuple[str, str], ...]:
     shape = evaluation.distribution
-    dropped = ", ".join(f"{reason}: {count:,}" for reason, count in evaluation.dropped.items() if count)
+    reasons = {reason: f"{count:,}" for reason, count in evaluation.dropped.items() if count}
+    if lost := [result.dropped.get(NO_RETURN, 0) for result in evaluation.horizons.values()]:
+        few, many = min(lost), max(lost)
+        reasons[NO_RETURN] = f"{few:,}" if few == many else f"{few:,} to {many:,}, by horizon"
+    dropped = ", ".join(f"{reason}: {count}" for reason, count in reasons.items() if count != "0")
     kind = {
         "cross_section": "across symbols, bar by bar",
         "time_series": "over time, symbol by symbol, and their mean: there are too few symbols for a cross-section",
@@ -234,7 +239,8 @@ def _facts(evaluation: Evaluation, source: Source) -> tuple[tuple[str, str], ...
         ("correlations", kind[evaluation.kind]),
         ("first and last bar", f"{iso(evaluation.start)} to {iso(evaluation.end)}"),
         ("symbols", ", ".join(evaluation.symbols)),
-        ("pairs", f"{evaluation.rows:,} (bar, symbol) pairs with a factor and a forward return"),
+        ("pairs", f"{evaluation.rows:,} (bar, symbol) pairs with a factor and a forward return, at the horizon that "
+                  "has most"),
         ("dropped", dropped or "none"),
         ("quantiles", f"{evaluation.quantiles}; ties share a quantile, no bar is dropped for them"),
         ("cost", "not given" if evaluation.cost is None else f"{100 * evaluation.cost:.6g} % of the traded value"),

@@ -262,3 +262,22 @@ def test_a_small_cross_section_has_an_exact_p_value():
     made = evaluation_of(factor, close)
     assert 0 <= made.horizons["1"].rank_ic_summary.permutation_p <= 1
     assert math.isnan(replace(made.horizons["1"].ic_summary).permutation_p)
+
+
+def test_a_factor_of_two_values_says_how_few_bars_have_both_ends():
+    """Of 20 names 10 share each value: both sit in the middle quantiles of five, and at the ends of two."""
+    factor, close = planted()
+    split = np.where(factor > np.median(factor, axis=1, keepdims=True), 1.0, -1.0)
+    five, two = evaluation_of(split, close), evaluation_of(split, close, quantiles=2)
+    assert len(five.notes) == 1
+    assert five.notes[0].startswith("0 of 1,500 bars have both a lowest and a highest of 5 quantiles, because values")
+    assert to_json(five)["horizons"]["1"]["spread_bars"] == 0
+    assert np.isnan(five.horizons["1"].spread_cumulative).all()
+    assert two.notes == ()
+    assert to_json(two)["horizons"]["1"]["spread_bars"] == 1499
+
+
+def test_horizons_without_an_ic_are_named_in_one_line():
+    factor, close = planted(bars=50)
+    notes = evaluation_of(np.ones_like(factor), close).notes
+    assert [note for note in notes if "horizon" in note] == ["no bar has an IC at horizon 1, 3, 1d"]

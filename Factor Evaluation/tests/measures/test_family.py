@@ -49,6 +49,7 @@ def test_what_each_factor_adds():
     factors, label = three_factors()
     made = compare_factors(factors, label, 1)
     assert made.clusters == (0, 0, 1)
+    assert made.pairs == np.isfinite(label + sum(factors.values())).sum()
     alone = mean_of_bars(cross_sections(factors["copy"], factor_rows(factors["copy"], 5), [label])[0].rank_ic)
     assert alone > 0.15
     assert abs(made.incremental["copy"].mean) < 0.03

@@ -137,3 +137,23 @@ def test_distribution():
     assert math.isnan(nothing.mean)
     same = distribution_of(np.full((3, 3), 0.1))
     assert (same.std, same.distinct, same.counts.sum()) == (0.0, 1, 9)
+
+
+def test_what_was_never_held_has_no_growth():
+    """Column 0 earns 10 % then nothing is known; column 1 has a value only on a bar that is no rebalance."""
+    returns = np.array([[0.1, NAN], [0.5, 0.5], [NAN, NAN], [0.5, 0.5]])
+    np.testing.assert_allclose(compounded(returns, 2), [[0.1, NAN]] * 4, rtol=1e-12)
+    np.testing.assert_array_equal(compounded(np.full(3, NAN), 1), [NAN] * 3)
+
+
+def test_the_histogram_of_a_sparse_factor_shows_the_few_other_values():
+    values = np.zeros((500, 2))
+    values[7, 0], values[9, 1] = -1.0, 3.0
+    made = distribution_of(values)
+    assert (made.edges[0], made.edges[-1]) == (-1.0, 3.0)
+    assert (made.counts[0], made.counts[-1], made.counts.max(), made.counts.sum()) == (1, 1, 998, 1000)
+
+
+def test_who_has_lost_all_earns_nothing_more():
+    """A spread loses more than it holds when the names sold short rise threefold: there is no way back from that."""
+    np.testing.assert_allclose(compounded(np.array([0.5, -2.0, -3.0, 0.5]), 1), [0.5, -1.0, -1.0, -1.0])

@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     }
     table = np.array([[1.0, 0.1, 0.9], [0.1, 1.0, np.nan], [0.9, np.nan, 1.0]])
     summary = made().horizons["1"].rank_ic_summary
-    family = Family(names, table, (0, 1, 0), dict.fromkeys(names, summary))
+    family = Family(names, table, (0, 1, 0), dict.fromkeys(names, summary), 1234)
     folder = tmp_path_factory.mktemp("reports") / "4h"
     folder.mkdir()
     write_comparison(Compared(reports, trials, family, "1"), folder)
@@ -61,3 +61,9 @@ def test_clusters_stand_side_by_side_in_the_map_and_as_given_in_the_twin(folder)
     assert twin["factors"]["first"]["trials"]["1"] == {
         "p_value": 0.02, "benjamini_hochberg": 0.04, "benjamini_yekutieli": 0.06
     }  # fmt: skip
+
+
+def test_what_is_added_says_of_how_many_pairs(folder):
+    twin = json.loads((folder / "factors.json").read_text(encoding="utf-8"))
+    assert twin["incremental_pairs"] == 1234
+    assert "over the 1,234 (bar, symbol) pairs that have every factor" in twin["figures"]["incremental"]["caption"]

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from factor_evaluation.measures.evaluation import Split, SplitPart
-from factor_evaluation.report.figures import split_chart
 from factor_evaluation.report.page import SCRIPT, data_block
-from factor_evaluation.report.plotly_figure import figure
+from factor_evaluation.report.plotly_figure import NO_WHISKER, figure
+from factor_evaluation.report.split_figures import split_chart
 from factor_evaluation.report.write import Source, report_of, write_report
 
 from .browser import opened
@@ -21,6 +21,8 @@ EVIL = "<script>document.title='taken'</script>"
 CLICK = """
 addEventListener("load", function () {
   document.querySelector('[data-horizon="18"]').click();
+  document.documentElement.dataset.ends =
+    document.querySelectorAll('[data-chart="quantile_bars"] .errorbar path').length;
   document.documentElement.dataset.seen = document.querySelector('[data-chart="quantile_bars"]').data[0].meta;
   function crossed(chart) {
     var title = chart.querySelector(".ytitle");
@@ -43,6 +45,10 @@ addEventListener("load", function () {
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports") / "4h" / "evil"
     evaluation = made(factor=EVIL, symbols=(EVIL, "BBBUSDT", "CCCUSDT"), label=EVIL, cost=0.001, notes=(EVIL,))
+    hollow = evaluation.horizons["18"].quantile_return.copy()
+    hollow[1:, 1] = np.nan  # the second quantile holds names on one bar only: nothing says how sure its mean is
+    last = replace(evaluation.horizons["18"], quantile_return=hollow, quantile_cumulative=np.full(hollow.shape, np.nan))
+    evaluation = replace(evaluation, horizons={**evaluation.horizons, "18": last})
     source = Source("run_1", synthetic=True, expression=EVIL, links=((EVIL, "x.html"),))
     write_report(report_of(evaluation, source), folder)
     return folder
@@ -74,6 +80,14 @@ def test_names_are_text_in_the_browser(page):
 def test_a_click_shows_another_horizon(page):
     assert 'data-seen="18"' in page.dom
     assert re.search(r'<button[^>]*data-horizon="18"[^>]*aria-pressed="true"', page.dom)
+
+
+def test_a_mean_without_an_interval_has_no_whisker(page):
+    assert re.findall(r'data-ends="([^"]*)"', page.dom) == ["4"]
+
+
+def test_a_chart_without_a_value_at_a_horizon_says_so(page):
+    assert page.dom.count(">no value at this horizon<") == 1
 
 
 def test_no_axis_has_its_title_across_its_numbers(page):
@@ -120,4 +134,4 @@ def test_parts_have_the_whiskers_of_their_t_and_a_single_bar_none():
     chart = split_chart(Split("month", parts, {}), "month")
     bars = figure(chart)["data"][0]["error_y"]
     for side in ("array", "arrayminus"):
-        assert bars[side] == [pytest.approx(2.306 * 0.005, rel=1e-4), None, None]
+        assert bars[side] == [pytest.approx(2.306 * 0.005, rel=1e-4), NO_WHISKER, NO_WHISKER]

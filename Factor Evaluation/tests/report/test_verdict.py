@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from factor_evaluation.report.verdict import corrected_p_values, monthly_means, size_words, verdict_of
+from factor_evaluation.report.headline import share
+from factor_evaluation.report.verdict import corrected_p_values, monthly_means, percent, size_words, verdict_of
 
 from .made_evaluation import made
 
@@ -98,3 +99,36 @@ def test_ranks_without_money_are_said_to_be_that():
 def test_a_factor_that_costs_more_than_it_earns():
     evaluation = made(cost=0.01)
     assert verdict_of(evaluation).headline.endswith("and it does not earn its cost.")
+
+
+def test_without_a_spread_the_money_is_said_to_be_unknown():
+    verdict = verdict_of(changed(made(), count=0, mean=np.nan, t_newey_west=np.nan, p_value=np.nan))
+    assert verdict.level == "some"
+    assert verdict.headline.endswith("but no bar has both a highest and a lowest quantile.")
+    assert "There is no spread of quantiles: no bar has both a highest and a lowest one." in verdict.details
+    unsure = verdict_of(changed(made(), mean=0.001, p_value=np.nan))
+    assert unsure.headline.endswith("but the spread of mean returns cannot be told from zero.")
+
+
+def test_a_spread_of_few_bars_says_how_many():
+    told = [sentence for sentence in verdict_of(changed(made(), count=24)).details if "spread" in sentence]
+    assert "in the 24 of 899 bars that have both;" in told[0]
+    assert "that have both" not in " ".join(verdict_of(made()).details)
+
+
+def test_percentages_have_no_exponent():
+    assert [percent(value) for value in (7.61e-7, -0.000411, 0.118, 4239.3)] == [
+        "0.0000761 %", "−0.0411 %", "11.8 %", "424000 %"
+    ]  # fmt: skip
+    assert [share(value) for value in (7.61e-7, 0.0, 0.5, np.nan)] == ["0.0000761 %", "0 %", "50 %", "–"]
+
+
+def test_words_do_not_contradict_the_interval_beside_them():
+    """Interval and p-value are two estimates, and only the latter is corrected: they may differ."""
+    evaluation = with_p(p1=0.07, p6=0.9, p18=0.9)
+    result = evaluation.horizons["1"]
+    for interval, words in (((0.0044, 0.0525), "the interval leaves zero out, the p-value does not"),
+                            ((-0.01, 0.0525), "zero is not ruled out")):  # fmt: skip
+        summary = replace(result.rank_ic_summary, interval=interval)
+        horizons = {**evaluation.horizons, "1": replace(result, rank_ic_summary=summary)}
+        assert verdict_of(replace(evaluation, horizons=horizons)).details[0].endswith(f": {words}.")

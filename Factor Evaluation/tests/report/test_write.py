@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from factor_evaluation.report.figures import charts_of, ic_by_month, spread
+from factor_evaluation.report.figures import charts_of, spread
+from factor_evaluation.report.month_figure import ic_by_month
 from factor_evaluation.report.pictures import draw_pictures
+from factor_evaluation.report.plotly_figure import cell_words
 from factor_evaluation.report.write import Source, report_of, write_report
 
 from .made_evaluation import horizon, made
@@ -38,7 +41,7 @@ def test_every_chart_has_its_twin(written):
         assert series["horizon"] == key
         np.testing.assert_allclose(series["y"], evaluation.horizons[key].quantile_mean, rtol=1e-6)
         stats = pytest.importorskip("scipy.stats")
-        count, lag = evaluation.horizons[key].spread_summary.count, evaluation.horizons[key].spread_summary.lag
+        count, lag = len(evaluation.timestamp), 2 * (evaluation.horizons[key].bars - 1)
         half = stats.t.ppf(0.975, min(count - 1, 1.5 * count / (lag + 1))) * evaluation.horizons[key].quantile_std_error
         np.testing.assert_allclose(np.subtract(series["high"], series["y"]), half, rtol=1e-4)
 
@@ -134,3 +137,33 @@ def test_a_picture_names_a_horizon_where_it_shows_one(monkeypatch):
     found = dict(draw_pictures(charts_of(made()), "1d", "momentum", "4h bars"))
     assert found["quantile_bars"] == "momentum · horizon 1d · 4h bars".encode()
     assert found["decay"] == found["coverage"] == "momentum · 4h bars".encode()
+
+
+def test_a_month_of_few_bars_does_not_make_all_others_pale():
+    """The first month has 12 bars; the one with a rank IC, of 0.9, would set the colours of all."""
+    evaluation = made()
+    ic = np.full(900, 0.02)
+    ic[0], ic[1:12] = 0.9, np.nan
+    result = replace(evaluation.horizons["1"], rank_ic=ic)
+    chart = ic_by_month(replace(evaluation, horizons={"1": result}))
+    assert chart.heats[0].span == pytest.approx((-0.02, 0.02))
+    assert max(value for row in chart.heats[0].cells for value in row if value is not None) == 0.9
+
+
+def test_the_numbers_of_a_heat_map_fit_into_its_cells():
+    wide, fixed = ic_by_month(made()), replace(ic_by_month(made()), span=(-1.0, 1.0))
+    assert [cell_words(value, wide) for value in (-0.0312, 0.5, 1.0)] == ["−.031", ".500", "1.000"]
+    assert [cell_words(value, fixed) for value in (-0.0312, 0.5, 1.0)] == ["−.03", ".50", "1.00"]
+
+
+def test_the_page_says_what_each_horizon_lacks(tmp_path):
+    write_report(report_of(made(dropped={"factor missing": 7}), Source("run_1")), tmp_path / "4h" / "a")
+    page = (tmp_path / "4h" / "a" / "evaluation.html").read_text(encoding="utf-8")
+    assert "<td>factor missing: 7, no forward return: 6 to 108, by horizon</td>" in page
+
+
+def test_a_regime_says_what_it_is():
+    evaluation = made()
+    split = evaluation.splits["regime"]
+    chart = charts_of(replace(evaluation, splits={"volatility": split}))["split_volatility"]
+    assert "the benchmark's volatility over the last 30 days" in chart.caption
