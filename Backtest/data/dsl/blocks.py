@@ -28,7 +28,7 @@ CHAIN_VALUES = 1 << 20
 """Values of a tile at most where all steps are one chain, which goes through in strips that stay in a core's L2 cache.
 Threads still get a tile each."""
 
-NARROW = 4
+NARROW = 2
 """Blocks of symbols become narrow only where a long look-back makes a tile this many times larger: whole rows need no
 copies between segments, which saves a fifth of the 101 alphas' time on 64 symbols."""
 

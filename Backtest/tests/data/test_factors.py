@@ -197,7 +197,7 @@ def test_segments_of_a_cross_symbol_plan(tmp_path: Path) -> None:
 
 def test_block_choice_keeps_to_the_memory_limit(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, ALONG_TIME)
-    assert choose_blocks(plan, 100_000, 40) == Blocks(819, 40)
+    assert choose_blocks(plan, 100_000, 40) == Blocks(1638, 40)
     for budget in (5e6, 1e6, 3e5):
         assert working_bytes(plan, choose_blocks(plan, 100_000, 40, budget=budget), 100_000, 40) <= budget
     with pytest.raises(SettingsError, match="GB more than memory_limit_gb allows for 100,000 bars of 40 symbols"):
@@ -206,7 +206,7 @@ def test_block_choice_keeps_to_the_memory_limit(tmp_path: Path) -> None:
         computed(plan, small_panel(), memory_limit=1.0)
     deep = plan_of(tmp_path, {"a": "ts_mean(close, 900)"})
     assert choose_blocks(deep, 100_000, 40) == Blocks(4 * 899, 32)
-    assert choose_blocks(plan_of(tmp_path, RECURSIVE), 100_000, 40).rows == 819
+    assert choose_blocks(plan_of(tmp_path, RECURSIVE), 100_000, 40).rows == 1638
     chain = plan_of(tmp_path, {"a": "ts_sum(close * volume, 14) / ts_sum(volume, 14)"})
     assert choose_blocks(chain, 20_000, 40) == Blocks(20_000, 40), "one tile"
     threaded = choose_blocks(chain, 20_000, 40, threads=2)
