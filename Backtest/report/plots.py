@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -97,11 +98,11 @@ def equity(outcome: Outcome, subject: Subject) -> Figure:
     struck = sorted({order.filled_bar for order in outcome.record.orders if order.reason == "liquidation"})
     if struck:
         at, value = outcome.record.timestamp[struck], outcome.record.equity[struck]
-        look = {"color": style.RED, "label": "liquidation", "zorder": 9}
+        look: dict[str, Any] = {"color": style.RED, "label": "liquidation", "zorder": 9}
         if len(struck) <= MOST_MARKS:
             axes.plot(at, value, "x", markersize=6, markeredgewidth=1.6, **look)
         else:
-            foot = {"transform": axes.get_xaxis_transform(), "markersize": 9, "markeredgewidth": 0.7}
+            foot: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "markersize": 9, "markeredgewidth": 0.7}
             axes.plot(at, np.full(len(at), 0.025), "|", **foot, **look)
     axes.axhline(outcome.initial_cash, color=style.GREY, linewidth=0.8, linestyle=":")
     style.dress(axes, label="equity, quote currency")

@@ -64,7 +64,7 @@ def best_first(strengths: Floats) -> Columns:
 def leg(
     cross_section: CrossSection, strengths: Floats, count: int, *, weighting: str, side: int = 1
 ) -> tuple[Columns, Floats]:
-    """Return (columns [n], weights [n] of sum 1) of the `count` best (side 1) or worst (-1); fewer when fewer are known.
+    """Return (columns [n], weights [n] of sum 1) of the `count` best (side 1) or worst (-1); fewer if fewer are known.
 
     Both sides go through one ranking, from either end: of equal strengths no column is among the best and the worst.
     """

@@ -386,7 +386,8 @@ def longshort(account, scores, strategy, t):
     for side in (1, -1):
         budget = max(0.0, strategy["gross_leverage"] / 2 - stuck(account, now, t, side))
         strength = {symbol: side * sign * scores[symbol][t] for symbol in names}
-        for symbol, weight in leg_weights(account, ranked[::side], strength, count, budget, strategy, volatility).items():
+        leg = leg_weights(account, ranked[::side], strength, count, budget, strategy, volatility)
+        for symbol, weight in leg.items():
             assert weights[symbol] == 0, f"{symbol} is in both legs"
             weights[symbol] = side * weight
     return weights

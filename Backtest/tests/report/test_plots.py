@@ -164,8 +164,9 @@ def test_the_waterfall_leaves_room_above_its_labels_and_below_a_loss(outcome, gr
 
 
 def test_the_label_of_a_whole_loss_stays_inside_the_axes():
-    axes = plots.drawdowns(ruined(), SUBJECT).axes[0]
-    axes.figure.draw_without_rendering()
+    figure = plots.drawdowns(ruined(), SUBJECT)
+    axes = figure.axes[0]
+    figure.draw_without_rendering()
     label = min(text.get_window_extent().y0 for text in axes.texts)
     assert label > axes.get_window_extent().y0
 
@@ -237,7 +238,15 @@ def test_thinning_keeps_the_extremes_and_the_ends():
 
 @pytest.mark.parametrize(
     "value, words",
-    [(100_000, "100,000"), (1_500_000, "1.5 M"), (2e9, "2 B"), (5e13, "50 T"), (0.5, "0.5"), (-2e6, "−2 M"), (-20_000, "−20,000")],
+    [
+        (100_000, "100,000"),
+        (1_500_000, "1.5 M"),
+        (2e9, "2 B"),
+        (5e13, "50 T"),
+        (0.5, "0.5"),
+        (-2e6, "−2 M"),
+        (-20_000, "−20,000"),
+    ],
 )
 def test_words_of_money(value, words):
     assert style.money_words(value) == words
