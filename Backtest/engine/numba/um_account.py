@@ -249,7 +249,8 @@ def open_parts(market, state, futures, t):
         taken = margin + fee
         if not isolated:
             taken += opened * (paid[i] - price)
-        if most > futures.caps[tier] or free - taken < -TIGHT * (abs(free) + taken):
+        counted = taken < np.inf  # False for inf and nan
+        if most > futures.caps[tier] or not counted or free - taken < -TIGHT * (abs(free) + taken):
             outcome[i] = CAPPED if most > futures.caps[tier] else MARGIN
             continue
         free -= taken

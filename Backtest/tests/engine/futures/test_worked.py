@@ -230,6 +230,15 @@ def test_a_tier_s_highest_leverage_bounds_the_notional():
         traded(panel, {0: [1.0]}, terms("A", leverage=21, tiers={"A": (steep,)}))
 
 
+@pytest.mark.parametrize("slippage", [0.0, 0.001])
+def test_an_order_beyond_all_numbers_is_never_filled(slippage):
+    """At a price of 1e-300 a weight of 100 is more units than a float64 can count."""
+    panel = flat({"A": 1e-300, "B": 100.0})
+    record = traded(panel, {0: [100.0, 1.0]}, terms("AB", leverage=20), cash=1e12, slippage=slippage)
+    assert [order.symbol for order in record.orders if order.status == "filled"] == ["B"]
+    assert np.isfinite(record.equity).all()
+
+
 def test_tiers_in_force_at_the_bar_are_used():
     """From bar 3 on maintenance is 20 %: at equity 250 of a notional of 1250 a long of 10 at 100 does not hold."""
     panel = flat({"A": 100.0}, rows=6, A={2: (100, 100, 92, 100), 4: (100, 100, 92, 100)})
