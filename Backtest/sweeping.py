@@ -188,7 +188,7 @@ def trials_table(settings: SweepSettings, inputs: RunInputs) -> Columns:
         )
     columns: Columns = {"trial": list(range(1, len(settings.choices) + 1))}
     for name in settings.choices[0].params:
-        columns[name] = [storable(choice.params)[name] for choice in settings.choices]
+        columns[name] = [choice.params[name] for choice in settings.choices]
     columns["ruined"] = found.ruined.tolist()
     places = {name: place for place, name in enumerate(found.names)}
     times = dict(zip(("start", "end"), window_times(window.timestamp, panel.timeframe), strict=True))
@@ -219,7 +219,7 @@ def trial_of(columns: Columns, row: int, params: Sequence[str]) -> dict[str, Any
     facts = {name: values[row] for name, values in columns.items()}
     return {
         "trial": facts["trial"],
-        "params": {name: facts[name] for name in params},
+        "params": storable({name: facts[name] for name in params}),
         "metrics": {name: facts[name] for name in METRICS if name in facts},
         **({"ruined": True} if facts["ruined"] else {}),
     }

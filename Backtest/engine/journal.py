@@ -19,6 +19,8 @@ DUST = 1e-9
 SCALE_HINT = "; the setting on_rejected: scale shrinks opening {} instead"
 """Of spot, where cash is short; on futures it is margin."""
 
+TIER_HINT = "their position's tier allows less than was asked"
+
 
 class Journal:
     """Holdings, equity and orders, bar by bar. A column holds at most one of its episodes at a time."""
@@ -153,11 +155,11 @@ class Journal:
 
 
 def closing_words(
-    orders: Sequence[Order], *, ruined: bool, scalable: bool, shrunk: str = "buys to the cash"
+    orders: Sequence[Order], *, ruined: bool, scalable: bool, shrunk: str = "buys to the cash", capped: int = 0
 ) -> tuple[str, ...]:
     """Return what the log must say of ruin and of rejected orders; `scalable` as in `Journal.record`.
 
-    `shrunk` completes SCALE_HINT.
+    `shrunk` completes SCALE_HINT; `capped` of the orders were rejected for their leverage, which no free margin helps.
     """
     ruin = ("equity reached zero: the run was ended and what could be traded was closed",) if ruined else ()
     counts: dict[str, int] = {}
@@ -166,6 +168,7 @@ def closing_words(
             counts[order.detail] = counts.get(order.detail, 0) + 1
     if not counts:
         return ruin
-    hint = SCALE_HINT.format(shrunk) if scalable and "margin" in counts else ""
-    words = ", ".join(f"{count} {detail}" for detail, count in sorted(counts.items()))
+    hint = f"; {capped:,} of these for leverage: {TIER_HINT}" if capped else ""
+    hint += SCALE_HINT.format(shrunk) if scalable and counts.get("margin", 0) > capped else ""
+    words = ", ".join(f"{count:,} {detail}" for detail, count in sorted(counts.items()))
     return (*ruin, f"rejected orders: {words}{hint}")

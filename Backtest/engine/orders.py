@@ -18,7 +18,7 @@ import numpy as np
 
 from ..data.panel import Bools, Floats
 from ..errors import RunError
-from ..strategies.base import FLIP
+from ..strategies.base import FLIP, MOST
 from .costs import Costs
 
 LOT_TOLERANCE = 1e-9
@@ -131,9 +131,12 @@ def targets(weights: Floats, book: Book, *, costs: Costs, limits: Limits) -> lis
 
 
 def refuse_unfit(weights: Floats, columns: int) -> None:
-    """Refuse weights of another shape, and -inf, which means nothing."""
+    """Refuse weights of another shape, -inf, which means nothing, and what is beyond any leverage."""
     if weights.shape != (columns,) or np.isneginf(weights).any():
         raise RunError(f"the strategy returned weights of shape {weights.shape} or -inf; [{columns}] is allowed")
+    beyond = weights[(np.abs(weights) > MOST) & (weights != FLIP)]
+    if len(beyond):
+        raise RunError(f"the strategy returned a weight of {beyond[0]:g}; {-MOST:g} to {MOST:g} is allowed")
 
 
 def target_order(column: int, weight: float, held: float, *, book: Book, band: float, step: float) -> Intent | None:

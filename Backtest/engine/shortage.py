@@ -42,6 +42,6 @@ class Shortage:
         found, row = min(self.short)
         when = np.datetime_as_string(self.timestamp[row], unit="s")
         return (
-            f"{len(self.short)} of {self.rebalances} rebalances could choose fewer than {self.wanted} symbols "
+            f"{len(self.short):,} of {self.rebalances:,} rebalances could choose fewer than {self.wanted} symbols "
             f"(tradable, with a score); the fewest were {found}, on {when}Z",
         )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -40,6 +41,9 @@ LOSS_GAIN = LinearSegmentedColormap.from_list("loss_gain", [style.RED, "#F7F3EF"
 """Orange-red to blue through paper: told apart with any colour vision."""
 
 DEEPEST = 5
+
+MOST_MARKS = 60
+"""Bars with a liquidation that are marked on the curve; more would hide it, and stand as ticks at the foot."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,12 @@ def equity(outcome: Outcome, subject: Subject) -> Figure:
     struck = sorted({order.filled_bar for order in outcome.record.orders if order.reason == "liquidation"})
     if struck:
         at, value = outcome.record.timestamp[struck], outcome.record.equity[struck]
-        axes.plot(at, value, "x", color=style.RED, markersize=6, markeredgewidth=1.6, label="liquidation", zorder=9)
+        look: dict[str, Any] = {"color": style.RED, "label": "liquidation", "zorder": 9}
+        if len(struck) <= MOST_MARKS:
+            axes.plot(at, value, "x", markersize=6, markeredgewidth=1.6, **look)
+        else:
+            foot: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "markersize": 9, "markeredgewidth": 0.7}
+            axes.plot(at, np.full(len(at), 0.025), "|", **foot, **look)
     axes.axhline(outcome.initial_cash, color=style.GREY, linewidth=0.8, linestyle=":")
     style.dress(axes, label="equity, quote currency")
     _log_when_wide(axes, np.concatenate([curve[np.isfinite(curve)] for curve, *_ in curves]))
@@ -132,7 +141,7 @@ def drawdowns(outcome: Outcome, subject: Subject) -> Figure:
             bbox={"facecolor": style.PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 1.0},
         )  # fmt: skip
     style.dress(axes, label="below the highest equity", percent=True)
-    axes.set_ylim(min(max(float(below.min()) * 1.2, min(float(below.min()), -1.0) - 0.08), -1e-4), 0)
+    axes.set_ylim(min(max(float(below.min()) * 1.2, min(float(below.min()), -1.0) - 0.14), -1e-4), 0)
     style.date_axis(axes, record.timestamp)
     return figure
 

@@ -61,8 +61,8 @@ def money_words(value: float, _position: object = None) -> str:
     """Return an amount with thousands separators, shortened above a million."""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
         if abs(value) >= size:
-            return f"{value / size:,.4g} {letter}"
-    return f"{value:,.6g}"
+            return f"{value / size:,.4g} {letter}".replace("-", "−")
+    return f"{value:,.6g}".replace("-", "−")
 
 
 def date_axis(axes: Axes, timestamp: NDArray[np.datetime64]) -> None:

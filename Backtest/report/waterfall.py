@@ -31,7 +31,9 @@ def waterfall(outcome: Outcome, subject: Subject) -> Figure:
             textcoords="offset points", ha="center", fontsize=9, color=style.INK, fontfamily=style.FONT,
         )  # fmt: skip
     axes.axhline(0, color=style.GREY, linewidth=0.8)
-    axes.margins(y=0.12)
+    ends = [*begins, *(begin + value for begin, value in zip(begins, values, strict=True))]
+    room = 0.12 * max(max(ends) - min(ends), 1e-9)
+    axes.set_ylim(min(ends) - room if min(ends) < 0 else 0, max(ends) + room)
     axes.yaxis.set_major_formatter(FuncFormatter(style.money_words))
     style.dress(axes, label="profit, quote currency")
     axes.set_xticks(range(len(values)), [*STEPS, "net"])

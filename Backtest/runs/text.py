@@ -17,6 +17,9 @@ LISTED = ("total_return", "annualized_return", "sharpe_ratio", "max_drawdown", "
 FACTS = ("run_id", "strategy", "timeframe", "factor_set", "start", "end", "created_at")
 DIFFERING = ("strategy", "market", "engine", "factor_set", "timeframe", "start", "end", "symbols", "settings")
 
+BESIDE = 40
+"""Letters of a value that stands beside the other run's; more are put below."""
+
 Table = Sequence[Sequence[str]]
 
 
@@ -117,7 +120,7 @@ def metrics_markdown() -> str:
 def comparison(left: Run, right: Run) -> dict[str, Any]:
     """Return two runs side by side: every metric, what was asked differently, the first order that differs."""
     metrics = {}
-    for name in METRICS:
+    for name in (name for name in METRICS if name in left.metrics or name in right.metrics):
         one, other = left.metrics.get(name), right.metrics.get(name)
         change = other - one if isinstance(one, int | float) and isinstance(other, int | float) else None
         metrics[name] = {"a": one, "b": other, "difference": change}
@@ -151,6 +154,19 @@ def first_differing_line(left: Path, right: Path) -> dict[str, Any] | None:
     return None
 
 
+def asked_text(found: Mapping[str, Sequence[Any]]) -> str:
+    """Return what was asked differently: short values beside each other, long ones below their name."""
+    rows = [(f"  {name}", words(one), words(other)) for name, (one, other) in found.items()]
+    short = [row for row in rows if max(map(len, row[1:])) <= BESIDE]
+    long = [f"{name}\n    a: {one}\n    b: {other}" for name, one, other in rows if (name, one, other) not in short]
+    return "\n".join([*([aligned(short, left=3)] if short else []), *long])
+
+
+def words(value: Any) -> str:
+    """Return a value of a context as text; the entries of a list with blanks between."""
+    return (" ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
+
+
 def comparison_text(found: Mapping[str, Any]) -> str:
     """Return a comparison as text."""
     rows: list[tuple[str, ...]] = [("", found["a"], found["b"], "difference")]
@@ -160,8 +176,7 @@ def comparison_text(found: Mapping[str, Any]) -> str:
         rows.append((label(name), metric_words(name, values["a"]), metric_words(name, values["b"]), shown))
     parts = [aligned(rows)]
     if found["differing"]:
-        asked = [(name, str(one), str(other)) for name, (one, other) in found["differing"].items()]
-        parts.append("asked differently\n" + aligned([(f"  {name}", *values) for name, *values in asked], left=3))
+        parts.append("asked differently\n" + asked_text(found["differing"]))
     first = found["first_differing_order"]
     if first is None:
         parts.append("orders: identical")

@@ -75,7 +75,7 @@ class LongShort:
         strengths = portfolio.strengths(cross_section, ascending=self.ascending)
         count = self.leg_size(int(np.isfinite(strengths).sum()))
         for side in (1, -1):
-            columns, shares = portfolio.leg(cross_section, side * strengths, count, weighting=self.weighting)
+            columns, shares = portfolio.leg(cross_section, strengths, count, weighting=self.weighting, side=side)
             budget = max(0.0, self.gross_leverage / 2 - portfolio.locked(cross_section, side))
             weights[columns] = side * portfolio.capped(shares, budget, max_weight=self.max_weight)
         return weights

@@ -61,9 +61,14 @@ def best_first(strengths: Floats) -> Columns:
     return columns[np.argsort(-strengths[columns], kind="stable")]
 
 
-def leg(cross_section: CrossSection, values: Floats, count: int, *, weighting: str) -> tuple[Columns, Floats]:
-    """Return (columns [n], weights [n] of sum 1) of the `count` highest values [S]; fewer when fewer are known."""
-    order = best_first(values)
+def leg(
+    cross_section: CrossSection, strengths: Floats, count: int, *, weighting: str, side: int = 1
+) -> tuple[Columns, Floats]:
+    """Return (columns [n], weights [n] of sum 1) of the `count` best (side 1) or worst (-1); fewer if fewer are known.
+
+    Both sides go through one ranking, from either end: of equal strengths no column is among the best and the worst.
+    """
+    order, values = best_first(strengths)[::side], side * strengths
     chosen = order[:count]
     if len(chosen) == 0:
         return chosen, np.empty(0)

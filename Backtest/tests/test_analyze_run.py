@@ -15,7 +15,7 @@ from Backtest.report.plots import PLOTS
 from Backtest.report.words import GROUPS, metric_words
 from Backtest.results import run_folders
 from Backtest.run_backtest import command as backtest
-from Backtest.runs.text import aligned, metrics_markdown
+from Backtest.runs.text import aligned, asked_text, metrics_markdown
 from Backtest.settings import PROJECT_ROOT
 from Backtest.tests.fake_market import Market, make_market
 
@@ -214,6 +214,23 @@ def test_two_runs_side_by_side(look, ids):
     assert found["differing"] == {"strategy.params.k": [1, 2]}
     values = found["metrics"]["final_equity"]
     assert values["difference"] == values["b"] - values["a"]
+
+
+def test_runs_on_spot_have_no_rows_of_futures_beside_each_other(look, ids):
+    assert "waterfall" not in look("--compare", ids[0], ids[1])[1]
+    assert list(json.loads(look("--compare", ids[0], ids[1], "--json")[1])["metrics"]) == list(SPOT_METRICS)
+
+
+def test_long_values_that_differ_stand_below_their_name():
+    overlays = ["stop_loss:pct=0.08,cooldown=6", "take_profit:pct=0.3,cooldown=6"]
+    text = asked_text({"strategy.params.k": [1, 12], "settings.overlays": [[], overlays], "engine": ["both", "numba"]})
+    assert text.splitlines() == [
+        "  strategy.params.k  1     12",
+        "  engine             both  numba",
+        "  settings.overlays",
+        "    a: none",
+        "    b: stop_loss:pct=0.08,cooldown=6 take_profit:pct=0.3,cooldown=6",
+    ]
 
 
 def test_a_run_equals_itself(look, ids):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -121,6 +122,16 @@ def test_parquet_holds_what_csv_holds(market, capsys):
         assert left["num_orders"] == int(right["num_orders"])
         assert (left["ruined"], left["ascending"]) == (False, False)
     assert set(METRICS) >= set(table[0]) & set(METRICS)
+
+
+def test_an_infinite_parameter_is_a_number_in_either_table_and_text_in_json(market, capsys):
+    grid = ("--param", "upper=0,inf", "--param", "lower=-inf")
+    csv_folder, told = swept(market, capsys, *grid, strategy="signal")
+    folder, _ = swept(market, capsys, *grid, "--format", "parquet", strategy="signal")
+    table = pq.read_table(folder / "trials.parquet").to_pylist()
+    assert [(row["upper"], row["lower"]) for row in table] == [(0.0, -math.inf), (math.inf, -math.inf)]
+    assert [(row["upper"], row["lower"]) for row in rows_of(csv_folder)] == [("0.0", "-inf"), ("inf", "-inf")]
+    assert told["best"]["params"]["lower"] == "-inf"
 
 
 def test_the_context_tells_what_was_swept_and_run_lists_do_not_show_it(market, capsys):

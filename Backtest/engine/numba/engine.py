@@ -28,6 +28,7 @@ from ..orders import refuse_unfit
 from .kernel import advance
 from .layout import (
     ASK,
+    CAPPED,
     CASH,
     DONE,
     EQUITY,
@@ -178,6 +179,7 @@ def record_of(
     orders = orders_of(result, symbols)
     refused = orders.where(orders.columns["status"] == "rejected")
     ruined = bool(result.state.counts[RUINED])
+    capped = int((result.log.outcome[: len(orders)] == CAPPED).sum())
     return RunRecord(
         timestamp=timestamp,
         symbols=symbols,
@@ -187,7 +189,7 @@ def record_of(
         marks=result.curves.marks,
         orders=orders,
         ruined=ruined,
-        warnings=(*words, *closing_words(refused, ruined=ruined, **hints)),
+        warnings=(*words, *closing_words(refused, ruined=ruined, capped=capped, **hints)),
     )
 
 

@@ -35,8 +35,9 @@ REASONS = (
 )  # fmt: skip
 REBALANCE, FLIPPED, CLOSE, DELISTING, RUIN = range(5)
 FUNDING, LIQUIDATION = REASONS.index("funding"), REASONS.index("liquidation")
-OUTCOMES = ("", "margin", "untradable")
-FILLED, MARGIN, UNTRADABLE = range(3)
+OUTCOMES = ("", "margin", "untradable", "margin")
+FILLED, MARGIN, UNTRADABLE, CAPPED = range(4)
+"""CAPPED: the tier of the position's notional allows less leverage, however much margin is free."""
 
 
 class Market(NamedTuple):

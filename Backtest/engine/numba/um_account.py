@@ -23,7 +23,7 @@ import numpy as np
 from ...machine_code import compiled
 from .account import look_up, write_ends
 from .ahead import ask_for
-from .layout import CASH, EQUITY, FILLED, FUNDING, HELD, LOGGED, MARGIN, OVER, PENDING, RUINED, UNTRADABLE
+from .layout import CAPPED, CASH, EQUITY, FILLED, FUNDING, HELD, LOGGED, MARGIN, OVER, PENDING, RUINED, UNTRADABLE
 from .um_liquidation import liquidate
 from .um_margin import in_danger, tier_of
 from .um_wallet import add_to, realise, take_in_profits
@@ -249,8 +249,9 @@ def open_parts(market, state, futures, t):
         taken = margin + fee
         if not isolated:
             taken += opened * (paid[i] - price)
-        if most > futures.caps[tier] or free - taken < -TIGHT * (abs(free) + taken):
-            outcome[i] = MARGIN
+        counted = taken < np.inf  # False for inf and nan
+        if most > futures.caps[tier] or not counted or free - taken < -TIGHT * (abs(free) + taken):
+            outcome[i] = CAPPED if most > futures.caps[tier] else MARGIN
             continue
         free -= taken
         add_to(state, futures, column, opened, paid[i], state.order_feed[i])

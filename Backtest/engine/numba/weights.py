@@ -183,7 +183,8 @@ def best_first(keys, n, k, places, sorted_keys):
 def ranked_rows(scores, choosable, depth, both, ascending):
     """Return (order uint32 [R, sides, depth], found int64 [R]): the best columns of each row, and how many there are.
 
-    Side 0 begins at the better end, side 1 (where `both`) at the other. scores, choosable: [R, S].
+    Side 0 begins at the better end, side 1 (where `both`) at the other, of one ranking: side 1 has equal scores in the
+    opposite sequence. scores, choosable: [R, S].
     """
     rows, width = scores.shape
     sides = 2 if both else 1
@@ -198,6 +199,8 @@ def ranked_rows(scores, choosable, depth, both, ascending):
         found[r] = n
         for side in range(sides):
             turned = ascending != (side == 1)
+            if side == 1:
+                columns[:n] = columns[:n][::-1].copy()
             for i in range(n):
                 v = scores[r, columns[i]]
                 key[i] = v if turned else -v

@@ -341,8 +341,7 @@ def volatilities(account, strategy, t):
     return result
 
 
-def leg_weights(account, names, strength, count, budget, strategy, volatility):
-    ranked = sorted(names, key=lambda symbol: (-strength[symbol], symbol))
+def leg_weights(account, ranked, strength, count, budget, strategy, volatility):
     account.seen["a tie at the cut"] += (
         0 < count < len(ranked) and strength[ranked[count - 1]] == strength[ranked[count]]
     )
@@ -369,7 +368,8 @@ def topk(account, scores, strategy, t):
     budget = max(0.0, strategy["invest"] - stuck(account, now, t, 1))
     strength = {symbol: sign * scores[symbol][t] for symbol in names}
     account.seen["k too large"] += strategy["k"] > len(names)
-    chosen = leg_weights(account, names, strength, strategy["k"], budget, strategy, volatility)
+    ranked = sorted(names, key=lambda symbol: (-strength[symbol], symbol))
+    chosen = leg_weights(account, ranked, strength, strategy["k"], budget, strategy, volatility)
     return {symbol: chosen.get(symbol, 0.0) for symbol in account.size}
 
 
@@ -381,11 +381,14 @@ def longshort(account, scores, strategy, t):
     count = min(wanted, len(names) // 2)
     account.seen["legs too large"] += count < wanted
     weights = dict.fromkeys(account.size, 0.0)
+    sign = -1 if strategy["ascending"] else 1
+    ranked = sorted(names, key=lambda symbol: (-sign * scores[symbol][t], symbol))
     for side in (1, -1):
         budget = max(0.0, strategy["gross_leverage"] / 2 - stuck(account, now, t, side))
-        direction = side * (-1 if strategy["ascending"] else 1)
-        strength = {symbol: direction * scores[symbol][t] for symbol in names}
-        for symbol, weight in leg_weights(account, names, strength, count, budget, strategy, volatility).items():
+        strength = {symbol: side * sign * scores[symbol][t] for symbol in names}
+        leg = leg_weights(account, ranked[::side], strength, count, budget, strategy, volatility)
+        for symbol, weight in leg.items():
+            assert weights[symbol] == 0, f"{symbol} is in both legs"
             weights[symbol] = side * weight
     return weights
 

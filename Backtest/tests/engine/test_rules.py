@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -422,6 +423,9 @@ def test_what_cannot_be_run_is_said():
         run(empty, np.ones((3, 1)), Weights(), costs=costs(), initial_cash=1.0)
     with pytest.raises(RunError, match=r"weights of shape .* or -inf"):
         run(panel, np.full((3, 1), 7.0), BadWeights(), costs=costs(), initial_cash=1.0)
+    for weight in (126.0, -1e308):
+        with pytest.raises(RunError, match=rf"returned a weight of {re.escape(f'{weight:g}')}; -125 to 125 is allowed"):
+            run(panel, np.full((3, 1), weight), Weights(), costs=costs(), initial_cash=1.0)
 
 
 class BadWeights(Weights):

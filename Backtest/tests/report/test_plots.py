@@ -124,6 +124,18 @@ def test_liquidations_are_marked_where_they_happened(outcome):
     assert all(line.get_label() != "liquidation" for line in plots.equity(outcome, SUBJECT).axes[0].lines)
 
 
+def test_many_liquidations_leave_the_curve_to_be_seen(outcome):
+    orders = tuple(replace(order, reason="liquidation") for order in outcome.record.orders)
+    struck = replace(outcome, record=replace(outcome.record, orders=orders))
+    axes = plots.equity(struck, SUBJECT).axes[0]
+    (marks,) = [line for line in axes.lines if line.get_label() == "liquidation"]
+    rows = sorted({order.filled_bar for order in orders})
+    assert len(rows) > plots.MOST_MARKS
+    assert np.asarray(marks.get_xdata()).tolist() == outcome.record.timestamp[rows].tolist()
+    assert set(np.asarray(marks.get_ydata()).tolist()) == {0.025}  # of the height, not of the money
+    assert axes.get_ylim() == plots.equity(outcome, SUBJECT).axes[0].get_ylim()
+
+
 def test_the_waterfall_of_futures_hangs_each_step_where_the_one_before_it_ended(outcome):
     steps = {"gross": 500.0, "fees": -120.0, "slippage": -80.0, "funding": 30.0, "liquidation": -400.0, "net": -70.0}
     record = replace(outcome.record, used_margin=np.zeros(len(outcome.record.equity)))
@@ -137,6 +149,26 @@ def test_the_waterfall_of_futures_hangs_each_step_where_the_one_before_it_ended(
     assert spans[-1][1] == pytest.approx(ends[-1])
     assert "−400" in [text.get_text() for text in axes.texts]
     assert list(plots.draw_all(drawn, SUBJECT)) == [*plots.PLOTS, "waterfall.png"]
+
+
+@pytest.mark.parametrize("gross, liquidation", [(-500.0, 0.0), (-500.0, -100.0), (500.0, 0.0)])
+def test_the_waterfall_leaves_room_above_its_labels_and_below_a_loss(outcome, gross, liquidation):
+    steps = {"gross": gross, "fees": -80.0, "slippage": -80.0, "funding": -1.0, "liquidation": liquidation}
+    metrics = outcome.metrics | {f"waterfall_{name}": value for name, value in steps.items()}
+    net = sum(steps.values())
+    axes = waterfall(replace(outcome, metrics=metrics | {"waterfall_net": net}), SUBJECT).axes[0]
+    low, high = axes.get_ylim()
+    lowest, highest = min(0.0, net), max(0.0, gross)
+    assert high > highest + 0.1 * (highest - lowest)
+    assert low == 0 if lowest == 0 else low < lowest - 0.1 * (highest - lowest)
+
+
+def test_the_label_of_a_whole_loss_stays_inside_the_axes():
+    figure = plots.drawdowns(ruined(), SUBJECT)
+    axes = figure.axes[0]
+    figure.draw_without_rendering()
+    label = min(text.get_window_extent().y0 for text in axes.texts)
+    assert label > axes.get_window_extent().y0
 
 
 def test_rolling_sharpe_equals_pandas(outcome):
@@ -206,7 +238,15 @@ def test_thinning_keeps_the_extremes_and_the_ends():
 
 @pytest.mark.parametrize(
     "value, words",
-    [(100_000, "100,000"), (1_500_000, "1.5 M"), (2e9, "2 B"), (5e13, "50 T"), (0.5, "0.5"), (-2e6, "-2 M")],
+    [
+        (100_000, "100,000"),
+        (1_500_000, "1.5 M"),
+        (2e9, "2 B"),
+        (5e13, "50 T"),
+        (0.5, "0.5"),
+        (-2e6, "−2 M"),
+        (-20_000, "−20,000"),
+    ],
 )
 def test_words_of_money(value, words):
     assert style.money_words(value) == words

@@ -113,6 +113,16 @@ def test_longshort_never_puts_a_symbol_in_both_legs():
     check(LongShort("x", quantile=0.5), section([3, 1]), [0.5, -0.5])
 
 
+@pytest.mark.parametrize("weighting", ["equal", "score", "rank"])
+def test_longshort_is_dollar_neutral_with_ties(weighting):
+    # one ranking for both legs: B before C, so B is the second best and C the second worst
+    legs = {"equal": [0.25, 0.25, -0.25, -0.25], "score": [0.5, 0, 0, -0.5], "rank": [1 / 3, 1 / 6, -1 / 6, -1 / 3]}
+    strategy = LongShort("x", k=2, weighting=weighting)
+    check(strategy, section([4, 2, 2, 1]), legs[weighting])
+    if weighting == "rank":
+        check(strategy, section([2, 2, 2, 2]), legs[weighting])
+
+
 def test_signal_table():
     strategy = Signal("x", upper=1, lower=-1, invest=0.9)
     # scores: above, between, below, missing, for a flat, a long and a short position

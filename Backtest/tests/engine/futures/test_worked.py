@@ -221,8 +221,22 @@ def test_a_tier_s_highest_leverage_bounds_the_notional():
     for weight, detail in ((4.99, ""), (5.0, "margin")):  # the floor belongs to the tier that begins there
         record = traded(panel, {0: [weight]}, terms("A", leverage=20, tiers={"A": (steep,)}))
         assert record.orders[0].detail == detail
+        refused = [words for words in record.warnings if words.startswith("rejected")]
+        # an equity of 1,000 has margin for 5,000 at 20: shrinking to the free margin would change nothing
+        assert refused == detail.count("margin") * [
+            "rejected orders: 1 margin; 1 of these for leverage: their position's tier allows less than was asked"
+        ]
     with pytest.raises(SettingsError, match=r"leverage of A is 21; 1 to 20 is allowed"):
         traded(panel, {0: [1.0]}, terms("A", leverage=21, tiers={"A": (steep,)}))
+
+
+@pytest.mark.parametrize("slippage", [0.0, 0.001])
+def test_an_order_beyond_all_numbers_is_never_filled(slippage):
+    """At a price of 1e-300 a weight of 100 is more units than a float64 can count."""
+    panel = flat({"A": 1e-300, "B": 100.0})
+    record = traded(panel, {0: [100.0, 1.0]}, terms("AB", leverage=20), cash=1e12, slippage=slippage)
+    assert [order.symbol for order in record.orders if order.status == "filled"] == ["B"]
+    assert np.isfinite(record.equity).all()
 
 
 def test_tiers_in_force_at_the_bar_are_used():

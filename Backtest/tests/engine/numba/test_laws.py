@@ -92,7 +92,7 @@ def test_legs_are_those_of_the_strategies(seed, weighting, ascending, both, k):
     for r, section in enumerate(sections):
         strengths = portfolio.strengths(section, ascending=ascending)
         for leg, side in enumerate((1, -1)[: 1 + both]):
-            expected = portfolio.leg(section, side * strengths, int(counts[r]), weighting=weighting)
+            expected = portfolio.leg(section, strengths, int(counts[r]), weighting=weighting, side=side)
             begin, end = starts[r, leg], starts[r, leg + 1]
             assert columns[begin:end].tolist() == expected[0].tolist()
             assert shares[begin:end].tolist() == expected[1].tolist()
