@@ -64,5 +64,5 @@ def test_a_chain_refuses_more_columns_than_its_windows_have_scratch_for() -> Non
     code, places, windows = (np.zeros(shape, np.int64) for shape in ((0, 6), (3, 0), (1, 3)))
     pairs, counts = np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
     with pytest.raises(ValueError, match="columns"):
-        chain.run(code, places, windows, pairs, pairs, counts, 1, 1, WIDTH + 1, 0, 0, counts)
-    assert chain.run(code, places, windows, pairs, pairs, counts, 1, 1, WIDTH, 0, 0, counts) == 0
+        chain.run(code, places, windows, pairs, pairs, counts, counts, 1, 1, WIDTH + 1, 0, 0, counts)
+    assert chain.run(code, places, windows, pairs, pairs, counts, counts, 1, 1, WIDTH, 0, 0, counts) == 0
