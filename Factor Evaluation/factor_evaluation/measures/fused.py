@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .factor_rows import turn_factor
-from .orderkeys import Floats, column_mask, pack
-from .ranked import BLOCK, FactorRows, chunk_rows
-from .return_rows import finish, moments
+from .orderkeys import BLOCK, Floats, aligned, column_mask
+from .ranked import FactorRows, chunk_rows
+from .return_rows import measure_returns
 
 
 @dataclass(frozen=True)
@@ -65,80 +65,69 @@ def measure(factor: Floats, rows: FactorRows, labels: Sequence[Floats], made: Se
     scratch = _Scratch.of(step, columns, quantiles)
     for first in range(0, bars, step):
         here = slice(first, min(first + step, bars))
-        n = here.stop - here.start
-        inner = scratch if n == step else _Scratch.of(n, columns, quantiles)
+        inner = scratch.part(here.stop - here.start)
+        column = rows.column[first // BLOCK : -(-here.stop // BLOCK)]
         turn_factor(
             factor[here],
-            rows.ranks[here],
-            rows.count[here],
-            rows.rank_squares[here],
             rows.mean[here],
             rows.held[:, here],
-            inner.place,
-            inner.names,
-            inner.column,
+            column,
             inner.off,
             inner.label,
             inner.bands,
         )
         for label, series in zip(labels, made, strict=True):
-            _one(label[here], factor[here], rows, here, inner, series)
+            _one(label[here], factor[here], rows, here, column, inner, series)
 
 
 @dataclass(frozen=True)
 class _Scratch:
+    """A chunk of the factor in its own order, as `turn_factor` writes it, and room for a block of returns."""
+
     off: Floats
     label: NDArray[np.int8]
-    column: NDArray[np.uint16]
     bands: NDArray[np.int64]
-    place: NDArray[np.int16]
-    names: NDArray[np.uint16]
-    keys: NDArray[np.int32]
     turned: Floats
-    sums: Floats
-    cross: Floats
-    own: Floats
+    keys: NDArray[np.int32]
 
     @classmethod
     def of(cls, rows: int, columns: int, quantiles: int) -> _Scratch:
         blocks = -(-rows // BLOCK)
         return cls(
-            off=np.empty((blocks, columns, BLOCK)),
-            label=np.empty((blocks, columns, BLOCK), np.int8),
-            column=np.empty((blocks, columns, BLOCK), np.uint16),
+            off=aligned((blocks, columns, BLOCK), np.float64),
+            label=aligned((blocks, columns, BLOCK), np.int8),
             bands=np.empty((blocks, quantiles, 2), np.int64),
-            place=np.empty((rows, columns), np.int16),
-            names=np.empty((rows, columns), np.uint16),
-            keys=np.empty((rows, columns), np.int32),
-            turned=np.empty((columns, BLOCK)),
-            sums=np.empty((quantiles, rows)),
-            cross=np.empty(rows),
-            own=np.empty(rows),
+            turned=aligned((columns, BLOCK), np.float64),
+            keys=aligned((columns, BLOCK), np.int32),
+        )
+
+    def part(self, rows: int) -> _Scratch:
+        """Return the room that `rows` bars need."""
+        few = slice(-(-rows // BLOCK))
+        return replace(
+            self, off=self.off[few], label=self.label[few], bands=self.bands[few]
         )
 
 
-def _one(values: Floats, factor: Floats, rows: FactorRows, here: slice, work: _Scratch, series: BarSeries) -> None:
-    """Measure one horizon on one chunk: the four steps of `return_rows`."""
-    mask, pairs = column_mask(values.shape[1]), series.pairs[here]
-    pack(values, work.place, mask, work.keys.view(np.float32), work.keys, pairs)
-    moments(values, work.column, work.label, work.off, work.bands, pairs, work.turned, work.sums, work.cross, work.own)
-    work.keys.sort(axis=1)
-    finish(
-        work.keys,
+def _one(values: Floats, factor: Floats, rows: FactorRows, here: slice, column: NDArray[np.uint16], work: _Scratch, series: BarSeries) -> None:
+    """Measure one horizon on one chunk."""
+    measure_returns(
         values,
-        mask,
         factor,
-        work.names,
-        work.label,
         rows.ranks[here],
         rows.count[here],
-        rows.held[:, here],
         rows.rank_squares[here],
         rows.squares[here],
-        pairs,
-        work.sums,
-        work.cross,
-        work.own,
+        rows.held[:, here],
+        column,
+        work.off,
+        work.label,
+        work.bands,
+        column_mask(values.shape[1]),
+        work.turned,
+        work.keys.view(np.float32),
+        work.keys,
+        series.pairs[here],
         series.ic[here],
         series.rank_ic[here],
         series.quantile_return.T[:, here],

@@ -1,16 +1,16 @@
 """Forward returns against a factor's cross-sections: IC, rank IC and quantile means of every bar, in one fused pass.
 
 For every chunk of bars (cache-sized), `factor_rows` brings the factor into its own sorted order; then for every horizon
-1. `pack`      keys that carry the name's place in that order
-2. NumPy sorts the keys
-3. `moments`   returns gathered into that order, bars side by side: sums per quantile (a run of places), then centred
-               products with the factor
-4. `finish`    the rank IC in integers, exact: the sorted keys' low bits are the factor's ranks already
+and block of bars, side by side,
+1. `_gather`    returns gathered into that order
+2. `make_keys`, `sort`, `settle`   their own order, in keys that carry the place in the factor's
+3. `_moments`   sums per quantile (a run of places), then centred products with the factor
+4. `_finish`    the rank IC in integers, exact: the sorted keys' low bits are the factor's ranks already
 
 A bar where every name of the factor's cross-section has a return and no values tie needs nothing else. For the others
-the low bits become columns again; where returns are missing, the factor's mean and ranks are made again over the pairs
-that are left (`subset_moments`, `subset_ranks`): pairs are dropped per horizon, so a long horizon never changes a short
-one's IC.
+the low bits become columns again (`_finish_by_name`); where returns are missing, the factor's mean and ranks are made
+again over the pairs that are left (`subset_moments`, `subset_ranks`): pairs are dropped per horizon, so a long horizon
+never changes a short one's IC.
 """
 
 from __future__ import annotations
@@ -20,144 +20,172 @@ from numpy.typing import NDArray
 
 from Backtest.machine_code import compiled
 
-from .factor_rows import SIDE
-from .orderkeys import Columns, Floats, Int8s, Int16s, Ints, Keys, scan, settle
-from .ranked import MIN_NAMES, squares_of_ranks
-
-Int32s = NDArray[np.int32]
+from .orderkeys import (
+    BLOCK,
+    Bools,
+    Columns,
+    Floats,
+    Int8s,
+    Int16s,
+    Int32s,
+    Ints,
+    Keys,
+    Singles,
+    make_keys,
+    place_products,
+    settle,
+    sort,
+)
+from .factor_rows import gather
+from .ranked import MIN_NAMES
 
 
 @compiled
-def moments(
+def measure_returns(
     values: Floats,
-    column: Columns,
-    label: Int8s,
-    off: Floats,
-    bands: Ints,
-    pairs: Int32s,
-    turned: Floats,
-    sums: Floats,
-    cross: Floats,
-    own: Floats,
-) -> None:
-    """Sum the returns [C, S] per quantile, then the centred products; bars side by side.
-
-    `column`, `label`, `off` and `bands` are those of `turn_factor`; `turned` [S, BLOCK] is room for a block's returns,
-    zero where missing. Written are `sums` [Q, C], `cross` [C] = sum (r - mean) (f - mean) and `own` [C] =
-    sum (r - mean)^2. The products hold where no return is missing; `finish` makes the others again.
-    """
-    rows, columns = values.shape
-    block = turned.shape[1]
-    middle = np.empty(block)
-    sums[:] = 0.0
-    cross[:] = 0.0
-    own[:] = 0.0
-    for b in range(label.shape[0]):
-        start = b * block
-        bars = min(block, rows - start)
-        _gather(values, start, bars, column, b, turned)
-        middle[:] = 0.0
-        for q in range(sums.shape[0]):
-            for p in range(bands[b, q, 0], bands[b, q, 1]):
-                for j in range(bars):
-                    sums[q, start + j] += turned[p, j] if label[b, p, j] == q else 0.0
-            for j in range(bars):
-                middle[j] += sums[q, start + j]
-        for j in range(bars):
-            middle[j] = middle[j] / pairs[start + j] if pairs[start + j] else 0.0
-        for p in range(columns):
-            for j in range(bars):
-                away = turned[p, j] - middle[j]
-                away = away if label[b, p, j] >= 0 else 0.0
-                cross[start + j] += away * off[b, p, j]
-                own[start + j] += away * away
-
-
-@compiled
-def _gather(values: Floats, start: int, bars: int, column: Columns, b: int, turned: Floats) -> None:
-    """Write a block's returns by place [S, BLOCK], zero where missing."""
-    for first in range(0, bars, SIDE):
-        if first + SIDE <= bars:
-            for p in range(turned.shape[0]):
-                for j in range(first, first + SIDE):
-                    value = values[start + j, column[b, p, j]]
-                    turned[p, j] = value if value - value == 0.0 else 0.0
-        else:
-            for p in range(turned.shape[0]):
-                for j in range(first, bars):
-                    value = values[start + j, column[b, p, j]]
-                    turned[p, j] = value if value - value == 0.0 else 0.0
-
-
-@compiled
-def finish(
-    keys: Keys,
-    values: Floats,
-    mask: np.int32,
     factor: Floats,
-    names: Columns,
-    label: Int8s,
     ranks: Int16s,
     count: Int32s,
-    held: Int16s,
     rank_squares: Ints,
     squares: Floats,
+    held: Int16s,
+    column: Columns,
+    off: Floats,
+    label: Int8s,
+    bands: Ints,
+    mask: np.int32,
+    turned: Floats,
+    single: Singles,
+    keys: Keys,
     pairs: Int32s,
-    sums: Floats,
-    cross: Floats,
-    own: Floats,
     ic: Floats,
     rank_ic: Floats,
     quantile_return: Floats,
 ) -> None:
-    """Write IC, rank IC and quantile means of every bar of the chunk from its sorted keys and its sums."""
+    """Write pairs, IC, rank IC [C] and quantile means [Q, C] of a chunk of returns [C, S].
+
+    `column`, `off`, `label` and `bands` are those of `turn_factor`; `turned` and `keys` [S, BLOCK] are room for a
+    block's returns and their keys, `single` is the keys' memory.
+    """
     rows, columns = values.shape
-    block = label.shape[2]
-    tally = np.zeros(2 * columns + 2, np.int64)
-    fresh = np.zeros(columns, np.int32)
-    for q in range(held.shape[0]):
-        for t in range(rows):
-            quantile_return[q, t] = sums[q, t] / held[q, t]
-    for t in range(rows):
-        n = pairs[t]
-        whole = n == count[t]
-        clash, total = scan(keys, t, n, mask)
-        size = squares_of_ranks(n)
-        if whole and not clash and n >= MIN_NAMES and rank_squares[t] == size:
-            ic[t] = _ratio(cross[t], own[t], squares[t])
-            rank_ic[t] = _rank_ratio(total, n, size)
-            continue
-        ic[t] = np.nan
-        rank_ic[t] = np.nan
-        if not whole:
-            _means_of_some(keys[t, :n], mask, label[t // block, :, t % block], sums[:, t], quantile_return[:, t])
-        if n < MIN_NAMES:
-            continue
-        order, row = keys[t], values[t]
-        ties = clash and settle(order, row, names[t], n, mask)
-        if ties and row[names[t, order[0] & mask]] == row[names[t, order[n - 1] & mask]]:
-            continue
-        if whole:
-            ic[t] = _ratio(cross[t], own[t], squares[t])
-            if not ties and rank_squares[t] == size:
-                rank_ic[t] = _rank_ratio(scan(keys, t, n, mask)[1], n, size)
-                continue
-        for i in range(n):
-            order[i] = (order[i] & ~mask) | np.int32(names[t, order[i] & mask])
-        if whole:
-            for s in range(columns):
-                fresh[s] = ranks[t, s] - (n + 1)
-            left = rank_squares[t]
-        else:
-            ic[t] = subset_moments(order, row, n, mask, factor[t])
-            left = subset_ranks(order, n, mask, ranks[t], count[t], tally, fresh)
-        rank_ic[t] = rank_pass(order, row, n, mask, fresh, left, ties)
+    quantiles = held.shape[0]
+    there, short, total = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int64)
+    ties, plain = np.empty(BLOCK, np.bool_), np.empty(BLOCK, np.bool_)
+    sums, cross, own = np.empty((quantiles, BLOCK)), np.empty(BLOCK), np.empty(BLOCK)
+    order, fresh, tally = np.empty(columns, np.int32), np.zeros(columns, np.int32), np.zeros(2 * columns + 2, np.int64)
+    for b in range(label.shape[0]):
+        start = b * BLOCK
+        bars = min(BLOCK, rows - start)
+        gather(values, start, bars, column, b, turned)
+        for p in range(columns):
+            for j in range(BLOCK):
+                turned[p, j] = turned[p, j] if label[b, p, j] >= 0 else np.nan
+        make_keys(turned, mask, single, keys, there)
+        sort(keys)
+        settle(keys, turned, there, mask, ties)
+        place_products(keys, mask, short, total)
+        _moments(turned, there, off, label, bands, b, sums, cross, own)
+        for q in range(quantiles):
+            for j in range(bars):
+                quantile_return[q, start + j] = sums[q, j] / held[q, start + j]
+        _finish(start, bars, there, ties, total, cross, own, count, rank_squares, squares, pairs, ic, rank_ic, plain)
+        for j in range(bars):
+            if not plain[j]:
+                t, n = start + j, there[j]
+                for i in range(n):
+                    order[i] = keys[i, j]
+                if n < count[t]:
+                    _means_of_some(order[:n], mask, label[b, :, j], sums[:, j], quantile_return[:, t])
+                if n >= MIN_NAMES:
+                    for i in range(n):
+                        order[i] = (order[i] & ~mask) | np.int32(column[b, order[i] & mask, j])
+                    ic[t], rank_ic[t] = _by_name(
+                        order, values[t], n, mask, ties[j], ic[t], factor[t], ranks[t], count[t], rank_squares[t], tally, fresh
+                    )
 
 
 @compiled
-def _rank_ratio(total: int, n: int, size: int) -> float:
-    """Return the Spearman correlation without ties from the sum of products of places."""
-    return float(4 * total - np.int64(n) * (n - 1) * (n - 1)) / float(size)
+def _finish(
+    start: int,
+    bars: int,
+    there: Int32s,
+    ties: Bools,
+    total: Ints,
+    cross: Floats,
+    own: Floats,
+    count: Int32s,
+    rank_squares: Ints,
+    squares: Floats,
+    pairs: Int32s,
+    ic: Floats,
+    rank_ic: Floats,
+    plain: Bools,
+) -> None:
+    """Write IC and rank IC of the bars of a block and which of them are `plain`: nothing is missing, nothing ties."""
+    for j in range(bars):
+        t, n = start + j, np.int64(there[j])
+        pairs[t] = n
+        enough = n >= MIN_NAMES
+        ic[t] = _ratio(cross[j], own[j], squares[t]) if enough else np.nan
+        rank_ic[t] = float(4 * total[j] - n * (n - 1) * (n - 1)) / float(rank_squares[t]) if enough else np.nan
+        untied = not ties[j] and 3 * rank_squares[t] == n * (n * n - 1)
+        plain[j] = enough and untied and n == count[t]
+
+
+@compiled
+def _by_name(
+    order: Keys,
+    row: Floats,
+    n: int,
+    mask: np.int32,
+    ties: bool,
+    ic: float,
+    factor: Floats,
+    ranks: Int16s,
+    count: int,
+    rank_squares: int,
+    tally: Ints,
+    fresh: Int32s,
+) -> tuple[float, float]:
+    """Return IC and rank IC of a bar that is not plain, from its returns' order by column; `ic` holds for all names."""
+    if ties and row[order[0] & mask] == row[order[n - 1] & mask]:
+        return np.nan, np.nan
+    if n == count:
+        for s in range(row.size):
+            fresh[s] = ranks[s] - (n + 1)
+        left = rank_squares
+    else:
+        ic = subset_moments(order, row, n, mask, factor)
+        left = subset_ranks(order, n, mask, ranks, count, tally, fresh)
+    return ic, rank_pass(order, row, n, mask, fresh, left, ties)
+
+
+@compiled
+def _moments(
+    turned: Floats, pairs: Int32s, off: Floats, label: Int8s, bands: Ints, b: int, sums: Floats, cross: Floats, own: Floats
+) -> None:
+    """Sum a block's returns per quantile [Q, BLOCK], then the centred products, which hold where no return is missing.
+
+    `cross` = sum (r - mean) (f - mean), `own` = sum (r - mean)^2, both [BLOCK].
+    """
+    middle = np.zeros(BLOCK)
+    sums[:] = 0.0
+    cross[:] = 0.0
+    own[:] = 0.0
+    for q in range(sums.shape[0]):
+        for p in range(bands[b, q, 0], bands[b, q, 1]):
+            for j in range(BLOCK):
+                sums[q, j] += turned[p, j] if label[b, p, j] == q else 0.0
+        for j in range(BLOCK):
+            middle[j] += sums[q, j]
+    for j in range(BLOCK):
+        middle[j] = middle[j] / pairs[j] if pairs[j] else 0.0
+    for p in range(turned.shape[0]):
+        for j in range(BLOCK):
+            away = turned[p, j] - middle[j]
+            away = away if label[b, p, j] >= 0 else 0.0
+            cross[j] += away * off[b, p, j]
+            own[j] += away * away
 
 
 @compiled
