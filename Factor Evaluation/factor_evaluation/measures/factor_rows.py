@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from Backtest.machine_code import compiled
 
-from .orderkeys import BLOCK, Columns, Floats, Int8s, Int16s, Ints
-
-SIDE = 8
-"""Bars gathered side by side: a cache line of float64."""
+from .blocks import BLOCK, Columns, Floats, gather
+from .orderkeys import Int8s, Int16s, Ints
 
 
 @compiled
@@ -29,31 +26,11 @@ def turn_factor(
         start = b * BLOCK
         bars = min(BLOCK, rows - start)
         _label(held, start, bars, label[b], bands[b])
-        gather(factor, start, bars, column, b, off[b])
+        gather(factor, start, bars, column[b], off[b])
         middle[:bars] = mean[start : start + bars]
         for p in range(off.shape[1]):
             for j in range(BLOCK):
                 off[b, p, j] = off[b, p, j] - middle[j] if label[b, p, j] >= 0 else 0.0
-
-
-@compiled
-def gather(values: Floats, start: int, bars: int, column: Columns, b: int, turned: Floats) -> None:
-    """Write the block `b` of `values` [C, S] by place [S, BLOCK]; lanes without a bar stay as they are."""
-    columns = values.shape[1]
-    seen = 0.0
-    for t in range(start, start + bars):
-        for s in range(0, columns, SIDE):
-            seen += values[t, s]
-    turned[0, 0] = seen
-    for first in range(0, bars, SIDE):
-        if first + SIDE <= bars:
-            for p in range(columns):
-                for j in range(first, first + SIDE):
-                    turned[p, j] = values[start + j, column[b, p, j]]
-        else:
-            for p in range(columns):
-                for j in range(first, bars):
-                    turned[p, j] = values[start + j, column[b, p, j]]
 
 
 @compiled

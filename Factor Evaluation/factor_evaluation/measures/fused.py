@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .blocks import BLOCK, Columns, Floats, aligned
 from .factor_rows import turn_factor
-from .orderkeys import BLOCK, Floats, aligned, column_mask
+from .orderkeys import column_mask
 from .ranked import FactorRows, chunk_rows
 from .return_rows import measure_returns
 
@@ -89,6 +90,7 @@ class _Scratch:
     bands: NDArray[np.int64]
     turned: Floats
     keys: NDArray[np.int32]
+    lanes: Floats
 
     @classmethod
     def of(cls, rows: int, columns: int, quantiles: int) -> _Scratch:
@@ -99,17 +101,18 @@ class _Scratch:
             bands=np.empty((blocks, quantiles, 2), np.int64),
             turned=aligned((columns, BLOCK), np.float64),
             keys=aligned((columns, BLOCK), np.int32),
+            lanes=aligned((quantiles + 3, BLOCK), np.float64),
         )
 
     def part(self, rows: int) -> _Scratch:
         """Return the room that `rows` bars need."""
         few = slice(-(-rows // BLOCK))
-        return replace(
-            self, off=self.off[few], label=self.label[few], bands=self.bands[few]
-        )
+        return replace(self, off=self.off[few], label=self.label[few], bands=self.bands[few])
 
 
-def _one(values: Floats, factor: Floats, rows: FactorRows, here: slice, column: NDArray[np.uint16], work: _Scratch, series: BarSeries) -> None:
+def _one(
+    values: Floats, factor: Floats, rows: FactorRows, here: slice, column: Columns, work: _Scratch, series: BarSeries
+) -> None:
     """Measure one horizon on one chunk."""
     measure_returns(
         values,
@@ -127,6 +130,7 @@ def _one(values: Floats, factor: Floats, rows: FactorRows, here: slice, column: 
         work.turned,
         work.keys.view(np.float32),
         work.keys,
+        work.lanes,
         series.pairs[here],
         series.ic[here],
         series.rank_ic[here],

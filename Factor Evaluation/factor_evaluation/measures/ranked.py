@@ -9,31 +9,13 @@ from numpy.typing import NDArray
 
 from Backtest.machine_code import compiled
 
-from .orderkeys import (
-    BLOCK,
-    LAST,
-    Bools,
-    Columns,
-    Floats,
-    Int16s,
-    Int32s,
-    Ints,
-    Keys,
-    Singles,
-    aligned,
-    column_mask,
-    make_keys,
-    settle,
-    sort,
-)
+from .blocks import BLOCK, Bools, Columns, Floats, aligned, turn
+from .orderkeys import LAST, Int16s, Int32s, Ints, Keys, Singles, column_mask, make_keys, settle, sort
 
 Words = NDArray[np.uint64]
 
 CHUNK_VALUES = 40_960
 """Values per pass: with its keys, ranks and copies a chunk stays in the second-level cache."""
-
-SIDE = 8
-"""Bars turned side by side: a cache line of float64."""
 
 MIN_NAMES = 3
 """Names below which a cross-section has no IC: two names correlate at plus or minus one whatever they hold."""
@@ -179,10 +161,10 @@ def _rank_rows(
     quantiles = held.shape[0]
     there, ties, order = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.bool_), np.empty(columns, np.int32)
     middle, deviation = np.empty(BLOCK), np.empty(BLOCK)
-    names, places = 0, np.empty(quantiles + 1, np.int64)
+    names, places, limits = 0, np.empty(quantiles + 1, np.int16), np.empty((quantiles + 1, BLOCK), np.int16)
     for start in range(0, rows, BLOCK):
         bars = min(BLOCK, rows - start)
-        _turn(values, wanted, start, bars, turned)
+        turn(values, wanted, start, bars, turned)
         make_keys(turned, mask, single, keys, there)
         _moments(turned, keys, there, mask, middle, deviation)
         sort(keys)
@@ -190,6 +172,7 @@ def _rank_rows(
         for p in range(columns):
             for j in range(BLOCK):
                 column[start // BLOCK, p, j] = keys[p, j] & mask
+        limits[:] = 0
         for j in range(bars):
             t, n = start + j, there[j]
             count[t] = n
@@ -211,23 +194,9 @@ def _rank_rows(
                     places[q] = first_place(q, quantiles, n)
             for q in range(quantiles):
                 held[q, t] = places[q + 1] - places[q]
-                _enter(keys, j, t, q, places[q], places[q + 1], mask, ranks, members)
-
-
-@compiled
-def _turn(values: Floats, wanted: Bools, start: int, bars: int, turned: Floats) -> None:
-    """Write a block's values by column [S, BLOCK], missing where not wanted and where no bar is."""
-    if bars < BLOCK:
-        turned[:] = np.nan
-    for first in range(0, bars, SIDE):
-        if first + SIDE <= bars:
-            for s in range(turned.shape[0]):
-                for j in range(first, first + SIDE):
-                    turned[s, j] = values[start + j, s] if wanted[start + j, s] else np.nan
-        else:
-            for s in range(turned.shape[0]):
-                for j in range(first, bars):
-                    turned[s, j] = values[start + j, s] if wanted[start + j, s] else np.nan
+            for q in range(quantiles + 1):
+                limits[q, j] = places[q]
+        _enter(keys, limits, start, bars, mask, ranks, members)
 
 
 @compiled
@@ -243,19 +212,30 @@ def first_place(bucket: int, buckets: int, n: int) -> int:
 
 
 @compiled
-def _enter(keys: Keys, j: int, t: int, q: int, first: int, end: int, mask: np.int32, ranks: Int16s, members: Words) -> None:
-    """Give the names at the places `first` to `end` of bar `t` their ranks and enter them in quantile `q`; no ties."""
-    word = np.uint64(0)
-    single = members.shape[2] == 1
-    for p in range(first, end):
-        s = np.uint32(keys[p, j] & mask)
-        ranks[t, s] = 2 * p + 2
-        if single:
-            word |= np.uint64(1) << np.uint64(s)
-        else:
-            members[t, q, s >> 6] |= np.uint64(1) << np.uint64(s & 63)
-    if single:
-        members[t, q, 0] = word
+def _enter(keys: Keys, limits: Int16s, start: int, bars: int, mask: np.int32, ranks: Int16s, members: Words) -> None:
+    """Give the names of a block's bars their ranks and enter them in their quantiles.
+
+    `limits` [Q + 1, BLOCK] are the first places of the quantiles; all are 0 for bars that have been dealt with.
+    """
+    quantiles = limits.shape[0] - 1
+    for p in range(limits[quantiles].max()):
+        rank = np.int16(2 * p + 2)
+        for j in range(bars):
+            if p < limits[quantiles, j]:
+                ranks[np.uint64(start + j), np.uint32(keys[p, j] & mask)] = rank
+    word = np.empty(BLOCK, np.uint64)
+    for q in range(quantiles):
+        low, high = limits[q, :bars].min(), limits[q + 1].max()
+        for w in range(members.shape[2]):
+            word[:] = 0
+            for p in range(low, high):
+                place = np.int16(p)
+                for j in range(BLOCK):
+                    s = keys[p, j] & mask
+                    here = limits[q, j] <= place < limits[q + 1, j] and s >> 6 == w
+                    word[j] |= np.uint64(1) << np.uint64(s & 63) if here else np.uint64(0)
+            for j in range(bars):
+                members[start + j, q, w] |= word[j]
 
 
 @compiled

@@ -2,13 +2,13 @@
 
 For every chunk of bars (cache-sized), `factor_rows` brings the factor into its own sorted order; then for every horizon
 and block of bars, side by side,
-1. `_gather`    returns gathered into that order
+1. `gather`     returns gathered into that order
 2. `make_keys`, `sort`, `settle`   their own order, in keys that carry the place in the factor's
 3. `_moments`   sums per quantile (a run of places), then centred products with the factor
 4. `_finish`    the rank IC in integers, exact: the sorted keys' low bits are the factor's ranks already
 
 A bar where every name of the factor's cross-section has a return and no values tie needs nothing else. For the others
-the low bits become columns again (`_finish_by_name`); where returns are missing, the factor's mean and ranks are made
+the low bits become columns again (`_by_name`); where returns are missing, the factor's mean and ranks are made
 again over the pairs that are left (`subset_moments`, `subset_ranks`): pairs are dropped per horizon, so a long horizon
 never changes a short one's IC.
 """
@@ -16,27 +16,11 @@ never changes a short one's IC.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from Backtest.machine_code import compiled
 
-from .orderkeys import (
-    BLOCK,
-    Bools,
-    Columns,
-    Floats,
-    Int8s,
-    Int16s,
-    Int32s,
-    Ints,
-    Keys,
-    Singles,
-    make_keys,
-    place_products,
-    settle,
-    sort,
-)
-from .factor_rows import gather
+from .blocks import BLOCK, Bools, Columns, Floats, gather
+from .orderkeys import Int8s, Int16s, Int32s, Ints, Keys, Singles, make_keys, place_products, settle, sort
 from .ranked import MIN_NAMES
 
 
@@ -57,6 +41,7 @@ def measure_returns(
     turned: Floats,
     single: Singles,
     keys: Keys,
+    lanes: Floats,
     pairs: Int32s,
     ic: Floats,
     rank_ic: Floats,
@@ -64,19 +49,19 @@ def measure_returns(
 ) -> None:
     """Write pairs, IC, rank IC [C] and quantile means [Q, C] of a chunk of returns [C, S].
 
-    `column`, `off`, `label` and `bands` are those of `turn_factor`; `turned` and `keys` [S, BLOCK] are room for a
-    block's returns and their keys, `single` is the keys' memory.
+    `column`, `off`, `label` and `bands` are those of `turn_factor`; `turned` and `keys` [S, BLOCK] and
+    `lanes` [Q + 3, BLOCK] are room for a block's returns, their keys and sums, `single` is the keys' memory.
     """
     rows, columns = values.shape
     quantiles = held.shape[0]
     there, short, total = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int64)
     ties, plain = np.empty(BLOCK, np.bool_), np.empty(BLOCK, np.bool_)
-    sums, cross, own = np.empty((quantiles, BLOCK)), np.empty(BLOCK), np.empty(BLOCK)
+    sums, cross, own, middle = lanes[:quantiles], lanes[quantiles], lanes[quantiles + 1], lanes[quantiles + 2]
     order, fresh, tally = np.empty(columns, np.int32), np.zeros(columns, np.int32), np.zeros(2 * columns + 2, np.int64)
     for b in range(label.shape[0]):
         start = b * BLOCK
         bars = min(BLOCK, rows - start)
-        gather(values, start, bars, column, b, turned)
+        gather(values, start, bars, column[b], turned)
         for p in range(columns):
             for j in range(BLOCK):
                 turned[p, j] = turned[p, j] if label[b, p, j] >= 0 else np.nan
@@ -84,24 +69,23 @@ def measure_returns(
         sort(keys)
         settle(keys, turned, there, mask, ties)
         place_products(keys, mask, short, total)
-        _moments(turned, there, off, label, bands, b, sums, cross, own)
+        _moments(turned, there, off, label, bands, b, sums, middle, cross, own)
         for q in range(quantiles):
             for j in range(bars):
                 quantile_return[q, start + j] = sums[q, j] / held[q, start + j]
         _finish(start, bars, there, ties, total, cross, own, count, rank_squares, squares, pairs, ic, rank_ic, plain)
         for j in range(bars):
-            if not plain[j]:
-                t, n = start + j, there[j]
+            if plain[j]:
+                continue
+            t, n = start + j, there[j]
+            if n < count[t]:
+                _means_of_some(keys, j, n, mask, label[b], sums, quantile_return[:, t])
+            if n >= MIN_NAMES:
                 for i in range(n):
-                    order[i] = keys[i, j]
-                if n < count[t]:
-                    _means_of_some(order[:n], mask, label[b, :, j], sums[:, j], quantile_return[:, t])
-                if n >= MIN_NAMES:
-                    for i in range(n):
-                        order[i] = (order[i] & ~mask) | np.int32(column[b, order[i] & mask, j])
-                    ic[t], rank_ic[t] = _by_name(
-                        order, values[t], n, mask, ties[j], ic[t], factor[t], ranks[t], count[t], rank_squares[t], tally, fresh
-                    )
+                    order[i] = (keys[i, j] & ~mask) | np.int32(column[b, keys[i, j] & mask, j])
+                _by_name(
+                    order, n, mask, ties[j], t, values, factor, ranks, count, rank_squares, tally, fresh, ic, rank_ic
+                )
 
 
 @compiled
@@ -121,7 +105,10 @@ def _finish(
     rank_ic: Floats,
     plain: Bools,
 ) -> None:
-    """Write IC and rank IC of the bars of a block and which of them are `plain`: nothing is missing, nothing ties."""
+    """Write pairs, IC and rank IC of a block's bars, and which of them are `plain`: nothing is missing, nothing ties.
+
+    IC holds where nothing is missing, both hold where a bar is plain.
+    """
     for j in range(bars):
         t, n = start + j, np.int64(there[j])
         pairs[t] = n
@@ -135,40 +122,53 @@ def _finish(
 @compiled
 def _by_name(
     order: Keys,
-    row: Floats,
     n: int,
     mask: np.int32,
     ties: bool,
-    ic: float,
+    t: int,
+    values: Floats,
     factor: Floats,
     ranks: Int16s,
-    count: int,
-    rank_squares: int,
+    count: Int32s,
+    rank_squares: Ints,
     tally: Ints,
     fresh: Int32s,
-) -> tuple[float, float]:
-    """Return IC and rank IC of a bar that is not plain, from its returns' order by column; `ic` holds for all names."""
+    ic: Floats,
+    rank_ic: Floats,
+) -> None:
+    """Write IC and rank IC of a bar that is not plain; `order` are the `n` sorted keys of its returns, by column."""
+    row = values[t]
     if ties and row[order[0] & mask] == row[order[n - 1] & mask]:
-        return np.nan, np.nan
-    if n == count:
+        ic[t] = rank_ic[t] = np.nan
+        return
+    if n == count[t]:
         for s in range(row.size):
-            fresh[s] = ranks[s] - (n + 1)
-        left = rank_squares
+            fresh[s] = ranks[t, s] - (n + 1)
+        left = rank_squares[t]
     else:
-        ic = subset_moments(order, row, n, mask, factor)
-        left = subset_ranks(order, n, mask, ranks, count, tally, fresh)
-    return ic, rank_pass(order, row, n, mask, fresh, left, ties)
+        ic[t] = subset_moments(order, row, n, mask, factor[t])
+        left = subset_ranks(order, n, mask, ranks[t], count[t], tally, fresh)
+    rank_ic[t] = rank_pass(order, row, n, mask, fresh, left, ties)
 
 
 @compiled
 def _moments(
-    turned: Floats, pairs: Int32s, off: Floats, label: Int8s, bands: Ints, b: int, sums: Floats, cross: Floats, own: Floats
+    turned: Floats,
+    pairs: Int32s,
+    off: Floats,
+    label: Int8s,
+    bands: Ints,
+    b: int,
+    sums: Floats,
+    middle: Floats,
+    cross: Floats,
+    own: Floats,
 ) -> None:
     """Sum a block's returns per quantile [Q, BLOCK], then the centred products, which hold where no return is missing.
 
     `cross` = sum (r - mean) (f - mean), `own` = sum (r - mean)^2, both [BLOCK].
     """
-    middle = np.zeros(BLOCK)
+    middle[:] = 0.0
     sums[:] = 0.0
     cross[:] = 0.0
     own[:] = 0.0
@@ -189,13 +189,13 @@ def _moments(
 
 
 @compiled
-def _means_of_some(order: Keys, mask: np.int32, label: Int8s, sums: Floats, means: Floats) -> None:
+def _means_of_some(keys: Keys, j: int, n: int, mask: np.int32, label: Int8s, sums: Floats, means: Floats) -> None:
     """Write the quantile means of a bar with missing returns: nothing by nobody is missing."""
-    held = np.zeros(sums.size, np.int64)
-    for key in order:
-        held[label[key & mask]] += 1
-    for q in range(sums.size):
-        means[q] = sums[q] / held[q]
+    held = np.zeros(sums.shape[0], np.int64)
+    for i in range(n):
+        held[label[keys[i, j] & mask, j]] += 1
+    for q in range(held.size):
+        means[q] = sums[q, j] / held[q]
 
 
 @compiled

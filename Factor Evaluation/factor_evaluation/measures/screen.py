@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .blocks import Bools
 from .evaluation import Floats, SeriesSummary
 from .fused import BarSeries, measure
-from .orderkeys import Bools
 from .quantiles import contrast, top_minus_bottom
 from .ranked import FactorRows, Memberships, chunk_rows, factor_rows
 from .series import series_numbers
