@@ -62,9 +62,10 @@ def measure_returns(
         start = b * BLOCK
         bars = min(BLOCK, rows - start)
         gather(values, start, bars, column[b], turned)
-        for p in range(columns):
-            for j in range(BLOCK):
-                turned[p, j] = turned[p, j] if label[b, p, j] >= 0 else np.nan
+        if label[b, columns - 1].min() < 0:  # not every bar has all its places taken
+            for p in range(columns):
+                for j in range(BLOCK):
+                    turned[p, j] = turned[p, j] if label[b, p, j] >= 0 else np.nan
         make_keys(turned, mask, single, keys, there)
         sort(keys)
         settle(keys, turned, there, mask, ties)

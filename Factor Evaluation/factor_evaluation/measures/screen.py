@@ -16,10 +16,10 @@ from .series import series_numbers
 from .significance import newey_west_lag, summarise
 from .steps import mean_turnover, rank_autocorrelation
 
-SERIES_VALUES = 6_000_000
-"""Horizons are measured together, so that the factor is read once for all, as long as their bar series fit (48 MB)."""
+SERIES_VALUES = 5_000_000
+"""Horizons are measured together, so that the factor is read once for all, as long as their bar series fit (40 MB)."""
 
-CHUNKS_AT_ONCE = 6
+CHUNKS_AT_ONCE = 3
 """Chunks ranked before they are measured: where one round does for all horizons, never are all the ranks there."""
 
 
