@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .blocks import BLOCK, Columns, Floats, aligned
+from .blocks import BLOCK, Floats, aligned
 from .factor_rows import turn_factor
 from .orderkeys import column_mask
 from .ranked import FactorRows, chunk_rows
@@ -63,76 +63,24 @@ def measure(factor: Floats, rows: FactorRows, labels: Sequence[Floats], made: Se
     bars, columns = factor.shape
     quantiles = len(rows.held)
     step = min(chunk_rows(columns), max(bars, 1))
-    scratch = _Scratch.of(step, columns, quantiles)
+    shape = (-(-step // BLOCK), columns, BLOCK)
+    off, quantile = aligned(shape, np.float64), aligned(shape, np.int8)
+    bands = np.empty((shape[0], quantiles, 2), np.int64)
+    keys = aligned(shape[1:], np.int32)
+    room = (
+        column_mask(columns),
+        aligned(shape[1:], np.float64),
+        keys.view(np.float32),
+        keys,
+        aligned((quantiles + 3, BLOCK), np.float64),
+    )
     for first in range(0, bars, step):
         here = slice(first, min(first + step, bars))
-        inner = scratch.part(here.stop - here.start)
-        column = rows.column[first // BLOCK : -(-here.stop // BLOCK)]
-        turn_factor(
-            factor[here],
-            rows.mean[here],
-            rows.held[:, here],
-            column,
-            inner.off,
-            inner.label,
-            inner.bands,
-        )
+        blocks = slice(first // BLOCK, -(-here.stop // BLOCK))
+        few = slice(blocks.stop - blocks.start)
+        mine = factor[here], rows.ranks[here], rows.count[here], rows.rank_squares[here], rows.squares[here]
+        held, turned = rows.held[:, here], (rows.column[blocks], off[few], quantile[few], bands[few])
+        turn_factor(factor[here], rows.mean[here], held, *turned)
         for label, series in zip(labels, made, strict=True):
-            _one(label[here], factor[here], rows, here, column, inner, series)
-
-
-@dataclass(frozen=True)
-class _Scratch:
-    """A chunk of the factor in its own order, as `turn_factor` writes it, and room for a block of returns."""
-
-    off: Floats
-    label: NDArray[np.int8]
-    bands: NDArray[np.int64]
-    turned: Floats
-    keys: NDArray[np.int32]
-    lanes: Floats
-
-    @classmethod
-    def of(cls, rows: int, columns: int, quantiles: int) -> _Scratch:
-        blocks = -(-rows // BLOCK)
-        return cls(
-            off=aligned((blocks, columns, BLOCK), np.float64),
-            label=aligned((blocks, columns, BLOCK), np.int8),
-            bands=np.empty((blocks, quantiles, 2), np.int64),
-            turned=aligned((columns, BLOCK), np.float64),
-            keys=aligned((columns, BLOCK), np.int32),
-            lanes=aligned((quantiles + 3, BLOCK), np.float64),
-        )
-
-    def part(self, rows: int) -> _Scratch:
-        """Return the room that `rows` bars need."""
-        few = slice(-(-rows // BLOCK))
-        return replace(self, off=self.off[few], label=self.label[few], bands=self.bands[few])
-
-
-def _one(
-    values: Floats, factor: Floats, rows: FactorRows, here: slice, column: Columns, work: _Scratch, series: BarSeries
-) -> None:
-    """Measure one horizon on one chunk."""
-    measure_returns(
-        values,
-        factor,
-        rows.ranks[here],
-        rows.count[here],
-        rows.rank_squares[here],
-        rows.squares[here],
-        rows.held[:, here],
-        column,
-        work.off,
-        work.label,
-        work.bands,
-        column_mask(values.shape[1]),
-        work.turned,
-        work.keys.view(np.float32),
-        work.keys,
-        work.lanes,
-        series.pairs[here],
-        series.ic[here],
-        series.rank_ic[here],
-        series.quantile_return.T[:, here],
-    )
+            written = series.pairs[here], series.ic[here], series.rank_ic[here], series.quantile_return.T[:, here]
+            measure_returns(label[here], *mine, held, *turned, *room, *written)
