@@ -14,6 +14,7 @@ from Backtest.machine_code import compiled
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Int32s = NDArray[np.int32]
 Columns = NDArray[np.uint16]
 """Unsigned: no index may be taken from the end, which would cost a test per value."""
 
@@ -49,6 +50,17 @@ def turn(values: Floats, wanted: Bools, start: int, bars: int, block: Floats) ->
             for s in range(columns):
                 for j in range(first, bars):
                     block[s, j] = values[start + j, s] if wanted[start + j, s] else np.nan
+
+
+@compiled
+def turn_back(block: Int32s, spared: Bools, bars: int, rows: Int32s) -> None:
+    """Write the columns of `block` [S, BLOCK] as rows [BLOCK, S], `SIDE` of them together unless all are `spared`."""
+    for first in range(0, bars, SIDE):
+        if spared[first : min(first + SIDE, bars)].all():
+            continue
+        for p in range(block.shape[0]):
+            for j in range(first, first + SIDE):
+                rows[j, p] = block[p, j]
 
 
 @compiled

@@ -12,7 +12,10 @@ from .blocks import BLOCK, Floats, aligned
 from .factor_rows import turn_factor
 from .orderkeys import column_mask
 from .ranked import FactorRows, chunk_rows
-from .return_rows import measure_returns
+from .return_rows import measure_returns, sort_apart
+
+WIDE = 1_280
+"""Names above which NumPy sorts faster than the network; a chunk is then one block."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,10 @@ def measure(factor: Floats, rows: FactorRows, labels: Sequence[Floats], made: Se
         aligned(shape[1:], np.float64),
         keys.view(np.float32),
         keys,
+        np.empty((BLOCK, columns), np.int32),
         aligned((quantiles + 3, BLOCK), np.float64),
     )
+    there, apart = np.empty(BLOCK, np.int32), columns > WIDE
     for first in range(0, bars, step):
         here = slice(first, min(first + step, bars))
         blocks = slice(first // BLOCK, -(-here.stop // BLOCK))
@@ -83,4 +88,6 @@ def measure(factor: Floats, rows: FactorRows, labels: Sequence[Floats], made: Se
         turn_factor(factor[here], rows.mean[here], held, *turned)
         for label, series in zip(labels, made, strict=True):
             written = series.pairs[here], series.ic[here], series.rank_ic[here], series.quantile_return.T[:, here]
-            measure_returns(label[here], *mine, held, *turned, *room, *written)
+            if apart:
+                sort_apart(label[here], turned[0], turned[2], *room[:5], there)
+            measure_returns(label[here], *mine, held, *turned, *room, there, apart, *written)

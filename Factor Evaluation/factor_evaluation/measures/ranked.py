@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from Backtest.machine_code import compiled
 
 from .blocks import BLOCK, Bools, Columns, Floats, aligned, turn
-from .orderkeys import LAST, Int16s, Int32s, Ints, Keys, Singles, column_mask, make_keys, settle, sort
+from .orderkeys import LAST, Int16s, Int32s, Ints, Keys, Singles, column_mask, make_keys, settle, settle_row, sort
 
 Words = NDArray[np.uint64]
 
@@ -160,7 +160,7 @@ def _rank_rows(
     rows, columns = values.shape
     quantiles = held.shape[0]
     there, ties, order = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.bool_), np.empty(columns, np.int32)
-    middle, deviation = np.empty(BLOCK), np.empty(BLOCK)
+    middle, deviation, held_values = np.empty(BLOCK), np.empty(BLOCK), np.empty(columns)
     names, places, limits = 0, np.empty(quantiles + 1, np.int16), np.empty((quantiles + 1, BLOCK), np.int16)
     for start in range(0, rows, BLOCK):
         bars = min(BLOCK, rows - start)
@@ -169,6 +169,9 @@ def _rank_rows(
         _moments(turned, keys, there, mask, middle, deviation)
         sort(keys)
         settle(keys, turned, there, mask, ties)
+        for j in range(bars):
+            if ties[j]:
+                ties[j] = _settle_lane(keys, j, values[start + j], there[j], mask, order, held_values)
         for p in range(columns):
             for j in range(BLOCK):
                 column[start // BLOCK, p, j] = keys[p, j] & mask
@@ -197,6 +200,17 @@ def _rank_rows(
             for q in range(quantiles + 1):
                 limits[q, j] = places[q]
         _enter(keys, limits, start, bars, mask, ranks, members)
+
+
+@compiled
+def _settle_lane(keys: Keys, j: int, row: Floats, n: int, mask: np.int32, order: Keys, held: Floats) -> bool:
+    """Do `settle_row`'s work on one bar of a block; `order` and `held` [S] are room."""
+    for i in range(n):
+        order[i] = keys[i, j]
+    ties = settle_row(order, row, n, mask, held)
+    for i in range(n):
+        keys[i, j] = order[i]
+    return bool(ties)
 
 
 @compiled

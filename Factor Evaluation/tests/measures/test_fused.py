@@ -41,7 +41,9 @@ def slow_bar(factor, label, quantiles):
     return a.corr(b), a.rank().corr(b.rank()), means
 
 
-@pytest.mark.parametrize("symbols, quantiles", [(3, 2), (5, 5), (8, 3), (23, 5), (64, 5), (65, 10), (130, 4)])
+@pytest.mark.parametrize(
+    "symbols, quantiles", [(3, 2), (5, 5), (8, 3), (23, 5), (64, 5), (65, 10), (130, 4), (1_300, 5)]
+)
 def test_every_bar_equals_pandas(symbols, quantiles):
     factor, label = rough(symbols, 150, symbols)
     _, (series,) = measured(factor, [label], quantiles)

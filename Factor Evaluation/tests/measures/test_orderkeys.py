@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from factor_evaluation.measures.blocks import BLOCK, LINE, aligned, gather, turn
-from factor_evaluation.measures.orderkeys import column_mask, make_keys, place_products, settle, sort
+from factor_evaluation.measures.blocks import BLOCK, LINE, SIDE, aligned, gather, turn, turn_back
+from factor_evaluation.measures.orderkeys import column_mask, make_keys, place_products, settle, settle_row, sort
 
 NAN = np.nan
 
 
 def sorted_block(values):
-    """Return a block's sorted keys' places, how many names each bar has, and which bars have ties."""
+    """Return a block's sorted keys' places, how many names each bar has, which have ties, and which a row decided."""
     keys, mask = aligned(values.shape, np.int32), column_mask(len(values))
     count, ties = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.bool_)
     make_keys(values, mask, keys.view(np.float32), keys, count)
     sort(keys)
     settle(keys, values, count, mask, ties)
-    return keys & mask, count, ties
+    unsettled = ties.copy()
+    for j in np.flatnonzero(unsettled):
+        order, held = keys[:, j].copy(), np.empty(len(values))
+        ties[j] = settle_row(order, values[:, j].copy(), count[j], mask, held)
+        np.testing.assert_array_equal(held[: count[j]], np.sort(held[: count[j]]))
+        keys[:, j] = order
+    return keys & mask, count, ties, unsettled
 
 
 @pytest.mark.parametrize("names", [*range(1, 70), 127, 128, 129, 300, 1_501])
@@ -38,7 +44,7 @@ def test_every_bar_is_in_the_order_of_its_true_values(scale, shift):
     values[:2, 5], values[2, 5] = (np.inf, -np.inf), -0.0
     values[:, 7] = NAN
     was = np.where(np.isfinite(values), values, NAN)
-    places, count, ties = sorted_block(values)
+    places, count, ties, unsettled = sorted_block(values)
     np.testing.assert_array_equal(count, np.isfinite(was).sum(axis=0))
     np.testing.assert_array_equal(values, np.nan_to_num(was))
     for j in range(BLOCK):
@@ -46,6 +52,21 @@ def test_every_bar_is_in_the_order_of_its_true_values(scale, shift):
         assert places[: count[j], j].tolist() == order.tolist()
         assert not places[count[j] :, j].any()
         assert bool(ties[j]) == (len(np.unique(was[order, j])) < count[j])
+    assert unsettled.any()
+    assert scale != 1.0 or not unsettled[1:5:3].any()
+
+
+@pytest.mark.parametrize("bars", [1, 16, 40, BLOCK])
+def test_bars_that_are_not_spared_become_rows_again(bars):
+    block = np.random.default_rng(4).integers(0, 99, (7, BLOCK), dtype=np.int32)
+    spared = np.ones(BLOCK, np.bool_)
+    spared[[0, 35]] = False
+    rows = np.full((BLOCK, 7), -1, np.int32)
+    turn_back(block, spared, bars, rows)
+    for first in range(0, BLOCK, SIDE):
+        here = slice(first, first + SIDE)
+        wanted = first < bars and not spared[first : min(first + SIDE, bars)].all()
+        np.testing.assert_array_equal(rows[here], block.T[here] if wanted else -1)
 
 
 @pytest.mark.parametrize("names", [50, 1_600])
