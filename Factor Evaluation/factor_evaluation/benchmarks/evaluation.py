@@ -7,18 +7,21 @@
 What is measured: a full evaluation of one factor against forward returns of 12 horizons, from float64 arrays [T, S] in
 memory: IC, rank IC and spread with their ICIR and Newey-West errors, quantile means and errors, turnover of 5 quantiles
 per horizon, rank autocorrelation. As in life, the last h bars have no forward return over h bars. One thread; CPU
-seconds of the process, all calls in turns, the least of several rounds after one that warms everything up (calls of
-more than a few seconds: the first). Every peer's mean rank ICs are compared with ours first; which of them do less work
-than ours `evaluation_peers` says. alphalens costs the same for every bar: beyond `ALPHALENS_BARS` it is measured on two
-parts and the line through them is drawn on; it takes minutes: only with --alphalens. Memory is the growth of the
-process's peak over its size with the inputs, each in its own process (Linux). The allocator keeps freed memory, for
-peers as for us (`keep_memory`). Peers that are not installed are left out (requirements.txt beside this file).
+seconds of the process, all calls in turns, the middle of several rounds after one that is for nothing: a first call has
+its memory yet to be given by the system, which alone was a quarter of the time of NumPy + scipy on E2. Every peer's
+mean rank ICs are compared with ours first; which of them do less work than ours `evaluation_peers` says. alphalens
+costs the same for every bar: beyond `ALPHALENS_BARS` it is measured on two parts and the line through them is drawn on;
+it takes minutes: only with --alphalens. Memory is the growth of the process's peak over its size with the inputs, each
+in its own process (Linux). The allocator keeps freed memory, for peers as for us (`keep_memory`). Peers that are not
+installed are left out (requirements.txt beside this file).
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -49,7 +52,8 @@ HORIZONS = {str(bars): bars for bars in range(1, 13)}
 OURS = "ours"
 ALPHALENS = "alphalens-reloaded"
 ALPHALENS_BARS = 4_500
-ENOUGH_SECONDS = 2.0
+ENOUGH_SECONDS = 15.0
+LONG_SECONDS = 60.0
 ROUNDS = 9
 
 
@@ -70,6 +74,14 @@ def ours(factor: Floats, labels: Mapping[str, Floats], horizons: Mapping[str, in
     return [made.horizons[key].rank_ic.mean for key in horizons]
 
 
+def compile_ours() -> None:
+    """Compile what is not kept: kernels that see all bars in one chunk and those that see a part are compiled apart."""
+    draw = np.random.default_rng(8)
+    for bars in (100, 300):
+        factor = draw.standard_normal((bars, 1_300))
+        ours(factor, dict.fromkeys(HORIZONS, factor), HORIZONS)
+
+
 def calls(alphalens: bool, peers: bool) -> dict[str, Call]:
     """Return what can be measured here."""
     found: dict[str, Call] = {OURS: ours}
@@ -80,17 +92,18 @@ def calls(alphalens: bool, peers: bool) -> dict[str, Call]:
 
 
 def seconds(found: Mapping[str, Call], factor: Floats, labels: Mapping[str, Floats]) -> dict[str, float]:
-    """Return the least CPU time of every call, called in turns; the first turn warms up where it is short."""
-    ours(factor[:200], {key: label[:200] for key, label in labels.items()}, HORIZONS)  # compiles where nothing is kept
-    best = dict.fromkeys(found, np.inf)
-    done: set[str] = set()
+    """Return the middle CPU time of every call, called in turns; the first turn, which finds no memory, is for nothing.
+
+    Calls that are long have fewer turns; the first is all that those of more than a minute have.
+    """
+    compile_ours()
+    taken: dict[str, list[float]] = {name: [] for name in found}
     for turn in range(ROUNDS + 1):
         for name, call in found.items():
-            if name not in done:
-                taken = once(name, call, factor, labels)
-                best[name] = min(best[name], taken) if turn or taken > ENOUGH_SECONDS else np.inf
-                done |= {name} if taken > ENOUGH_SECONDS else set()
-    return best
+            spent = sum(taken[name])
+            if spent < (LONG_SECONDS if turn < 2 else ENOUGH_SECONDS):
+                taken[name].append(once(name, call, factor, labels))
+    return {name: statistics.median(each[1:] or each) for name, each in taken.items()}
 
 
 def once(name: str, call: Call, factor: Floats, labels: Mapping[str, Floats]) -> float:
@@ -123,8 +136,12 @@ def peak_megabytes(case: str, name: str) -> float:
 def print_memory(case: str, name: str) -> None:
     """Print the peak of one call above the inputs, in MB; kernels were compiled on a small case before."""
     call = calls(True, True)[name]
+    compile_ours()
     factor, labels = inputs(case)
     call(factor[:200], {key: label[:200] for key, label in labels.items()}, HORIZONS)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)  # what the small cases left free would be used, and not be counted
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = _status("VmRSS")
     call(factor, labels, HORIZONS)
@@ -149,10 +166,10 @@ def print_case(case: str, arguments: argparse.Namespace) -> None:
         expected = expected or made
         np.testing.assert_allclose(made, expected, rtol=0, atol=1e-10, err_msg=name)
     taken = seconds(found, factor, labels)
-    for name, least in taken.items():
+    for name, middle in taken.items():
         weighed = sys.platform == "linux" and (name != ALPHALENS or bars <= ALPHALENS_BARS)
         memory = f"{peak_megabytes(case, name):8.0f} MB" if weighed else ""
-        print(f"  {name:20s} {least:10.4f} s  {least / taken[OURS]:8.1f} x {memory}")
+        print(f"  {name:20s} {middle:10.4f} s  {middle / taken[OURS]:8.1f} x {memory}")
 
 
 def main() -> None:

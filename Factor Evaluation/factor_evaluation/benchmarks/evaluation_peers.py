@@ -32,10 +32,15 @@ def newey_west(values: Floats, lag: int) -> tuple[float, float]:
     return mean, float(mean / (np.sqrt(total * n / (n - 1)) / n))
 
 
-def correlation(one: Floats, other: Floats) -> Floats:
-    """Return the row-wise correlation (two passes)."""
-    one, other = one - one.mean(axis=1, keepdims=True), other - other.mean(axis=1, keepdims=True)
-    return np.asarray((one * other).sum(axis=1) / np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1)))
+def deviations(values: Floats) -> tuple[Floats, Floats]:
+    """Return a row's deviations from its mean and their sum of squares: the factor's are the same for all horizons."""
+    away = values - values.mean(axis=1, keepdims=True)
+    return away, (away**2).sum(axis=1)
+
+
+def correlation(one: tuple[Floats, Floats], other: tuple[Floats, Floats]) -> Floats:
+    """Return the row-wise correlation of two arrays, given their `deviations`."""
+    return np.asarray((one[0] * other[0]).sum(axis=1) / np.sqrt(one[1] * other[1]))
 
 
 def correlation_of_pairs(one: Floats, other: Floats, pairs: Bools) -> Floats:
@@ -64,13 +69,15 @@ def numpy_numbers(factor: Floats, labels: Mapping[str, Floats], horizons: Mappin
         bucket = np.where(known, np.floor(QUANTILES * (ranks - 0.5) / names[:, None] + 1e-9), -1.0).astype(np.int8)
         held = [bucket == q for q in range(QUANTILES)]
         sizes = [mask.sum(axis=1) for mask in held]
+        away, away_in_rank = deviations(factor), deviations(ranks)
         found: dict[str, Any] = {}
         for key, bars in horizons.items():
             label = labels[key]
             pairs = known & np.isfinite(label)
             gaps = ~pairs.all(axis=1)
             some, mine, paid = pairs[gaps], factor[gaps], label[gaps]
-            ic, rank_ic = correlation(factor, label), correlation(ranks, rankdata(label, axis=1))
+            ic = correlation(away, deviations(label))
+            rank_ic = correlation(away_in_rank, deviations(rankdata(label, axis=1)))
             ic[gaps] = correlation_of_pairs(mine, paid, some)
             theirs = [rankdata(np.where(some, side, np.nan), axis=1, nan_policy="omit") for side in (mine, paid)]
             rank_ic[gaps] = correlation_of_pairs(theirs[0], theirs[1], some)
@@ -91,7 +98,9 @@ def numpy_numbers(factor: Floats, labels: Mapping[str, Floats], horizons: Mappin
                 turnover,
             )
         both = known[1:] & known[:-1]
-        steps, gaps = correlation(ranks[1:], ranks[:-1]), ~both.all(axis=1)
+        off, squares = away_in_rank
+        steps = correlation((off[1:], squares[1:]), (off[:-1], squares[:-1]))
+        gaps = ~both.all(axis=1)
         steps[gaps] = correlation_of_pairs(ranks[1:][gaps], ranks[:-1][gaps], both[gaps])
         found["autocorrelation"] = float(np.nanmean(steps))
     return found

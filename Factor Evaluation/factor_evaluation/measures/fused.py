@@ -8,10 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .blocks import BLOCK, Floats, aligned
 from .factor_rows import turn_factor
-from .orderkeys import Floats, column_mask, pack
-from .ranked import BLOCK, FactorRows, chunk_rows
-from .return_rows import finish, moments
+from .orderkeys import column_mask
+from .ranked import FactorRows, chunk_rows
+from .return_rows import measure_returns, sort_apart
+
+WIDE = 1_280
+"""Names above which NumPy sorts faster than the network; a chunk is then one block."""
 
 
 @dataclass(frozen=True)
@@ -62,84 +66,28 @@ def measure(factor: Floats, rows: FactorRows, labels: Sequence[Floats], made: Se
     bars, columns = factor.shape
     quantiles = len(rows.held)
     step = min(chunk_rows(columns), max(bars, 1))
-    scratch = _Scratch.of(step, columns, quantiles)
+    shape = (-(-step // BLOCK), columns, BLOCK)
+    off, quantile = aligned(shape, np.float64), aligned(shape, np.int8)
+    bands = np.empty((shape[0], quantiles, 2), np.int64)
+    keys = aligned(shape[1:], np.int32)
+    room = (
+        column_mask(columns),
+        aligned(shape[1:], np.float64),
+        keys.view(np.float32),
+        keys,
+        np.empty((BLOCK, columns), np.int32),
+        aligned((quantiles + 3, BLOCK), np.float64),
+    )
+    there, apart = np.empty(BLOCK, np.int32), columns > WIDE
     for first in range(0, bars, step):
         here = slice(first, min(first + step, bars))
-        n = here.stop - here.start
-        inner = scratch if n == step else _Scratch.of(n, columns, quantiles)
-        turn_factor(
-            factor[here],
-            rows.ranks[here],
-            rows.count[here],
-            rows.rank_squares[here],
-            rows.mean[here],
-            rows.held[:, here],
-            inner.place,
-            inner.names,
-            inner.column,
-            inner.off,
-            inner.label,
-            inner.bands,
-        )
+        blocks = slice(first // BLOCK, -(-here.stop // BLOCK))
+        few = slice(blocks.stop - blocks.start)
+        mine = factor[here], rows.ranks[here], rows.count[here], rows.rank_squares[here], rows.squares[here]
+        held, turned = rows.held[:, here], (rows.column[blocks], off[few], quantile[few], bands[few])
+        turn_factor(factor[here], rows.mean[here], held, *turned)
         for label, series in zip(labels, made, strict=True):
-            _one(label[here], factor[here], rows, here, inner, series)
-
-
-@dataclass(frozen=True)
-class _Scratch:
-    off: Floats
-    label: NDArray[np.int8]
-    column: NDArray[np.uint16]
-    bands: NDArray[np.int64]
-    place: NDArray[np.int16]
-    names: NDArray[np.uint16]
-    keys: NDArray[np.int32]
-    turned: Floats
-    sums: Floats
-    cross: Floats
-    own: Floats
-
-    @classmethod
-    def of(cls, rows: int, columns: int, quantiles: int) -> _Scratch:
-        blocks = -(-rows // BLOCK)
-        return cls(
-            off=np.empty((blocks, columns, BLOCK)),
-            label=np.empty((blocks, columns, BLOCK), np.int8),
-            column=np.empty((blocks, columns, BLOCK), np.uint16),
-            bands=np.empty((blocks, quantiles, 2), np.int64),
-            place=np.empty((rows, columns), np.int16),
-            names=np.empty((rows, columns), np.uint16),
-            keys=np.empty((rows, columns), np.int32),
-            turned=np.empty((columns, BLOCK)),
-            sums=np.empty((quantiles, rows)),
-            cross=np.empty(rows),
-            own=np.empty(rows),
-        )
-
-
-def _one(values: Floats, factor: Floats, rows: FactorRows, here: slice, work: _Scratch, series: BarSeries) -> None:
-    """Measure one horizon on one chunk: the four steps of `return_rows`."""
-    mask, pairs = column_mask(values.shape[1]), series.pairs[here]
-    pack(values, work.place, mask, work.keys.view(np.float32), work.keys, pairs)
-    moments(values, work.column, work.label, work.off, work.bands, pairs, work.turned, work.sums, work.cross, work.own)
-    work.keys.sort(axis=1)
-    finish(
-        work.keys,
-        values,
-        mask,
-        factor,
-        work.names,
-        work.label,
-        rows.ranks[here],
-        rows.count[here],
-        rows.held[:, here],
-        rows.rank_squares[here],
-        rows.squares[here],
-        pairs,
-        work.sums,
-        work.cross,
-        work.own,
-        series.ic[here],
-        series.rank_ic[here],
-        series.quantile_return.T[:, here],
-    )
+            written = series.pairs[here], series.ic[here], series.rank_ic[here], series.quantile_return.T[:, here]
+            if apart:
+                sort_apart(label[here], turned[0], turned[2], *room[:5], there)
+            measure_returns(label[here], *mine, held, *turned, *room, there, apart, *written)

@@ -9,15 +9,13 @@ from numpy.typing import NDArray
 
 from Backtest.machine_code import compiled
 
-from .orderkeys import Bools, Columns, Floats, Int16s, Ints, Keys, column_mask, pack, scan, settle
+from .blocks import BLOCK, Bools, Columns, Floats, aligned, turn
+from .orderkeys import LAST, Int16s, Int32s, Ints, Keys, Singles, column_mask, make_keys, settle, settle_row, sort
 
 Words = NDArray[np.uint64]
 
-CHUNK_VALUES = 40_960
-"""Values per pass: with its keys, ranks and copies a chunk stays in the second-level cache."""
-
-BLOCK = 64
-"""Bars side by side in the inner loops."""
+CHUNK_VALUES = 81_920
+"""Values per pass: in its own order a chunk of the factor, 9 bytes a value, stays in the second-level cache."""
 
 MIN_NAMES = 3
 """Names below which a cross-section has no IC: two names correlate at plus or minus one whatever they hold."""
@@ -55,6 +53,9 @@ class FactorRows:
         int16 [Q, T]: names per quantile.
     members
         uint64 [T, Q, W]: bit s of word s // 64 says that symbol s is in the quantile.
+    column
+        uint16 [B, S, `BLOCK`], `BLOCK` bars side by side: whose name is at a place, the lowest at 0, tied names in the
+        order of their columns; any beyond the last.
     """
 
     ranks: Int16s
@@ -65,6 +66,7 @@ class FactorRows:
     constant: Bools
     held: Int16s
     members: Words
+    column: Columns
 
     @property
     def usable(self) -> Bools:
@@ -119,41 +121,38 @@ def factor_rows(factor: Floats, quantiles: int, wanted: Bools | None = None) -> 
         constant=np.zeros(rows, np.bool_),
         held=np.zeros((quantiles, rows), np.int16),
         members=np.zeros((rows, quantiles, (columns + 63) // 64), np.uint64),
+        column=np.empty((-(-rows // BLOCK), columns, BLOCK), np.uint16),
     )
-    step, mask = min(chunk_rows(columns), max(rows, 1)), column_mask(columns)
-    keys, names = np.empty((step, columns), np.int32), np.arange(columns, dtype=np.uint16)
-    place = np.broadcast_to(names.astype(np.int16), (step, columns)).copy()
-    for first in range(0, rows, step):
-        here = slice(first, min(first + step, rows))
-        n = here.stop - here.start
-        if wanted is not None:
-            place[:n] = np.where(wanted[here], names.astype(np.int16), np.int16(-1))
-        pack(factor[here], place[:n], mask, keys[:n].view(np.float32), keys[:n], made.count[here])
-        keys[:n].sort(axis=1)
-        _rank_rows(
-            keys[:n],
-            factor[here],
-            names,
-            mask,
-            made.count[here],
-            made.ranks[here],
-            made.rank_squares[here],
-            made.mean[here],
-            made.squares[here],
-            made.constant[here],
-            made.held[:, here],
-            made.members[here],
-        )
+    turned, keys = aligned((columns, BLOCK), np.float64), aligned((columns, BLOCK), np.int32)
+    _rank_rows(
+        factor,
+        np.broadcast_to(np.True_, factor.shape) if wanted is None else wanted,
+        column_mask(columns),
+        turned,
+        keys.view(np.float32),
+        keys,
+        made.count,
+        made.ranks,
+        made.rank_squares,
+        made.mean,
+        made.squares,
+        made.constant,
+        made.held,
+        made.members,
+        made.column,
+    )
     return made
 
 
 @compiled
 def _rank_rows(
-    keys: Keys,
     values: Floats,
-    names: Columns,
+    wanted: Bools,
     mask: np.int32,
-    count: NDArray[np.int32],
+    turned: Floats,
+    single: Singles,
+    keys: Keys,
+    count: Int32s,
     ranks: Int16s,
     rank_squares: Ints,
     mean: Floats,
@@ -161,25 +160,62 @@ def _rank_rows(
     constant: Bools,
     held: Int16s,
     members: Words,
+    column: Columns,
 ) -> None:
+    rows, columns = values.shape
     quantiles = held.shape[0]
-    for t in range(keys.shape[0]):
-        n = count[t]
-        if n < MIN_NAMES:
-            continue
-        ties = scan(keys, t, n, mask)[0] and settle(keys[t], values[t], names, n, mask)
-        if values[t, keys[t, 0] & mask] == values[t, keys[t, n - 1] & mask]:
-            constant[t] = True
-            continue
-        if ties:
-            rank_squares[t] = _rank_ties(keys[t], values[t], n, mask, ranks[t], held[:, t], members[t])
-        else:
+    there, ties, order = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.bool_), np.empty(columns, np.int32)
+    middle, deviation, held_values = np.empty(BLOCK), np.empty(BLOCK), np.empty(columns)
+    names, places, limits = 0, np.empty(quantiles + 1, np.int16), np.empty((quantiles + 1, BLOCK), np.int16)
+    for start in range(0, rows, BLOCK):
+        bars = min(BLOCK, rows - start)
+        turn(values, wanted, start, bars, turned)
+        make_keys(turned, mask, single, keys, there)
+        _moments(turned, keys, there, mask, middle, deviation)
+        sort(keys)
+        settle(keys, turned, there, mask, ties)
+        for j in range(bars):
+            if ties[j]:
+                ties[j] = _settle_lane(keys, j, values[start + j], there[j], mask, order, held_values)
+        for p in range(columns):
+            for j in range(BLOCK):
+                column[start // BLOCK, p, j] = keys[p, j] & mask
+        limits[:] = 0
+        for j in range(bars):
+            t, n = start + j, there[j]
+            count[t] = n
+            if n < MIN_NAMES:
+                continue
+            if turned[keys[0, j] & mask, j] == turned[keys[n - 1, j] & mask, j]:
+                constant[t] = True
+                continue
+            mean[t], squares[t] = middle[j], deviation[j]
+            if ties[j]:
+                for i in range(n):
+                    order[i] = keys[i, j]
+                rank_squares[t] = _rank_ties(order, values[t], n, mask, ranks[t], held[:, t], members[t])
+                continue
             rank_squares[t] = squares_of_ranks(n)
+            if n != names:
+                names = n
+                for q in range(quantiles + 1):
+                    places[q] = first_place(q, quantiles, n)
             for q in range(quantiles):
-                first, end = first_place(q, quantiles, n), first_place(q + 1, quantiles, n)
-                held[q, t] = end - first
-                _enter(keys, t, q, first, end, mask, ranks, members)
-        mean[t], squares[t] = _moments(values, ranks, t, n)
+                held[q, t] = places[q + 1] - places[q]
+            for q in range(quantiles + 1):
+                limits[q, j] = places[q]
+        _enter(keys, limits, start, bars, mask, ranks, members)
+
+
+@compiled
+def _settle_lane(keys: Keys, j: int, row: Floats, n: int, mask: np.int32, order: Keys, held: Floats) -> bool:
+    """Do `settle_row`'s work on one bar of a block; `order` and `held` [S] are room."""
+    for i in range(n):
+        order[i] = keys[i, j]
+    ties = settle_row(order, row, n, mask, held)
+    for i in range(n):
+        keys[i, j] = order[i]
+    return bool(ties)
 
 
 @compiled
@@ -195,19 +231,30 @@ def first_place(bucket: int, buckets: int, n: int) -> int:
 
 
 @compiled
-def _enter(keys: Keys, t: int, q: int, first: int, end: int, mask: np.int32, ranks: Int16s, members: Words) -> None:
-    """Give the names at the places `first` to `end` of bar `t` their ranks and enter them in quantile `q`; no ties."""
-    word = np.uint64(0)
-    single = members.shape[2] == 1
-    for p in range(first, end):
-        s = np.uint32(keys[t, p] & mask)
-        ranks[t, s] = 2 * p + 2
-        if single:
-            word |= np.uint64(1) << np.uint64(s)
-        else:
-            members[t, q, s >> 6] |= np.uint64(1) << np.uint64(s & 63)
-    if single:
-        members[t, q, 0] = word
+def _enter(keys: Keys, limits: Int16s, start: int, bars: int, mask: np.int32, ranks: Int16s, members: Words) -> None:
+    """Give the names of a block's bars their ranks and enter them in their quantiles.
+
+    `limits` [Q + 1, BLOCK] are the first places of the quantiles; all are 0 for bars that have been dealt with.
+    """
+    quantiles = limits.shape[0] - 1
+    for p in range(limits[quantiles].max()):
+        rank = np.int16(2 * p + 2)
+        for j in range(bars):
+            if p < limits[quantiles, j]:
+                ranks[np.uint64(start + j), np.uint32(keys[p, j] & mask)] = rank
+    word = np.empty(BLOCK, np.uint64)
+    for q in range(quantiles):
+        low, high = limits[q, :bars].min(), limits[q + 1].max()
+        for w in range(members.shape[2]):
+            word[:] = 0
+            for p in range(low, high):
+                place = np.int16(p)
+                for j in range(BLOCK):
+                    s = keys[p, j] & mask
+                    here = limits[q, j] <= place < limits[q + 1, j] and s >> 6 == w
+                    word[j] |= np.uint64(1) << np.uint64(s & 63) if here else np.uint64(0)
+            for j in range(bars):
+                members[start + j, q, w] |= word[j]
 
 
 @compiled
@@ -235,36 +282,16 @@ def _rank_ties(
 
 
 @compiled
-def _moments(values: Floats, ranks: Int16s, t: int, n: int) -> tuple[float, float]:
-    """Return mean and centred sum of squares of the ranked values of bar `t` (two passes, four sums side by side)."""
-    sums = (0.0, 0.0, 0.0, 0.0)
-    size = values.shape[1]
-    for s in range(0, size - 3, 4):
-        sums = (
-            sums[0] + (values[t, s] if ranks[t, s] else 0.0),
-            sums[1] + (values[t, s + 1] if ranks[t, s + 1] else 0.0),
-            sums[2] + (values[t, s + 2] if ranks[t, s + 2] else 0.0),
-            sums[3] + (values[t, s + 3] if ranks[t, s + 3] else 0.0),
-        )
-    total = (sums[0] + sums[1]) + (sums[2] + sums[3])
-    for s in range(size // 4 * 4, size):
-        total += values[t, s] if ranks[t, s] else 0.0
-    middle = total / n
-    sums = (0.0, 0.0, 0.0, 0.0)
-    for s in range(0, size - 3, 4):
-        sums = (
-            sums[0] + _square(values[t, s], middle, ranks[t, s]),
-            sums[1] + _square(values[t, s + 1], middle, ranks[t, s + 1]),
-            sums[2] + _square(values[t, s + 2], middle, ranks[t, s + 2]),
-            sums[3] + _square(values[t, s + 3], middle, ranks[t, s + 3]),
-        )
-    squares = (sums[0] + sums[1]) + (sums[2] + sums[3])
-    for s in range(size // 4 * 4, size):
-        squares += _square(values[t, s], middle, ranks[t, s])
-    return middle, squares
-
-
-@compiled
-def _square(value: float, middle: float, rank: int) -> float:
-    away = value - middle if rank else 0.0
-    return away * away
+def _moments(turned: Floats, keys: Keys, count: Int32s, mask: np.int32, mean: Floats, squares: Floats) -> None:
+    """Write every bar's mean and centred sum of squares (two passes); `make_keys` made what is missing 0."""
+    mean[:] = 0.0
+    squares[:] = 0.0
+    for s in range(turned.shape[0]):
+        for j in range(BLOCK):
+            mean[j] += turned[s, j]
+    for j in range(BLOCK):
+        mean[j] = mean[j] / count[j]
+    for s in range(turned.shape[0]):
+        for j in range(BLOCK):
+            away = turned[s, j] - mean[j] if keys[s, j] < (LAST & ~mask) else 0.0
+            squares[j] += away * away

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .blocks import Bools
 from .evaluation import Floats, SeriesSummary
 from .fused import BarSeries, measure
-from .orderkeys import Bools
 from .quantiles import contrast, top_minus_bottom
 from .ranked import FactorRows, Memberships, chunk_rows, factor_rows
 from .series import series_numbers
 from .significance import newey_west_lag, summarise
 from .steps import mean_turnover, rank_autocorrelation
 
-SERIES_VALUES = 6_000_000
-"""Horizons are measured together, so that the factor is read once for all, as long as their bar series fit (48 MB)."""
+SERIES_VALUES = 5_000_000
+"""Horizons are measured together, so that the factor is read once for all, as long as their bar series fit (40 MB)."""
 
-CHUNKS_AT_ONCE = 6
+CHUNKS_AT_ONCE = 3
 """Chunks ranked before they are measured: where one round does for all horizons, never are all the ranks there."""
 
 

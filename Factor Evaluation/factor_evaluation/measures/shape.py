@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .blocks import Bools
 from .evaluation import Coverage, Distribution, Floats, Times
-from .orderkeys import Bools
 from .ranked import FactorRows
 
 OUTLIER_MADS = 10.0

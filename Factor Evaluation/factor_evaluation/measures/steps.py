@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from Backtest.machine_code import compiled
 
-from .orderkeys import Floats, Ints
+from .blocks import Floats
+from .orderkeys import Ints
 from .ranked import FactorRows, Memberships, Words
 
 

@@ -41,7 +41,9 @@ def slow_bar(factor, label, quantiles):
     return a.corr(b), a.rank().corr(b.rank()), means
 
 
-@pytest.mark.parametrize("symbols, quantiles", [(3, 2), (5, 5), (8, 3), (23, 5), (64, 5), (65, 10), (130, 4)])
+@pytest.mark.parametrize(
+    "symbols, quantiles", [(3, 2), (5, 5), (8, 3), (23, 5), (64, 5), (65, 10), (130, 4), (1_300, 5)]
+)
 def test_every_bar_equals_pandas(symbols, quantiles):
     factor, label = rough(symbols, 150, symbols)
     _, (series,) = measured(factor, [label], quantiles)
@@ -192,6 +194,18 @@ def test_constant_and_small_bars_are_missing(row):
     assert series.pairs[0] == 0
     assert (rows.quantile == -1).all()
     assert bool(rows.constant[0]) == (np.sum(np.isfinite(row)) >= 3)
+
+
+def test_constant_and_small_bars_among_whole_ones():
+    """Every symbol has a factor on every bar of a block, so that nothing but the bar itself says that it has no IC."""
+    factor, label = np.random.default_rng(6).standard_normal((2, 64, 5))
+    factor[::9] = 2.0
+    for columns in (5, 2):
+        _, (series,) = measured(factor[:, :columns], [label[:, :columns]])
+        expected = [slow_bar(factor[t, :columns], label[t, :columns], 5) for t in range(64)]
+        np.testing.assert_allclose(series.rank_ic, [row[1] for row in expected], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(series.quantile_return, [row[2] for row in expected], rtol=1e-12, atol=1e-15)
+        assert series.pairs.tolist() == [0 if columns == 2 or t % 9 == 0 else 5 for t in range(64)]
 
 
 def test_constant_returns_have_no_ic_but_a_mean():
