@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .blocks import Bools
 from .evaluation import Floats, SeriesSummary
 from .fused import cross_sections
-from .orderkeys import Bools
 from .quantiles import mean_of_bars
 from .ranked import MIN_NAMES, factor_rows
 from .significance import summarise
