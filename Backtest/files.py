@@ -38,6 +38,12 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
 
 def replace(source: Path, target: Path) -> None:
     """Rename `source` over `target` and make the rename durable."""
+    rename(source, target)
+    sync_directory(target.parent)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename `source` over `target`; it is durable after `sync_directory`, which does for many at once."""
     deadline = time.monotonic() + REPLACE_SECONDS
     while True:
         try:
@@ -47,7 +53,6 @@ def replace(source: Path, target: Path) -> None:
             if not on_windows() or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-    sync_directory(target.parent)
 
 
 def on_windows() -> bool:

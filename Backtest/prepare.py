@@ -32,6 +32,7 @@ from .logs import LOGGER, log_path, run_log
 from .process import interrupts_held_back
 from .settings import CoreSettings, resolve
 from .stage_a.append import Base, open_base
+from .stage_a.blocks import worker_count
 from .stage_a.metadata import dropped, findings, manifest, metadata, shorter
 from .stage_a.pool import WORK, Pool
 from .stage_a.run import Run, build_symbols
@@ -128,7 +129,8 @@ def _prepare(
     on_stop: Callable[[dict[str, Any]], None] | None,
     on_published: Callable[[], None] | None,
 ) -> dict[str, Any]:
-    inputs = open_inputs(settings)
+    workers = settings.core.workers
+    inputs = open_inputs(settings, on_symbols=lambda count: pool.grow(worker_count(workers, count)))
     base = _base(settings, inputs)
     tell_richer(inputs.root)
     for name, reason in inputs.plan.skipped.items():
@@ -163,8 +165,11 @@ def _prepare(
         return {**done, "status": "incomplete" if done["refused"] or done["dropped"] else "ok"}
 
 
-def open_inputs(settings: PrepareSettings) -> Inputs:
-    """Find and check everything that a run needs, klines apart."""
+def open_inputs(settings: PrepareSettings, *, on_symbols: Callable[[int], None] | None = None) -> Inputs:
+    """Find and check everything that a run needs, klines apart.
+
+    `on_symbols` is told how many symbols there are before the recipe is compiled.
+    """
     with interrupts_held_back():
         from .data.factors import compile_recipe
         from .data.fields import open_fields
@@ -176,14 +181,16 @@ def open_inputs(settings: PrepareSettings) -> Inputs:
     start_ns, end_ns = (None if text is None else parse_time(text) for text in (settings.start, settings.end))
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise SettingsError(f"--start {settings.start} is not before --end {settings.end}")
+    data_root = resolve(core.data_root)
+    root = open_root(data_root, timeframe, core)
+    symbols = resolve_symbols(root, settings.symbols)
+    if on_symbols:
+        on_symbols(len(symbols))
     recipe = load_recipe(settings.dsl_path)
     fields = open_fields(core, recipe)
     plan = compile_recipe(
         recipe, allow_modules=core.allow_modules, max_window=core.max_window, timeframe=timeframe, fields=fields
     )
-    data_root = resolve(core.data_root)
-    root = open_root(data_root, timeframe, core)
-    symbols = resolve_symbols(root, settings.symbols)
     require_symbols(root, plan.extra_symbols)
     hub = _hub(settings)
     partial = hub.partial_folder(timeframe, settings.factor_set)

@@ -2,7 +2,7 @@
 
 ``python -m Backtest.benchmarks.stage_a``: 158 factors (`price_shapes`) of a simulated market of 48 symbols x 17,520
 bars, or with ``--data-root DIR --timeframe TF --dsl-path FILE`` of anything else. Each round runs the command twice:
-with no cache of parsed klines, then with it. The best round is printed as JSON.
+with no cache of parsed klines, then with it, each writing a new set. The best round is printed as JSON.
 
 ``python -m Backtest.benchmarks.stage_a --scale 50 150 500 --bars 20000 [--across]``: the cost of a row as symbols grow,
 20 factors in float32, klines cached, in processor time less that of a run of two symbols and hardly a row; ``--across``
@@ -81,6 +81,8 @@ def end_to_end(arguments: argparse.Namespace, here: Path) -> dict[str, Any]:
     for _ in range(arguments.repeats):
         shutil.rmtree(here / "hub", ignore_errors=True)
         for kind, results in rounds.items():
+            for part in ("factors", "metadata"):  # else freeing the old set's memory would be part of it
+                shutil.rmtree(here / "hub" / part, ignore_errors=True)
             results.append(run_once(arguments, here, root, dsl))
             print(f"{kind}: {results[-1]['seconds']}", file=sys.stderr)
     return {kind: best(results) for kind, results in rounds.items()}

@@ -1,6 +1,6 @@
 """A plan computed chunk of time after chunk: nothing is computed twice, and no chunk shows in a value or a count.
 
-1. A chunk is a panel of its own rows with the last rows of the chunk before in front (`overlap_rows`).
+1. A chunk is a panel of its own rows with the last rows of the chunk before in front (`blocks.overlap_rows`).
 2. `FactorStream.feed` first computes what comes from coarser bars: those that close in the chunk (`_CoarseStream`).
 3. `engine.Stream` computes the chunk's rows; what recursive operators remember stays there.
 
@@ -15,22 +15,12 @@ from dataclasses import replace
 import numpy as np
 
 from .coarse import coarsen, join
-from .dsl.blocks import choose_blocks, deepest, held_bytes
+from .dsl.blocks import choose_blocks, held_bytes, overlap_rows
 from .dsl.engine import Stream, Undefined
 from .dsl.plan import Plan
 from .factors import FactorValues, check_panel, empty_values, made_missing
 from .panel import Bools, Floats, Panel
 from .timeframe import Timeframe
-
-
-def overlap_rows(plan: Plan) -> int:
-    """Return the rows of the chunk before that each chunk brings, or all there were: what one step looks back.
-
-    A coarser bar is made where it closes: of rows that begin one coarser bar earlier than those it is joined to.
-    """
-    ratios = {call.timeframe: call.ratio for call in plan.bars_calls.values()}
-    coarse = [(deepest(part) + 1) * ratios[timeframe] for timeframe, part in plan.coarse_plans.items()]
-    return max(deepest(plan), *coarse, 0)
 
 
 class FactorStream:

@@ -13,19 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, ExpressionError, RecipeError
-from .coarse import coarse_values
 from .dsl.arguments import EXTERNAL_HINT
 from .dsl.bind import bind
 from .dsl.blocks import Blocks, choose_blocks, held_bytes
 from .dsl.dialects.table import DIALECTS
-from .dsl.engine import evaluate
 from .dsl.nodes import Tree
 from .dsl.parser import parse
 from .dsl.plan import Plan, PlannedFactor, reachable
 from .dsl.scope import Scope
 from .dsl.steps import LibraryCall, StepTable
 from .fields import Fields
-from .library_run import library_values
 from .library_source import plan_library_call
 from .panel import Panel
 from .recipe_spec import LIBRARY_FUNCTION, PLACEHOLDER, FactorSpec, Recipe
@@ -237,6 +234,8 @@ def compute(
     SettingsError
         The memory limit is too small.
     """
+    from .coarse import coarse_values  # compiled code: only where something is computed
+
     check_panel(plan, panel)
     rows, columns = panel.shape
     budget = None if memory_limit is None else memory_limit - held_bytes(plan, rows, columns)
@@ -263,6 +262,8 @@ def check_panel(plan: Plan, panel: Panel) -> None:
 
 def evaluated(plan: Plan, panel: Panel, library: Mapping[int, Floats], *, gap_tolerance: float) -> dict[str, Floats]:
     """Return every factor's values, given those of the library calls [T, S]."""
+    from .coarse import coarse_values
+
     given, _ = coarse_values(plan, panel, gap_tolerance=gap_tolerance)
     blocks = choose_blocks(plan, *panel.shape)
     return _evaluated(plan, panel, {**library, **given}, gap_tolerance=gap_tolerance, blocks=blocks)[0]
@@ -272,6 +273,8 @@ def _evaluated(
     plan: Plan, panel: Panel, given: Mapping[int, Floats], *, gap_tolerance: float, blocks: Blocks, threads: int = 1
 ) -> tuple[dict[str, Floats], NDArray[np.int64]]:
     """Return every factor's values and the undefined ones of each step, given those of both kinds of calls."""
+    from .dsl.engine import evaluate
+
     rows, columns = panel.shape
     out = empty_values(plan, rows - panel.warmup, columns)
     more: dict[str, Any] = {"blocks": blocks, "gap_tolerance": gap_tolerance, "threads": threads}
@@ -290,6 +293,8 @@ def empty_values(plan: Plan, rows: int, symbols: int) -> dict[str, Floats]:
 
 def _library(plan: Plan, panel: Panel, timeout: float | None) -> tuple[dict[int, Floats], dict[int, int]]:
     """Return the values of every library call, and how many of them were infinite."""
+    from .library_run import library_values
+
     values: dict[int, Floats] = {}
     infinite: dict[int, int] = {}
     for number, call in plan.library_calls.items():

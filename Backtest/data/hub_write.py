@@ -74,7 +74,8 @@ class Build:
     def accept(self, block: Block, temporary: Mapping[str, Path]) -> None:
         """Give a worker's finished files their names and note them; only the parent does so, so no orphan can."""
         for record in block.records:
-            files.replace(temporary[record.symbol], self.partial / f"{record.symbol}.parquet")
+            files.rename(temporary[record.symbol], self.partial / f"{record.symbol}.parquet")
+        files.sync_directory(self.partial)
         self.blocks.append(block)
         with open(self.partial / JOURNAL, "ab") as journal:
             journal.write(journal_line(asdict(block)))
@@ -115,7 +116,8 @@ class Build:
             for symbol in sorted(self.records):
                 built = self.partial / f"{symbol}.parquet"
                 if built.exists():
-                    files.replace(built, self.final / built.name)
+                    files.rename(built, self.final / built.name)
+            files.sync_directory(self.final)
             for path in self.final.iterdir():
                 if path.suffix == ".parquet" and path.stem not in self.records:
                     path.unlink()

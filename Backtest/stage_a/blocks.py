@@ -15,10 +15,10 @@ from ..data.dsl.blocks import (
     LEAST_ROWS,
     Blocks,
     held_bytes,
+    overlap_rows,
     working_bytes,
 )
 from ..data.dsl.plan import Plan
-from ..data.factor_stream import overlap_rows
 from ..data.file_size import FileSize, file_size
 from ..data.hub_writer import ROW_GROUP
 from ..data.root import KlineRoot

@@ -2,15 +2,17 @@
 
 1. `Output.put` takes the values of one chunk of time; at most one chunk is being written while the next is computed.
 2. The thread turns them into one array a symbol, counts what is missing, and hands each symbol's to its `SymbolWriter`.
-3. `Output.finish` waits, completes the files, blanks factors that are to be dropped, and returns the records.
+3. A second thread completes the files, which is waiting for the disk mostly, and blanks factors that are to be dropped.
+4. `Output.finish` waits for both and returns the records.
 
-NumPy and Arrow let other threads run while they copy and encode. What fails in the thread is raised by the next call
+NumPy and Arrow let other threads run while they copy and encode. What fails in a thread is raised by the next call
 of `put` or `finish`; leaving the `with` block in any other way removes the temporary files.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -104,13 +106,16 @@ class Output:
     def __post_init__(self) -> None:
         self._files: dict[str, _File] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._closer = ThreadPoolExecutor(1, thread_name_prefix="closer")  # who waits for the disk writes nothing else
         self._pending: Future[None] | None = None
+        self._closing: list[Future[float]] = []
 
     def __enter__(self) -> Output:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.shutdown(cancel_futures=True)
+        for thread in (self._thread, self._closer):
+            thread.shutdown(cancel_futures=True)
         for file in self._files.values():
             if file.facts.symbol not in self.report.temporary:
                 with suppress(OSError):  # what led here is told; what cannot be removed is swept later
@@ -204,9 +209,11 @@ class Output:
         last = file.next_bar > file.facts.last
         file.writer.write_stored(first, kept, tradable, last=last)
         if last:
-            self._complete(file)
+            self._closing.append(self._closer.submit(self._complete, file))
 
-    def _complete(self, file: _File) -> None:
+    def _complete(self, file: _File) -> float:
+        """Close a file, and return the seconds that took."""
+        begin = time.perf_counter()
         _take_over(file)
         written = file.writer.finish()
         if self.job.on_missing == "drop":
@@ -214,14 +221,16 @@ class Output:
             bars = file.facts.bars
             file.dropped = tuple(name for name, limit in limits.items() if file.missing[name] > limit * bars)
         file.written = _blanked(file, written) if file.dropped else written
+        return time.perf_counter() - begin
 
     def finish(self) -> Block:
         """Complete the files and return their records."""
         self._wait()
-        with self.report.timed("write"):
-            for file in self._files.values():
-                if file.written is None:  # nothing was computed: the published rows are all there are
-                    self._guarded(partial(self._complete, file))
+        seconds = [self._guarded(closing.result) for closing in self._closing]
+        for file in self._files.values():
+            if file.written is None:  # nothing was computed: the published rows are all there are
+                seconds.append(self._guarded(partial(self._complete, file)))
+        self.report.seconds["write"] = self.report.seconds.get("write", 0.0) + sum(seconds)
         for symbol, file in self._files.items():
             self.report.temporary[symbol] = file.path
         return Block(tuple(_record(file) for _, file in sorted(self._files.items())), self.counts)

@@ -241,6 +241,16 @@ def deepest(plan: Plan) -> int:
     return plan.once("deepest", lambda: max((plan.steps[number].own_lookback or 0 for number in plan.order), default=0))
 
 
+def overlap_rows(plan: Plan) -> int:
+    """Return the rows that a chunk of time brings of the one before, or all there were: what one step looks back.
+
+    A coarser bar is made where it closes: of rows that begin one coarser bar earlier than those it is joined to.
+    """
+    ratios = {call.timeframe: call.ratio for call in plan.bars_calls.values()}
+    coarse = [(deepest(part) + 1) * ratios[timeframe] for timeframe, part in plan.coarse_plans.items()]
+    return max(deepest(plan), *coarse, 0)
+
+
 def choose_blocks(plan: Plan, rows: int, symbols: int, *, budget: float | None = None, threads: int = 1) -> Blocks:
     """Return the block size for a panel; with a `budget` in bytes for working arrays, one that keeps to it.
 

@@ -18,6 +18,7 @@ from Backtest.data.hub import Hub
 from Backtest.data.timeframe import parse_timeframe
 from Backtest.errors import DataError, ExpressionError, FactorError, HubError, RecipeError, SettingsError
 from Backtest.prepare import prepare
+from Backtest.settings import PROJECT_ROOT
 from Backtest.stage_a import run as stage_run
 
 from .market import (
@@ -492,7 +493,7 @@ def test_a_kill_while_files_are_put_in_place_is_finished_later(market, tmp_path,
 
     moved = []
 
-    def replace(source, target, real=files.replace):
+    def rename(source, target, real=files.rename):
         if target.parent.name == "one" and target.suffix == ".parquet":
             moved.append(target.name)
             if len(moved) == 4:
@@ -500,7 +501,7 @@ def test_a_kill_while_files_are_put_in_place_is_finished_later(market, tmp_path,
         real(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "replace", replace)
+        patch.setattr(files, "rename", rename)
         with pytest.raises(Stop):
             prepare(settings(market, parts, overwrite=True))
     monkeypatch.setattr("Backtest.data.hub.RETRY_SECONDS", 0.2)
@@ -524,6 +525,18 @@ def test_dry_run_writes_nothing(market, tmp_path):
     assert summary["symbols"] == list(SYMBOLS)
     assert summary["source_timeframe"] == "1h"
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["run", "dry run"])
+def test_only_workers_load_the_compiler(market, tmp_path, more):
+    """It takes a quarter of a second, which a user waits for before an error is told, too."""
+    line = arguments(market, tmp_path, "one", *more)[2:]
+    code = (
+        "import sys; from Backtest.run_prepare import command; code = command(sys.argv[1:]);"
+        "sys.exit(code or bool({'numba', 'pandas', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *line], cwd=PROJECT_ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(
