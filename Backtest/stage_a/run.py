@@ -88,7 +88,6 @@ def build_symbols(inputs: Inputs, build: Build, run: Run, pool: Pool, base: Base
         run.seconds["load"] = time.monotonic() - run.begun
         return
     try:
-        pool.grow(count)
         pool.wait_ready()
         run.seconds["load"] = time.monotonic() - run.begun
         with run.worked():
