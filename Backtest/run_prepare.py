@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__" and not __package__:  # not in a worker process, which finds the package already
     import _bootstrap  # noqa: F401  (run by path: makes the package importable)
 
-from Backtest.cli import run_command, split_symbols
+from Backtest.cli import OneLineParser, run_command, split_symbols
 
 if TYPE_CHECKING:
     from Backtest.prepare import PrepareSettings
@@ -24,7 +24,7 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line of Stage A."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="run_prepare.py",
         description=__doc__,
         epilog="Defaults stand in config/core.yaml; flags override them. Exit codes: 0 all symbols written; 1 some "
