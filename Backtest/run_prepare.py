@@ -149,15 +149,19 @@ def require_flags(arguments: argparse.Namespace) -> None:
 
 def settings_of(arguments: argparse.Namespace, started: float) -> PrepareSettings:
     """Return the settings that the command line means; its relative paths are relative to the working directory."""
+    from Backtest.errors import SettingsError
     from Backtest.prepare import PrepareSettings
     from Backtest.settings import load_core, resolve, with_flags
 
     here = Path.cwd()
+    table = arguments.symbols_table and resolve(arguments.symbols_table, here)
+    if table and not table.is_file():  # the setting's file may be missing; one that is named is meant to be used
+        raise SettingsError(f"--symbols-table: there is no file {table}")
     core = load_core(
         arguments.config,
         data_root=arguments.data_root and str(resolve(arguments.data_root, here)),
         datahub_root=arguments.datahub_root and str(resolve(arguments.datahub_root, here)),
-        symbols_table=arguments.symbols_table and str(resolve(arguments.symbols_table, here)),
+        symbols_table=table and str(table),
         workers=arguments.workers,
         dtype=arguments.dtype,
         memory_limit_gb=arguments.memory_limit,
