@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if not __package__:
     import _bootstrap  # noqa: F401  (run by path: makes the package importable)
 
-from Backtest.cli import run_command
+from Backtest.cli import OneLineParser, run_command
 
 if TYPE_CHECKING:
     from Backtest.results import Run
@@ -24,7 +24,7 @@ DIVERGED = 1
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m Backtest.analyze_run",
         description=__doc__,
         epilog="Exit codes: 0 done, with --verify: equal; 1 with --verify: a number differs; 2 refused, the reason is "

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import EXIT_OK, EXIT_SYMBOLS_REFUSED, FactorError
 
@@ -18,6 +18,13 @@ TERMINATED = 143
 MARKETS = ("spot", "um")
 MARGIN_MODES = ("cross", "isolated")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """argparse, but for a wrong option: one line as for every other error, not the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(FactorError.exit_code, f"error: {message}; -h lists all options\n")
 
 
 def run_command(

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 if not __package__:
     import _bootstrap  # noqa: F401  (run by path: makes the package importable)
 
-from Backtest.cli import add_run_options, print_summary, run_command, split_symbols
+from Backtest.cli import OneLineParser, add_run_options, print_summary, run_command, split_symbols
 
 ENGINES = ("backtrader", "numba", "both")
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line of Stage B."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="run_backtest.py",
         description=__doc__,
         epilog="Defaults stand in config/core.yaml and config/strategies/<strategy>.yaml; flags override them. The "

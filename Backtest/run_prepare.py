@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__" and not __package__:  # not in a worker process, which finds the package already
     import _bootstrap  # noqa: F401  (run by path: makes the package importable)
 
-from Backtest.cli import run_command, split_symbols
+from Backtest.cli import OneLineParser, run_command, split_symbols
 
 if TYPE_CHECKING:
     from Backtest.prepare import PrepareSettings
@@ -24,7 +24,7 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line of Stage A."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="run_prepare.py",
         description=__doc__,
         epilog="Defaults stand in config/core.yaml; flags override them. Exit codes: 0 all symbols written; 1 some "
@@ -149,15 +149,19 @@ def require_flags(arguments: argparse.Namespace) -> None:
 
 def settings_of(arguments: argparse.Namespace, started: float) -> PrepareSettings:
     """Return the settings that the command line means; its relative paths are relative to the working directory."""
+    from Backtest.errors import SettingsError
     from Backtest.prepare import PrepareSettings
     from Backtest.settings import load_core, resolve, with_flags
 
     here = Path.cwd()
+    table = arguments.symbols_table and resolve(arguments.symbols_table, here)
+    if table and not table.is_file():  # the setting's file may be missing; one that is named is meant to be used
+        raise SettingsError(f"--symbols-table: there is no file {table}")
     core = load_core(
         arguments.config,
         data_root=arguments.data_root and str(resolve(arguments.data_root, here)),
         datahub_root=arguments.datahub_root and str(resolve(arguments.datahub_root, here)),
-        symbols_table=arguments.symbols_table and str(resolve(arguments.symbols_table, here)),
+        symbols_table=table and str(table),
         workers=arguments.workers,
         dtype=arguments.dtype,
         memory_limit_gb=arguments.memory_limit,

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 if not __package__:
     import _bootstrap  # noqa: F401  (run by path: makes the package importable)
 
-from Backtest.cli import add_run_options, print_summary, run_command, split_symbols
+from Backtest.cli import OneLineParser, add_run_options, print_summary, run_command, split_symbols
 
 FORMATS = ("csv", "parquet")
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line of a sweep."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="run_sweep.py",
         description=__doc__,
         epilog="Every trial has the numbers that run_backtest.py has with its parameters. The folder "

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..cli import run_command
+from ..cli import OneLineParser, run_command
 from ..errors import DataError, SettingsError
 from ..files import TEMPORARY, json_text, sweep, write_text
 from ..settings import PROJECT_ROOT, CoreSettings, resolve
@@ -157,7 +157,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m Backtest.data.demo_market",
         description="Write a simulated market (12 symbols, 2 years of 1h bars) in the layout of a data root.",
     )

@@ -11,7 +11,7 @@ from typing import Literal
 
 from ..data.dsl.explain import FAMILIES, rule_words
 from ..data.dsl.operators import APART, LISTED, Operator
-from ..data.dsl.row_words import FLAT_WORDS, SQUARES_WORDS
+from ..data.dsl.row_words import FLAT_WORDS, MIN_PERIODS_WORDS, SQUARES_WORDS
 from .operator_words import PHRASES, SENTENCES
 
 Language = Literal["zh", "en"]
@@ -28,6 +28,7 @@ HEADS = {
         "[English](OPERATORS_en.md) | 本页由算子表打印：`{}`",
         "- W：最近 d 根 K 线（缺失的也算在内）；n：W 或总体中的有效值个数。值要么有限，要么缺失（NaN）。",
         "- `=` 后是默认值；`*` 之后的参数要写名字。方括号里是别名，斜体是例子；公式照表中原文。",
+        "- 写 min_periods=m 时，窗口里有 m 个有效值就有结果，不论上市多少根 K 线，也不论 gap_tolerance。",
         "- 平坦：各值的标准差（在区间中的位置则看极差）不超过最大 |值| 的 1e-12。那是舍入误差，不是变动，"
         "以它为除数的结果缺失。",
         "- 标准差、相关系数等要把距离平方，适用于 1e-150 到 1e150 的距离：再小则平方为 0，视为平坦；再大则溢出，"
@@ -41,6 +42,7 @@ HEADS = {
         "missing (NaN).",
         "- After `=` stands a default; arguments after `*` are given by name. Aliases stand in brackets, examples "
         "in italics.",
+        f"- {MIN_PERIODS_WORDS}",
         f"- {FLAT_WORDS}",
         f"- {SQUARES_WORDS}",
         "| operator | meaning and formula | missing | more |",

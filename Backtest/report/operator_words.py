@@ -216,6 +216,7 @@ PHRASES: tuple[tuple[str, str], ...] = (
     # what follows them
     ("all where either is flat", "任一平坦时全部缺失"),
     ("before the listing episode's first coarser bar has closed", "本次上市的第一根较大周期 K 线收盘之前"),
+    ("where none of that bar's own bars exists", "该较大周期 K 线内没有一根 K 线"),
     ("outside episodes", "不在上市期间"),
     ("(rows where both are valid)", "（两者都有效的行）"),
     ("(rows where all are valid)", "（全部有效的行）"),

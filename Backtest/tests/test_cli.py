@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from Backtest.cli import run_command, split_symbols
+from Backtest.cli import OneLineParser, run_command, split_symbols
 from Backtest.errors import FactorError, SymbolRefused
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +38,21 @@ def ending(error):
 def test_errors_end_in_one_line_and_their_code(capfd, error, code, message):
     assert ending(error) == code
     assert capfd.readouterr() == ("", message)
+
+
+def test_a_wrong_option_ends_in_one_line(capfd):
+    parser = OneLineParser(prog="run_prepare.py", description="many lines of usage")
+    parser.add_argument("--dtype", choices=("float64", "float32"))
+    for option in range(30):
+        parser.add_argument(f"--option-{option}")
+    for line in (["--dtype", "float16"], ["--nothing"]):
+        with pytest.raises(SystemExit) as ending:
+            run_command(lambda _arguments: 0, parser, line)
+        assert ending.value.code == 2
+        out, error = capfd.readouterr()
+        assert (out, error.count("\n")) == ("", 1)
+        assert error.startswith("error: ")
+        assert line[-1] in error
 
 
 def test_a_defect_of_ours_keeps_its_traceback():

@@ -94,6 +94,16 @@ def named(line: str) -> set[str]:
     return set(re.findall(r"[A-Za-z_]\w*", " ".join(re.findall(r"`([^`]+)`", line))))
 
 
+def test_both_readmes_say_what_a_function_may_ask_for():
+    """Without `symbols` a function sees one symbol: a mean across columns would be the symbol itself, silently."""
+    from Backtest.data.library import SYMBOLS, TIMESTAMP
+
+    for text in (CHINESE, ENGLISH):
+        paragraph = next(line for line in text.splitlines() if "[T, S]" in line)
+        for word in (SYMBOLS, TIMESTAMP, "S = 1"):
+            assert f"`{word}`" in paragraph, word
+
+
 def test_both_readmes_document_every_metric():
     from Backtest.runs.text import metrics_markdown
 

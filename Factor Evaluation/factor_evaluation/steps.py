@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Backtest.cli import run_command, split_symbols
+from Backtest.cli import OneLineParser, run_command, split_symbols
 
 if TYPE_CHECKING:
     from Backtest.settings import CoreSettings
@@ -28,7 +28,7 @@ DIFFERENT, OK = 1, 0
 
 def step_parser(prog: str, description: str, *, output: str = "--output-dir") -> argparse.ArgumentParser:
     """Return a parser with the options that every step has."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog=prog,
         description=description,
         epilog="Defaults stand in config/core.yaml; flags override them. Exit codes: 0 fine; 1 symbols left out or "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..timeframe import Timeframe
 from .operators import APART, LISTED, Operator
 from .plan import Plan, PlannedFactor, reachable
-from .row_words import FLAT_WORDS, SQUARES_WORDS
+from .row_words import FLAT_WORDS, MIN_PERIODS_WORDS, SQUARES_WORDS
 from .scope import length_words
 from .steps import BarsCall, LibraryCall, Step
 
@@ -205,6 +205,7 @@ def operator_page() -> str:
     lines = [
         "Operators. W: the last d bars of the grid; n: valid values in W. A value is finite or missing (NaN).",
         "In front of '=' stands a default; arguments after '*' are given by name.",
+        MIN_PERIODS_WORDS,
         FLAT_WORDS,
         SQUARES_WORDS,
     ]

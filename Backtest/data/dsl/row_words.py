@@ -95,7 +95,11 @@ SQUARES_WORDS = (
     "Std, correlation and whatever else squares distances take distances from 1e-150 to 1e150: below, squares are 0 "
     "and the values count as flat; above, they overflow and the result is missing."
 )
-"""Two rules for all rows, printed once above them."""
+MIN_PERIODS_WORDS = (
+    "With min_periods=m a window has a value as soon as m of its values are valid, however old the episode is and "
+    "whatever gap_tolerance says."
+)
+"""Rules for all rows, printed once above them."""
 IN_OUT = "missing where an operand is"
 WINDOW = "until the episode is d bars old, and with fewer than ceil((1 - gap_tolerance) d) valid values in W"
 PAIRS = WINDOW + " (rows where both are valid)"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from Backtest.data.dsl.explain import FAMILIES, rule_words
+from Backtest.data.dsl.explain import FAMILIES, operator_page, rule_words
 from Backtest.data.dsl.operators import ALIASES, APART, LISTED
 from Backtest.report.operator_page import COMMAND, PAGES, TITLES, Language, chinese, markdown_page
 from Backtest.report.operator_words import SENTENCES
@@ -76,3 +76,11 @@ def test_the_command_prints_the_page_and_loads_no_kernel() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == markdown_page("zh")
+
+
+def test_arguments_that_many_rows_share_are_explained() -> None:
+    """`min_periods` changes both conditions of a window's warm-up, and no row says so itself."""
+    assert any(argument.name == "min_periods" for row in ROWS.values() for argument in row.arguments)
+    for page in (operator_page(), markdown_page("en"), markdown_page("zh")):
+        head = page.partition("close + open")[0]
+        assert "min_periods=m" in head

@@ -165,3 +165,12 @@ def test_an_implied_column_that_a_file_lacks_is_named(market, tmp_path, inline):
     recipe = "factors:\n  - {name: dear, type: expression, expression: close / vwap}\n"
     with pytest.raises(DataError, match="a factor needs column quote_asset_volume"):
         prepare(settings(market, tmp_path, recipe=recipe))
+
+
+def test_a_table_that_is_named_must_exist(market, tmp_path):
+    """Without it, whatever `needs` one of its columns would be left out, although a table was named."""
+    line = arguments(market, tmp_path / "hub", recipe="factors: [{name: a, type: expression, expression: close}]\n")
+    done = run([*line, "--symbols-table", "tabel.yaml"], cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: --symbols-table: there is no file {tmp_path / 'tabel.yaml'}\n"
+    assert not (tmp_path / "hub" / "factors").exists()
