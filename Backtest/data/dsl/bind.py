@@ -57,6 +57,7 @@ class _Binder:
             elif self.dialect.forms is None and item.symbol is None and item.name in APART:
                 done.append(self.bars(item))
             else:
+                self.refuse(item)
                 todo.append((item, True))
                 parts = (*item.arguments, *(keyword.value for keyword in item.keywords))
                 todo.extend((part, False) for part in reversed(parts))
@@ -157,14 +158,18 @@ class _Binder:
         joined = [self.delayed(one, literals) if one.kind == "external" else one for one in operands]
         return self.apply(call, operator, joined, literals)
 
+    def refuse(self, call: Call) -> None:
+        """Refuse what the dialect will not reproduce, before a complaint about its arguments misleads."""
+        key = self.dialect.key(call.name)
+        if key in self.dialect.refused:
+            self.fail(f"{call.name!r}: {self.dialect.refused[key]}", call.offset)
+
     def form(self, call: Call, given: list[Bound]) -> Form | None:
         """Return the dialect's form of a call, None where rows go by their own names."""
         dialect = self.dialect
         if dialect.forms is None or (call.symbol is not None and call.name not in dialect.forms):
             return None
         key = dialect.key(call.name)
-        if key in dialect.refused:
-            self.fail(f"{call.name!r}: {dialect.refused[key]}", call.offset)
         found = dialect.forms.get(key)
         if found is None:
             hint = did_you_mean(key, dialect.forms)
