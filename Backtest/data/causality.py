@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, RecipeError
-from .causality_cuts import changes, outstanding, starts, truncations
+from .causality_cuts import SEED, changes, outstanding, starts, truncations
 from .clock import time_words
 from .dsl.plan import Plan, PlannedFactor, reachable
 from .dsl.steps import LibraryCall
@@ -32,6 +32,8 @@ from .fields import Fields, klines_of
 from .library_run import differs, library_values, planned_function
 from .panel import Panel
 from .reach import LISTING, Reach
+
+__all__ = ["KINDS", "SEED", "Verdict", "Violation", "check_causality"]
 
 Floats = NDArray[np.float64]
 Kind = Literal["look-ahead", "look-back", "start", "unrepeatable", "error"]

@@ -11,8 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..data.bars import SymbolBars, require_fields
-from ..data.causality import Verdict, check_causality
-from ..data.causality_cuts import SEED
+from ..data.causality import SEED, Verdict, check_causality
 from ..data.clock import build_panel, parse_time, time_words
 from ..data.factors import compile_recipe
 from ..data.fields import Fields, klines_of, open_fields
