@@ -15,9 +15,10 @@ from dataclasses import replace
 import numpy as np
 
 from .coarse import coarsen, join
-from .dsl.blocks import choose_blocks, deepest, held_bytes
+from .dsl.blocks import choose_blocks, held_bytes
 from .dsl.engine import Stream, Undefined
 from .dsl.plan import Plan
+from .dsl.segments import deepest
 from .factors import FactorValues, check_panel, empty_values, made_missing
 from .panel import Bools, Floats, Panel
 from .timeframe import Timeframe
