@@ -177,7 +177,8 @@ def _step_text(step: Step, inside: Mapping[int, str], plan: Plan) -> str:
         for item in step.operands[: len(step.operands) - len(operator.implicit)]
     ]
     if operator.symbol is not None and len(parts) == 2:
-        text = f"{parts[0]} {operator.symbol} {parts[1]}"
+        left, right = (f"({part})" if part.startswith("-") else part for part in parts)
+        text = f"{left} {operator.symbol} {right}"
     elif operator.symbol is not None:
         text = operator.symbol + (" " if operator.symbol.isalpha() else "") + parts[0]
     else:
