@@ -98,7 +98,10 @@ class _Binder:
             self.fail(f"{name!r} is a param; write {{{name}}}", tree.offset)
         fields = [*map(self.dialect.spell, scope.fields), *self.dialect.names]
         bare = [row.name for row in LISTED.values() if row.bare] if self.dialect.forms is None else []
-        hint = did_you_mean(name, [*fields, *scope.factors, *bare]) or f"; fields are {', '.join(fields)}"
+        hint = did_you_mean(name, [*fields, *scope.factors, *scope.externals, *bare])
+        if not hint:
+            quoted = f'; a symbol stands in quotes: "{name}"' if name.isupper() else ""
+            hint = f"; fields are {', '.join(fields)}{quoted}"
         self.fail(f"{name!r} is neither a field nor an earlier factor or definition{hint}{scope.hint}", tree.offset)
 
     def dialect_name(self, tree: Name) -> Bound | None:

@@ -163,6 +163,12 @@ def test_the_look_back_is_as_short_as_it_can_be(tmp_path: Path) -> None:
     assert plan_of(tmp_path, x='bars("4h", ema(close, 3))').lookback is None
 
 
+def test_a_panel_without_rows_has_no_values(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, **EVERY)
+    values = computed(plan, small_panel().rows(0, 0)).values
+    assert {one.shape for one in values.values()} == {(0, 5)}
+
+
 @RECIPES
 def test_the_future_changes_no_bit(tmp_path: Path, expressions: dict[str, str]) -> None:
     """Cut at every place inside a coarser bar."""

@@ -121,6 +121,14 @@ def test_params_must_fit_the_signature(tmp_path: Path, name: str, params: str, m
     assert message in refusal(tmp_path, f"{MODULE}:{name}", params)
 
 
+def test_params_of_the_recipe_fill_lists_too(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, f"{MODULE}:weighted", "weights: ['{n}', 2, ' {n}']")
+    assert plan.factors[0].params == {"weights": (4, 2, " {n}")}
+    values = compute(plan, small_panel(), gap_tolerance=0.1).values["a"]
+    assert values[5, 0] == 4 * small_panel().fields["close"][5, 0]
+    assert "param {m} is not among the recipe's params" in refusal(tmp_path, f"{MODULE}:weighted", "weights: ['{m}']")
+
+
 def test_what_a_call_says_about_itself(tmp_path: Path) -> None:
     mean = plan_of(tmp_path, f"{MODULE}:mean", "window: '{n}'")
     assert (mean.lookback, mean.fields, mean.cross_symbol, mean.extra_symbols) == (3, {"close"}, False, ())

@@ -85,6 +85,8 @@ def lookback(text: str) -> int | None:
         ("eval(close)", 0, "there is no operator 'eval'"),
         ("close(3)", 0, "'close' is a series, not an operator"),
         ("clsoe + 1", 0, "did you mean 'close'"),
+        ("asof(usdt_suply, '1d')", 5, "did you mean 'usdt_supply'?"),
+        ("of(BTCUSDT, close)", 3, "; a symbol stands in quotes: \"BTCUSDT\""),
         ("banana + 1", 0, "fields are open, high, low, close, volume"),
         ("ts_mean + 1", 0, "'ts_mean' is an operator; write ts_mean(x, d"),
         ("close + {n}", 8, "param {n} is not defined"),
