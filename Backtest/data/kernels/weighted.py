@@ -58,10 +58,10 @@ def _mean(wa, size_a, ta, ca, wb, size_b, tb, cb):
     if size_b == 0.0:
         cb = ca
     size = size_a + size_b
-    if not abs(wa + wb) > FLAT * size and size < np.inf:
-        return np.nan
+    if not abs(wa + wb) > FLAT * size:  # also for infinite sizes
+        return np.nan if size < np.inf else np.inf
     mean = cb + (tb + ta + wa * (ca - cb)) / (wa + wb)
-    return mean if mean == mean and size < np.inf else np.inf
+    return mean if mean == mean else np.inf
 
 
 @compiled
