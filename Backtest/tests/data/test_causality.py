@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from Backtest.data import causality
 from Backtest.data.causality import Verdict, check_causality
 from Backtest.data.clock import parse_time
 from Backtest.data.dsl.plan import Plan
 from Backtest.data.factors import compile_recipe
 from Backtest.data.fields import Fields
 from Backtest.data.panel import Panel
+from Backtest.data.reach import Reach
 from Backtest.data.recipe import load_recipe
 from Backtest.data.schema import FIELDS
 from Backtest.data.stamped import Stamped
@@ -156,14 +156,20 @@ def test_an_expression_with_too_short_a_look_back_is_caught(tmp_path: Path) -> N
     class Short(Plan):
         expression_lookback = 28
 
-    (part,) = causality._groups(plan, small_panel())
-    short = Short(part.steps, part.factors)
-    check = causality._Check(plan, small_panel(), 3, 0.1, None)
-    whole = check.evaluated(part, small_panel(), {}, 0)
-    start, begin = next(check.starts(short.expression_lookback, ("x",)))
-    later = check.evaluated(short, small_panel().rows(begin, 400, warmup=start - begin), {}, begin)
-    check.bits(short, whole, later, start, "look-back", start)
-    assert {kind for _, kind in check.found} == {"look-back"}
+    assert verdict_of(plan, count=3).violations == ()
+    (found,) = verdict_of(Short(plan.steps, plan.factors), count=3).violations
+    assert (found.factor, found.kind, found.timestamp) == ("x", "look-back", found.cut)
+
+
+def test_an_expression_that_depends_on_the_start_is_caught(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "factors:\n  - {name: x, type: expression, expression: 'ema(close, 30)'}\n")
+
+    class Forgetful(Plan):
+        expression_reach = Reach((40,))
+
+    assert verdict_of(plan, count=3).violations == ()
+    (found,) = verdict_of(Forgetful(plan.steps, plan.factors), count=3).violations
+    assert (found.factor, found.kind) == ("x", "start")
 
 
 def test_every_shipped_recipe_passes(tmp_path: Path) -> None:
@@ -217,6 +223,9 @@ def test_warm_up_rows_are_not_judged_and_short_data_are_told(tmp_path: Path) -> 
     )
     assert short.violations == ()
     assert short.untested == {"x": "its look-back of 399 bars leaves nothing to cut off from 400 bars"}
+    peeks_early = alone(tmp_path, "peeks_on_the_sixth_bar")
+    assert [one.kind for one in verdict_of(peeks_early).violations] == ["look-ahead"]
+    assert verdict_of(peeks_early, dataclasses.replace(small_panel(), warmup=230)).violations == ()
     with pytest.raises(DataError, match="fewer than two bars"):
         verdict_of(plan, dataclasses.replace(small_panel(), warmup=399))
 

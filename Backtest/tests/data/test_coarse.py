@@ -163,6 +163,13 @@ def test_the_look_back_is_as_short_as_it_can_be(tmp_path: Path) -> None:
     assert plan_of(tmp_path, x='bars("4h", ema(close, 3))').lookback is None
 
 
+def test_coarser_bars_begin_where_bars_of_the_run_do(tmp_path: Path) -> None:
+    """Weeks begin on Mondays, 84 hours are counted from the epoch, a Thursday: two of these are no week."""
+    with pytest.raises(ExpressionError, match="'timeframe' of bars is 1w, no multiple of the run's 84h"):
+        plan_of(tmp_path, "84h", x='bars("1w", close)')
+    assert plan_of(tmp_path, "24h", x='bars("1w", close)').lookback == 12
+
+
 def test_a_panel_without_rows_has_no_values(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, **EVERY)
     values = computed(plan, small_panel().rows(0, 0)).values

@@ -138,6 +138,16 @@ def test_what_a_call_says_about_itself(tmp_path: Path) -> None:
     assert plan_of(tmp_path, f"{MODULE}:no_facts").lookback is None
 
 
+def test_calls_with_other_params_are_other_calls(tmp_path: Path) -> None:
+    entry = f"  - {{{{name: {{}}, type: library_function, source: '{MODULE}:mean', params: {{{{window: {{}}}}}}}}}}\n"
+    text = "factors:\n" + "".join(entry.format(name, window) for name, window in (("a", 3), ("b", 5), ("c", 3)))
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    plan = compile_recipe(load_recipe(tmp_path / "recipe.yaml"), allow_modules=(MODULE,), max_window=1000)
+    a, b, c = (factor.step for factor in plan.factors)
+    assert a == c != b
+    assert [plan.library_calls[number].lookback for number in (a, b)] == [2, 4]
+
+
 def test_the_decorator() -> None:
     assert library_facts(functions.no_facts) == LibraryFacts()
     rule = library_facts(functions.mean).lookback

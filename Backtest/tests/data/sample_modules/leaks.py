@@ -165,6 +165,12 @@ def interpolated_interest(open_interest):
     return np.interp(np.arange(len(open_interest)), known, open_interest[known, 0])[:, None]
 
 
+def peeks_on_the_sixth_bar(close):
+    out = np.zeros_like(close)
+    out[5:6] = close[-1]
+    return out
+
+
 @library_factor(lookback=0)
 def knows_of_gaps(close):
     out = close.copy()
