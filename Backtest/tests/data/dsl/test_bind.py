@@ -208,6 +208,7 @@ def test_a_row_without_required_arguments_needs_no_brackets() -> None:
         ("ts_mean(sector, 3)", 8, "'x' of ts_mean must be a series; found a group"),
         ("vwab / close", 0, "'vwab' is neither a field nor an earlier factor or definition; did you mean 'vwap'?"),
         ("chain", 0, "write it"),
+        ("grp_mean(close, close > open)", 22, "must be a group or a series of group numbers; found a mask"),
     ],
 )
 def test_bare_rows_and_groups_refused(text: str, offset: int, message: str) -> None:
