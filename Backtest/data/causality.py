@@ -1,21 +1,19 @@
 """Does a factor peek, or need more bars than it says? Recomputes on shorter panels and compares.
 
-1. `_truncations`, `_Start`: where the panel is cut, drawn from a fixed seed. Every second truncation ends on a bar that
-   some symbol lacks, if there are any: filling gaps backwards shows nowhere else.
-2. `_check_call`, each library function on its own: the same call twice; without the bars from a truncation on; without
+1. `causality_cuts`: where the panel is cut.
+2. `_Check.joins`, the fields that are no klines: joined anew from what was known at a truncation, and from later
+   starts: the same bits.
+3. `_Check.call`, each library function on its own: the same call twice; without the bars from a truncation on; without
    the bars before a start's stated look-back. The shorter calls go to a fresh copy of its module, whose memory of
    earlier calls is empty. Values may differ by rounding, as functions are free in how they add up.
-3. `_check_joins`, the fields that are no klines: joined anew from what was known at a truncation, and from later
-   starts: the same bits.
-4. `_check_expressions`, the operators on top, with the functions' values of the whole panel: the same bits.
+4. `_Check.expressions`, the operators on top, with the functions' values of the whole panel: the same bits.
 
 Together they cover every factor: a function that keeps its values when bars are cut is as good as a field.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -25,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, RecipeError
+from .causality_cuts import SEED, changes, outstanding, starts, truncations
 from .clock import time_words
 from .dsl.plan import Plan, PlannedFactor, reachable
 from .dsl.steps import LibraryCall
@@ -34,10 +33,11 @@ from .library_run import differs, library_values, planned_function
 from .panel import Panel
 from .reach import LISTING, Reach
 
+__all__ = ["KINDS", "SEED", "Verdict", "Violation", "check_causality"]
+
 Floats = NDArray[np.float64]
 Kind = Literal["look-ahead", "look-back", "start", "unrepeatable", "error"]
 
-SEED = 20
 KINDS: dict[Kind, str] = {
     "look-ahead": "changes when later bars are cut off",
     "look-back": "changes when bars before its stated look-back are cut off",
@@ -117,7 +117,8 @@ def check_causality(
     plan, panel
         As for `compute`.
     count
-        Cuts of either kind, 1 or more. The first ones are the same for every count.
+        Cuts of either kind, 1 or more; library functions get up to as many again, where their values stand out. The
+        first ones are the same for every count.
     gap_tolerance, function_timeout
         As for `compute`.
     fields
@@ -147,9 +148,7 @@ def check_causality(
 class _Check:
     def __init__(self, plan: Plan, panel: Panel, count: int, gap_tolerance: float, timeout: float | None) -> None:
         self.plan, self.panel, self.gap_tolerance, self.timeout = plan, panel, gap_tolerance, timeout
-        self.cuts = truncations(panel, count)
-        draw = random.Random(SEED + 1)
-        self.shares = [draw.random() for _ in range(count)]
+        self.count, self.cuts = count, truncations(panel, count)
         self.found: dict[tuple[str, Kind], Violation] = {}
         self.untested: dict[str, str] = {}
 
@@ -167,13 +166,14 @@ class _Check:
         if self.compare(blank, whole, again, 0, differs(again, whole, whole)):
             return whole  # what differs by itself cannot tell a leak
         common["function"] = planned_function(call, fresh=True)
-        for cut in self.cuts:
+        marked = outstanding(whole, self.panel.exists, self.count)
+        for cut in (*self.cuts, *(row + 1 for row in marked if self.panel.warmup <= row < len(whole) - 1)):
             blank = replace(blank, kind="look-ahead", cut=self.time(cut))
             values = self.values(blank, call, self.panel.rows(0, cut, warmup=self.panel.warmup), common)
             if values is None or self.compare(blank, whole[:cut], values, 0, differs(values, whole[:cut], whole)):
                 break
         kind: Kind = "start" if call.lookback is None else "look-back"
-        for start, begin in self.starts(call.lookback, affects):
+        for start, begin in self.starts(call.lookback, affects, more=marked):
             blank = replace(blank, kind=kind, cut=self.time(start))
             values = self.values(blank, call, self.panel.rows(begin, len(whole), warmup=start - begin), common)
             if values is None:
@@ -252,16 +252,21 @@ class _Check:
 
     # ---- shared ----
 
-    def starts(self, lookback: int | None, names: tuple[str, ...], reach: Reach = LISTING) -> Iterator[tuple[int, int]]:
-        """Yield (first row that is compared, first row that is there, as a run would load it) of every later start."""
+    def starts(
+        self, lookback: int | None, names: tuple[str, ...], reach: Reach = LISTING, *, more: Sequence[int] = ()
+    ) -> Iterator[tuple[int, int]]:
+        """Yield (first row that is compared, first row that is there, as a run would load it) of every later start.
+
+        `more`: rows to start from as well, where that leaves something to cut off.
+        """
         rows = self.panel.shape[0]
         least = max(self.panel.warmup, lookback or 0) + 1
         if least >= rows:
             reason = f"its look-back of {lookback:,} bars leaves nothing to cut off from {rows:,} bars"
             self.untested.update(dict.fromkeys(names, reason))
             return
-        for share in self.shares:
-            start = least + int(share * (rows - least))
+        drawn = starts(self.panel, least, self.count, lookback)
+        for start in (*drawn, *(row for row in more if row >= least)):
             yield start, start - lookback if lookback is not None else self.first_row(start, reach)
 
     def first_row(self, start: int, reach: Reach) -> int:
@@ -290,32 +295,6 @@ class _Check:
 
     def time(self, row: int) -> str:
         return time_words(self.panel.timeframe.open_ns(self.panel.first_bar + row))
-
-
-def truncations(panel: Panel, count: int) -> list[int]:
-    """Return the rows that a panel is cut before: any, and by turns one after a bar that some symbol lacks."""
-    rows, least = panel.shape[0], panel.warmup + 1
-    draw = random.Random(SEED)
-    lacking = np.flatnonzero((~panel.exists & (panel.age > 0)).any(axis=1)) + 1
-    lacking = lacking[(lacking >= least) & (lacking < rows)]
-    cuts = []
-    for number in range(count):
-        share = draw.random()
-        inside = number % 2 == 1 and lacking.size
-        cuts.append(int(lacking[int(share * lacking.size)]) if inside else least + int(share * (rows - least)))
-    return cuts
-
-
-def changes(panel: Panel, names: Collection[str], count: int) -> list[int]:
-    """Return rows that a panel is cut before, each after a bar on which one of these fields has another value."""
-    least, changed = panel.warmup + 1, np.zeros(panel.shape[0], np.bool_)
-    for name in names:
-        bits = np.ascontiguousarray(panel.fields[name]).view(np.uint64)
-        changed[1:] |= (bits[1:] != bits[:-1]).any(axis=1)
-    cuts = np.flatnonzero(changed) + 1
-    cuts = cuts[(cuts >= least) & (cuts < panel.shape[0])]
-    draw = random.Random(SEED + 2)
-    return [int(cuts[int(draw.random() * cuts.size)]) for _ in range(count if cuts.size else 0)]
 
 
 def _first_alive(panel: Panel, row: int) -> int:

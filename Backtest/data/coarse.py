@@ -55,7 +55,8 @@ def coarsen(panel: Panel, timeframe: Timeframe) -> CoarseBars:
     """
     fine, rows = panel.timeframe, panel.shape[0]
     labels = _labels(panel, timeframe)
-    first, after = int(labels[0]) if rows else 0, _closed(panel, timeframe)
+    after = _closed(panel, timeframe)
+    first = int(labels[0]) if rows else after
     index = np.arange(first, max(first, after), dtype=np.int64)
     closes = (timeframe.origin_ns + (index + 1) * timeframe.ns - fine.open_ns(panel.first_bar)) // fine.ns - 1
     age = panel.age[closes]

@@ -1,6 +1,6 @@
 """A plan computed chunk of time after chunk: nothing is computed twice, and no chunk shows in a value or a count.
 
-1. A chunk is a panel of its own rows with the last rows of the chunk before in front (`blocks.overlap_rows`).
+1. A chunk is a panel of its own rows with the last rows of the chunk before in front (`segments.overlap_rows`).
 2. `FactorStream.feed` first computes what comes from coarser bars: those that close in the chunk (`_CoarseStream`).
 3. `engine.Stream` computes the chunk's rows; what recursive operators remember stays there.
 
@@ -15,9 +15,10 @@ from dataclasses import replace
 import numpy as np
 
 from .coarse import coarsen, join
-from .dsl.blocks import choose_blocks, held_bytes, overlap_rows
+from .dsl.blocks import choose_blocks, held_bytes
 from .dsl.engine import Stream, Undefined
 from .dsl.plan import Plan
+from .dsl.segments import overlap_rows
 from .factors import FactorValues, check_panel, empty_values, made_missing
 from .panel import Bools, Floats, Panel
 from .timeframe import Timeframe

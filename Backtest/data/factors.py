@@ -162,7 +162,9 @@ def _library_call(
 
 
 def _filled(value: Any, recipe: Recipe, spec: FactorSpec) -> Any:
-    """Return a library param, ``"{name}"`` replaced by the recipe's param."""
+    """Return a library param, ``"{name}"`` replaced by the recipe's param, inside a list too."""
+    if isinstance(value, tuple):
+        return tuple(_filled(item, recipe, spec) for item in value)
     match = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return value

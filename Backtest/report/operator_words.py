@@ -205,6 +205,7 @@ PHRASES: tuple[tuple[str, str], ...] = (
         "不在总体（池内且可交易）、x 缺失；不影响其他成员",
     ),
     ("missing where an operand is", "任一参数缺失"),
+    ("; with norm n-1 also where it is the only valid value", "；norm 为 n-1 时，x 是唯一有效值也缺失"),
     ('; with "mean" also where nothing was settled', '；"mean" 还要求窗口内有结算'),
     ("where it is missing at t or t-d", "它在 t 或 t-d 缺失"),
     ("or it was 0", "当时为 0"),

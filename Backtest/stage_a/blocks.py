@@ -14,11 +14,12 @@ from ..data.dsl.blocks import (
     FLOAT,
     LEAST_ROWS,
     Blocks,
+    estimate_memory,
     held_bytes,
-    overlap_rows,
     working_bytes,
 )
 from ..data.dsl.plan import Plan
+from ..data.dsl.segments import overlap_rows
 from ..data.file_size import FileSize, file_size
 from ..data.hub_writer import ROW_GROUP
 from ..data.root import KlineRoot
@@ -175,9 +176,9 @@ def task_memory(job: Job, rows: int, symbols: int, reading: int) -> int:
     plan, limit = job.plan, job.core.memory_limit_gb * 1e9
     size = chunk_rows(job, rows, symbols)
     if size >= rows:
-        return plan.estimate_memory(rows, symbols, memory_limit=limit, reading=reading)
+        return estimate_memory(plan, rows, symbols, memory_limit=limit, reading=reading)
     bars = _bars_bytes(job, rows, symbols)
     beside = bars + _waiting_bytes(plan, size, symbols)
     deep = min(rows, size + overlap_rows(plan))
-    computing = plan.estimate_memory(deep, symbols, memory_limit=limit - beside, output_rows=size)
+    computing = estimate_memory(plan, deep, symbols, memory_limit=limit - beside, output_rows=size)
     return max(BASELINE + bars + reading, beside + computing)

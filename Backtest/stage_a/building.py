@@ -13,9 +13,9 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 from ..data.clock import build_panel, first_row
-from ..data.dsl.blocks import overlap_rows
 from ..data.dsl.engine import counted
 from ..data.dsl.plan import Plan
+from ..data.dsl.segments import overlap_rows
 from ..data.factor_stream import FactorStream
 from ..data.factors import FactorValues, compute
 from ..data.fields import klines_of

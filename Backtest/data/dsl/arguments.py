@@ -60,7 +60,9 @@ def match(site: Site, call: Call, operator: Operator | Form, given: list[Given])
             count = len(queue) if argument.variadic else 1
             taken[argument.name], queue = queue[:count], queue[count:]
     if queue:
-        site.fail(f"{call.name} takes {len(positional)} arguments: {operator.signature()}", queue[0].offset)
+        most = f"{len(positional) or 'no'} argument{'' if len(positional) == 1 else 's'}"
+        named = " without a name" if len(positional) < len(operator.arguments) else ""
+        site.fail(f"{call.name} takes {most}{named}: {operator.signature()}", queue[0].offset)
     for keyword, value in zip(call.keywords, given[len(call.arguments) :], strict=True):
         check_keyword(site, operator, keyword, taken)
         taken[keyword.name] = [value]

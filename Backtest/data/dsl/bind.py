@@ -57,6 +57,7 @@ class _Binder:
             elif self.dialect.forms is None and item.symbol is None and item.name in APART:
                 done.append(self.bars(item))
             else:
+                self.refuse(item)
                 todo.append((item, True))
                 parts = (*item.arguments, *(keyword.value for keyword in item.keywords))
                 todo.extend((part, False) for part in reversed(parts))
@@ -97,7 +98,10 @@ class _Binder:
             self.fail(f"{name!r} is a param; write {{{name}}}", tree.offset)
         fields = [*map(self.dialect.spell, scope.fields), *self.dialect.names]
         bare = [row.name for row in LISTED.values() if row.bare] if self.dialect.forms is None else []
-        hint = did_you_mean(name, [*fields, *scope.factors, *bare]) or f"; fields are {', '.join(fields)}"
+        hint = did_you_mean(name, [*fields, *scope.factors, *scope.externals, *bare])
+        if not hint:
+            quoted = f'; a symbol stands in quotes: "{name}"' if name.isupper() else ""
+            hint = f"; fields are {', '.join(fields)}{quoted}"
         self.fail(f"{name!r} is neither a field nor an earlier factor or definition{hint}{scope.hint}", tree.offset)
 
     def dialect_name(self, tree: Name) -> Bound | None:
@@ -157,14 +161,18 @@ class _Binder:
         joined = [self.delayed(one, literals) if one.kind == "external" else one for one in operands]
         return self.apply(call, operator, joined, literals)
 
+    def refuse(self, call: Call) -> None:
+        """Refuse what the dialect will not reproduce, before a complaint about its arguments misleads."""
+        key = self.dialect.key(call.name)
+        if key in self.dialect.refused:
+            self.fail(f"{call.name!r}: {self.dialect.refused[key]}", call.offset)
+
     def form(self, call: Call, given: list[Bound]) -> Form | None:
         """Return the dialect's form of a call, None where rows go by their own names."""
         dialect = self.dialect
         if dialect.forms is None or (call.symbol is not None and call.name not in dialect.forms):
             return None
         key = dialect.key(call.name)
-        if key in dialect.refused:
-            self.fail(f"{call.name!r}: {dialect.refused[key]}", call.offset)
         found = dialect.forms.get(key)
         if found is None:
             hint = did_you_mean(key, dialect.forms)

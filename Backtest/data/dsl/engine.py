@@ -1,6 +1,6 @@
 """The engine: a plan and a panel in, factor values out.
 
-1. `Stream` makes ready what does not change from tile to tile: the plan's segments (`blocks.segments`) as programs,
+1. `Stream` makes ready what does not change from tile to tile: the plan's segments (`segments.segments`) as programs,
    one for each block of symbols (`program.Program`), and the arrays that they work in.
 2. `Stream.feed` takes the panel's rows in tiles, from the first to the last (`_tiles`). Rows before the asked window
    are computed like all others, but go nowhere.
@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 from ..kernels.context import Floats
 from ..kernels.rows import WIDTH
 from ..panel import Bools, Panel
-from .blocks import LOOKBACK_SHARE, Blocks, deepest, full_places, segments, spans
+from .blocks import LOOKBACK_SHARE, Blocks, spans
 from .plan import Plan
 from .program import Program, Setup
+from .segments import deepest, full_places, segments
 from .tile import Arrays, Tile, given, lendable, publish
 
 Undefined = NDArray[np.int64]

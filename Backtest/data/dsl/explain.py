@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..timeframe import Timeframe
+from .blocks import estimate_memory
 from .operators import APART, LISTED, Operator
 from .plan import Plan, PlannedFactor, reachable
 from .row_words import FLAT_WORDS, MIN_PERIODS_WORDS, SQUARES_WORDS
@@ -144,7 +145,7 @@ def _megabytes(plan: Plan, panel: PanelSize, memory_limit: float | None) -> str:
     if panel.memory is not None:
         needed = panel.memory(plan)
     else:
-        needed = plan.estimate_memory(panel.rows, panel.symbols, memory_limit=memory_limit, reading=panel.reading)
+        needed = estimate_memory(plan, panel.rows, panel.symbols, memory_limit=memory_limit, reading=panel.reading)
     return f"{needed / 1e6:,.0f} MB"
 
 
@@ -177,7 +178,8 @@ def _step_text(step: Step, inside: Mapping[int, str], plan: Plan) -> str:
         for item in step.operands[: len(step.operands) - len(operator.implicit)]
     ]
     if operator.symbol is not None and len(parts) == 2:
-        text = f"{parts[0]} {operator.symbol} {parts[1]}"
+        left, right = (f"({part})" if part.startswith("-") else part for part in parts)
+        text = f"{left} {operator.symbol} {right}"
     elif operator.symbol is not None:
         text = operator.symbol + (" " if operator.symbol.isalpha() else "") + parts[0]
     else:

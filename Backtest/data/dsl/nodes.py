@@ -6,7 +6,7 @@ is a deep tree (its left spine), so nothing may walk one by recursion, and trees
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .signature import Operator
 
@@ -84,7 +84,7 @@ class Call:
     keywords: tuple[Keyword, ...] = ()
     offset: int = 0
     depth: int = 1
-    symbol: str | None = field(default=None)
+    symbol: str | None = None
 
 
 Tree = Number | Name | Param | Word | Call

@@ -236,20 +236,6 @@ class Plan:
         below = reachable(self.steps, factor.step)
         return tuple(number for number in below if self.users[number] > 1 and not self.steps[number].is_field)
 
-    def estimate_memory(
-        self,
-        rows: int,
-        symbols: int,
-        *,
-        memory_limit: float | None = None,
-        reading: int = 0,
-        output_rows: int | None = None,
-    ) -> int:
-        """Return the peak memory in bytes of a process that computes `rows` (look-back included) x `symbols`."""
-        from .blocks import estimate_memory
-
-        return estimate_memory(self, rows, symbols, memory_limit=memory_limit, reading=reading, output_rows=output_rows)
-
 
 def reachable(steps: Sequence[Step], *roots: int) -> tuple[int, ...]:
     """Return the numbers of the steps that `roots` rest on, themselves included, ascending."""

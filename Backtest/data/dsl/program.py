@@ -27,10 +27,11 @@ from ..kernels.rolling import Sums
 from ..kernels.rows import aligned
 from ..panel import Bools
 from .actions import Action, Call, Copy, Load, Publish, RunChain
-from .blocks import FLOAT, Segment, places, reaches, read_outside, runs
+from .blocks import FLOAT
 from .chains import Chain, Numbers, What, Written, place_chain, strip_height, write_chain
 from .operators import Operator
 from .plan import Plan
+from .segments import Segment, places, reaches, read_outside, runs
 from .signature import kernel_of
 from .tile import Arrays, Tile, given, plain
 

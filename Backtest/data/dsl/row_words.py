@@ -93,7 +93,8 @@ FLAT_WORDS = (
 )
 SQUARES_WORDS = (
     "Std, correlation and whatever else squares distances take distances from 1e-150 to 1e150: below, squares are 0 "
-    "and the values count as flat; above, they overflow and the result is missing."
+    "and the values count as flat; above, they overflow and the result is missing. Of operands up to 1e150 every value "
+    "that overflows is counted as undefined; beyond, infinities of either sign may cancel, and some are not."
 )
 MIN_PERIODS_WORDS = (
     "With min_periods=m a window has a value as soon as m of its values are valid, however old the episode is and "

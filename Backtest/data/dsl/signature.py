@@ -97,7 +97,8 @@ def signature_words(name: str, arguments: Sequence[Argument]) -> str:
     for argument in arguments:
         if argument.keyword_only and "*" not in words:
             words.append("*")
-        word = argument.name if argument.required else f"{argument.name}={argument.default}"
+        default = f'"{argument.default}"' if argument.kind == "choice" else argument.default
+        word = argument.name if argument.required else f"{argument.name}={default}"
         words.append(f"{word}, ..." if argument.variadic else word)
     return f"{name}({', '.join(words)})" if words else name
 

@@ -65,7 +65,9 @@ def deviations(x, age, out, d, min_valid, min_age, k):
         for b in range(columns):
             a = age[t, b]
             enough = (a >= min_age) & (a <= oldest) & (n[b] >= min_valid)
-            out[t, b] = total[b] / n[b] if enough else np.nan
+            value = total[b] / n[b]
+            value = value if value == value else np.inf  # inf - inf: a power overflowed
+            out[t, b] = value if enough else np.nan
 
 
 @compiled

@@ -126,7 +126,8 @@ def _errors(y, x, age, t, d, p, r):
             rest = p[b + OUT_YY] - beta * p[b + OUT_YX]
             if rest < CLOSE_FIT * p[b + OUT_YY]:
                 rest = _left_over(y, x, age, t, b, d, p, beta)
-            r[b] = math.sqrt(rest / (n - 2.0)) / math.sqrt(p[b + OUT_XX])
+            error = math.sqrt(rest / (n - 2.0)) / math.sqrt(p[b + OUT_XX])
+            r[b] = error if error == error else np.inf  # inf - inf: a square overflowed
         else:
             r[b] = np.nan
 

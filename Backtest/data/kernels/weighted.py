@@ -50,15 +50,18 @@ def _suffixes(x, weight, age, first, last, s, shift, alive):
 def _mean(wa, size_a, ta, ca, wb, size_b, tb, cb):
     """Return the mean of a suffix (a) and a prefix (b) with sums of weights w and weighted distances t from c.
 
-    NaN where the weights cancel: their sum is rounding of the sum of their sizes.
+    NaN where the weights cancel: their sum is rounding of the sum of their sizes. Infinity, which is counted as
+    undefined, where a sum overflowed.
     """
     if size_a == 0.0:
         ca = cb
     if size_b == 0.0:
         cb = ca
-    if not abs(wa + wb) > FLAT * (size_a + size_b):
-        return np.nan
-    return cb + (tb + ta + wa * (ca - cb)) / (wa + wb)
+    size = size_a + size_b
+    if not abs(wa + wb) > FLAT * size:  # also for infinite sizes
+        return np.nan if size < np.inf else np.inf
+    mean = cb + (tb + ta + wa * (ca - cb)) / (wa + wb)
+    return mean if mean == mean else np.inf
 
 
 @compiled

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from Backtest.data import causality
-from Backtest.data.causality import Verdict, check_causality, truncations
+from Backtest.data.causality import Verdict, check_causality
 from Backtest.data.clock import parse_time
 from Backtest.data.dsl.plan import Plan
 from Backtest.data.factors import compile_recipe
 from Backtest.data.fields import Fields
 from Backtest.data.panel import Panel
+from Backtest.data.reach import Reach
 from Backtest.data.recipe import load_recipe
 from Backtest.data.schema import FIELDS
 from Backtest.data.stamped import Stamped
@@ -34,8 +33,11 @@ LOOK_AHEAD = (
     "reversed_cumulative_sum", "interpolated_gaps", "whole_sample_percentile", "whole_sample_rank",
     "coarse_bar_at_its_start", "joined_one_bar_early", "mean_of_all_symbols_and_times", "central_difference",
     "detrended", "low_passed", "smoothed_both_ways", "share_of_the_sample", "best_window", "remembers_the_first_call",
+    "knows_of_gaps", "marks_before_a_jump", "blank_before_a_jump",
 )  # fmt: skip
-LOOK_BACK = ("off_by_one", "too_short", "endless_average", "expanding")
+LOOK_BACK = (
+    "off_by_one", "too_short", "endless_average", "expanding", "change_from_the_last_price", "bars_of_rise",
+)  # fmt: skip
 HONEST = (
     "honest_mean", "honest_average", "honest_expanding", "honest_forward_fill", "honest_coarse_join", "honest_spread",
     "honest_cumulative_difference",
@@ -154,14 +156,20 @@ def test_an_expression_with_too_short_a_look_back_is_caught(tmp_path: Path) -> N
     class Short(Plan):
         expression_lookback = 28
 
-    (part,) = causality._groups(plan, small_panel())
-    short = Short(part.steps, part.factors)
-    check = causality._Check(plan, small_panel(), 3, 0.1, None)
-    whole = check.evaluated(part, small_panel(), {}, 0)
-    start, begin = next(check.starts(short.expression_lookback, ("x",)))
-    later = check.evaluated(short, small_panel().rows(begin, 400, warmup=start - begin), {}, begin)
-    check.bits(short, whole, later, start, "look-back", start)
-    assert {kind for _, kind in check.found} == {"look-back"}
+    assert verdict_of(plan, count=3).violations == ()
+    (found,) = verdict_of(Short(plan.steps, plan.factors), count=3).violations
+    assert (found.factor, found.kind, found.timestamp) == ("x", "look-back", found.cut)
+
+
+def test_an_expression_that_depends_on_the_start_is_caught(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "factors:\n  - {name: x, type: expression, expression: 'ema(close, 30)'}\n")
+
+    class Forgetful(Plan):
+        expression_reach = Reach((40,))
+
+    assert verdict_of(plan, count=3).violations == ()
+    (found,) = verdict_of(Forgetful(plan.steps, plan.factors), count=3).violations
+    assert (found.factor, found.kind) == ("x", "start")
 
 
 def test_every_shipped_recipe_passes(tmp_path: Path) -> None:
@@ -215,6 +223,9 @@ def test_warm_up_rows_are_not_judged_and_short_data_are_told(tmp_path: Path) -> 
     )
     assert short.violations == ()
     assert short.untested == {"x": "its look-back of 399 bars leaves nothing to cut off from 400 bars"}
+    peeks_early = alone(tmp_path, "peeks_on_the_sixth_bar")
+    assert [one.kind for one in verdict_of(peeks_early).violations] == ["look-ahead"]
+    assert verdict_of(peeks_early, dataclasses.replace(small_panel(), warmup=230)).violations == ()
     with pytest.raises(DataError, match="fewer than two bars"):
         verdict_of(plan, dataclasses.replace(small_panel(), warmup=399))
 
@@ -224,16 +235,6 @@ def test_a_function_that_fails_on_everything_stops_the_check(tmp_path: Path) -> 
         verdict_of(alone(tmp_path, "fails_on_few_bars"), small_panel(100, 3))
 
 
-def test_cuts_are_the_same_every_time_and_visit_gaps(tmp_path: Path) -> None:
-    panel = small_panel()
-    state = random.getstate()
-    cuts = truncations(panel, 40)
-    assert random.getstate() == state
-    assert cuts == truncations(panel, 40)
-    assert cuts[:7] == truncations(panel, 7)
-    assert all(0 < cut < 400 for cut in cuts)
-    missing = set(np.flatnonzero((~panel.exists & (panel.age > 0)).any(axis=1)).tolist())
-    assert {cut - 1 for cut in cuts[1::2]} <= missing
-    assert all(380 < cut < 400 for cut in truncations(dataclasses.replace(panel, warmup=380), 40))
+def test_a_verdict_is_the_same_every_time(tmp_path: Path) -> None:
     verdicts = [verdict_of(alone(tmp_path, "rolled")) for _ in range(2)]
     assert verdicts[0] == verdicts[1]

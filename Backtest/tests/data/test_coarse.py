@@ -13,7 +13,7 @@ import pytest
 from Backtest.data import coarse
 from Backtest.data.causality import Verdict, check_causality
 from Backtest.data.coarse import CoarseBars, coarsen
-from Backtest.data.dsl.blocks import coarse_bytes, held_bytes
+from Backtest.data.dsl.blocks import coarse_bytes, estimate_memory, held_bytes
 from Backtest.data.dsl.explain import explain
 from Backtest.data.dsl.plan import Plan
 from Backtest.data.factors import FactorValues, compile_recipe, compute
@@ -163,6 +163,19 @@ def test_the_look_back_is_as_short_as_it_can_be(tmp_path: Path) -> None:
     assert plan_of(tmp_path, x='bars("4h", ema(close, 3))').lookback is None
 
 
+def test_coarser_bars_begin_where_bars_of_the_run_do(tmp_path: Path) -> None:
+    """Weeks begin on Mondays, 84 hours are counted from the epoch, a Thursday: two of these are no week."""
+    with pytest.raises(ExpressionError, match="'timeframe' of bars is 1w, no multiple of the run's 84h"):
+        plan_of(tmp_path, "84h", x='bars("1w", close)')
+    assert plan_of(tmp_path, "24h", x='bars("1w", close)').lookback == 12
+
+
+def test_a_panel_without_rows_has_no_values(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, **EVERY)
+    values = computed(plan, small_panel().rows(0, 0)).values
+    assert {one.shape for one in values.values()} == {(0, 5)}
+
+
 @RECIPES
 def test_the_future_changes_no_bit(tmp_path: Path, expressions: dict[str, str]) -> None:
     """Cut at every place inside a coarser bar."""
@@ -293,7 +306,7 @@ def test_the_plan_knows_fields_memory_and_words(tmp_path: Path) -> None:
     assert "symbols    S02USDT besides the run's own" in text
     assert coarse_bytes(plan_of(tmp_path, x="close * 2"), 10_000, 8) == 0
     assert 0 < coarse_bytes(plan, 10_000, 8) < held_bytes(plan, 10_000, 8)
-    assert plan.estimate_memory(10_000, 8) > plan_of(tmp_path, **ACROSS).estimate_memory(10_000, 8)
+    assert estimate_memory(plan, 10_000, 8) > estimate_memory(plan_of(tmp_path, **ACROSS), 10_000, 8)
     tight = held_bytes(plan, 400, 5) + 200_000
     assert same_bits(
         compute(plan, small_panel(), gap_tolerance=0.1, memory_limit=tight).values["mean"],

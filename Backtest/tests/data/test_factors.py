@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from Backtest.data.dsl import program
-from Backtest.data.dsl.blocks import Blocks, choose_blocks, held_bytes, live_arrays, segments, working_bytes
+from Backtest.data.dsl.blocks import Blocks, choose_blocks, held_bytes, working_bytes
 from Backtest.data.dsl.engine import cut_time
 from Backtest.data.dsl.operators import OPERATORS
 from Backtest.data.dsl.plan import Plan
+from Backtest.data.dsl.segments import live_arrays, segments
 from Backtest.data.dsl.signature import kernel_of
 from Backtest.data.factors import FactorValues, compile_recipe, compute
 from Backtest.data.panel import Panel

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from Backtest.data.dsl.bind import bind
-from Backtest.data.dsl.blocks import choose_blocks, segments
+from Backtest.data.dsl.blocks import choose_blocks
 from Backtest.data.dsl.parser import parse
 from Backtest.data.dsl.scope import Scope
+from Backtest.data.dsl.segments import segments
 from Backtest.data.dsl.steps import StepTable
 from Backtest.data.factors import compile_recipe
 from Backtest.data.recipe import load_recipe

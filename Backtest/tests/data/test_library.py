@@ -121,6 +121,14 @@ def test_params_must_fit_the_signature(tmp_path: Path, name: str, params: str, m
     assert message in refusal(tmp_path, f"{MODULE}:{name}", params)
 
 
+def test_params_of_the_recipe_fill_lists_too(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, f"{MODULE}:weighted", "weights: ['{n}', 2, ' {n}']")
+    assert plan.factors[0].params == {"weights": (4, 2, " {n}")}
+    values = compute(plan, small_panel(), gap_tolerance=0.1).values["a"]
+    assert values[5, 0] == 4 * small_panel().fields["close"][5, 0]
+    assert "param {m} is not among the recipe's params" in refusal(tmp_path, f"{MODULE}:weighted", "weights: ['{m}']")
+
+
 def test_what_a_call_says_about_itself(tmp_path: Path) -> None:
     mean = plan_of(tmp_path, f"{MODULE}:mean", "window: '{n}'")
     assert (mean.lookback, mean.fields, mean.cross_symbol, mean.extra_symbols) == (3, {"close"}, False, ())
@@ -128,6 +136,16 @@ def test_what_a_call_says_about_itself(tmp_path: Path) -> None:
     against = plan_of(tmp_path, f"{MODULE}:against", "benchmark: BTCUSDT")
     assert (against.lookback, against.cross_symbol, against.extra_symbols) == (0, True, ("BTCUSDT",))
     assert plan_of(tmp_path, f"{MODULE}:no_facts").lookback is None
+
+
+def test_calls_with_other_params_are_other_calls(tmp_path: Path) -> None:
+    entry = f"  - {{{{name: {{}}, type: library_function, source: '{MODULE}:mean', params: {{{{window: {{}}}}}}}}}}\n"
+    text = "factors:\n" + "".join(entry.format(name, window) for name, window in (("a", 3), ("b", 5), ("c", 3)))
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    plan = compile_recipe(load_recipe(tmp_path / "recipe.yaml"), allow_modules=(MODULE,), max_window=1000)
+    a, b, c = (factor.step for factor in plan.factors)
+    assert a == c != b
+    assert [plan.library_calls[number].lookback for number in (a, b)] == [2, 4]
 
 
 def test_the_decorator() -> None:

@@ -46,6 +46,8 @@ CLASSES = {
 """Classification -> columns of the symbols table, the first that there is."""
 SPELLED = {name: f"IndClass.{name.partition('.')[2]}" for name in CLASSES}
 NAMES = ("returns", "vwap", "adv20", "cap")
+NEGATIVE = "-x"
+"""The form of the prefix operator: no name that a call could have."""
 ADV = re.compile(r"adv([0-9]{1,9})", re.ASCII)
 
 
@@ -192,7 +194,7 @@ def symbols() -> dict[str, Form]:
     return {
         **{symbol: form(symbol, row, *either) for symbol, row in numbers.items()},
         **{symbol: form(symbol, row, *masks) for symbol, row in (("&&", "and"), ("||", "or"))},
-        "negative": form("negative", "neg", X),
+        NEGATIVE: form(NEGATIVE, "neg", X),
         "?:": form("?:", "where", *choice),
     }
 
@@ -226,8 +228,8 @@ ALPHA101 = Dialect(
     "alpha101",
     "alpha101.lark",
     forms=FORMS,
-    infix={symbol: symbol for symbol in FORMS if not symbol.isidentifier()},
-    prefix={"-": "negative"},
+    infix={symbol: symbol for symbol in FORMS if not symbol.isidentifier() and symbol != NEGATIVE},
+    prefix={"-": NEGATIVE},
     name_of=name_of,
     names=(*NAMES, *SPELLED.values()),
     ignore_case=True,

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from Backtest.data.dsl import chains, program
-from Backtest.data.dsl.blocks import SUMS, Blocks
+from Backtest.data.dsl.blocks import Blocks
 from Backtest.data.dsl.engine import Stream, counted, evaluate
 from Backtest.data.dsl.operators import OPERATORS, Context, Operator, apply
 from Backtest.data.dsl.plan import Plan, PlannedFactor
+from Backtest.data.dsl.segments import SUMS
 from Backtest.data.dsl.signature import kernel_of
 from Backtest.data.dsl.steps import StepTable
 from Backtest.data.kernels.elementwise import Loop

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from Backtest.data.dsl.explain import PanelSize, explain, operator_page
 from Backtest.data.dsl.operators import ALIASES, LISTED
 from Backtest.data.factors import compile_recipe
@@ -51,6 +53,16 @@ def test_what_is_shared_on_coarser_bars(tmp_path: Path) -> None:
     for name in ("mean", "last"):
         assert "\n  shared     returns(close, d=1) on 1d bars  (used 2 times)" in parts[name], parts[name]
     assert "shared     none" in parts["own"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(-close) ** 2.0", "(-2.0) ** close", "-(close ** 2.0)", "(close - open) - (high - low)", "close ** (-open)"],
+)
+def test_a_shared_text_means_what_it_stands_for(tmp_path: Path, text: str) -> None:
+    """Unary minus binds looser than a power: without brackets the text would be another expression."""
+    plan = compile_recipe(recipe_of(tmp_path, a=f"sign({text})", b=f"abs({text})"), allow_modules=(), max_window=1000)
+    assert f" {text}  (used 2 times)" in explain(plan)
 
 
 def test_explain_memory(tmp_path: Path) -> None:

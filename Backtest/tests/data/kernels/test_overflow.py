@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from Backtest.data.dsl.operators import OPERATORS, Context, apply
+from Backtest.data.dsl.operators import OPERATORS, Context, Operator, apply
 from Backtest.data.kernels.rows import WIDTH
+from Backtest.tests.data.kernels.series import literal_cases
 
 FAR = 1.7e308
 
@@ -105,9 +106,10 @@ def test_a_sum_that_overflows_is_counted(name, far, born):
 SQUARED: dict[str, dict[str, Any]] = {
     "ts_var": {}, "ts_std": {}, "ts_zscore": {}, "ts_ir": {}, "ts_skew": {}, "ts_kurt": {}, "ts_moment": {"k": 4},
     "ts_corr": {}, "ts_cov": {}, "ts_beta": {}, "ts_regression": {"out": "r2"}, "ts_rsquare": {}, "ts_co_skew": {},
-    "ts_co_kurt": {}, "ts_partial_corr": {},
+    "ts_co_kurt": {}, "ts_partial_corr": {}, "ts_moment 5": {"k": 5}, "ts_regression se_beta": {"out": "se_beta"},
+    "ts_weighted_mean": {},
 }  # fmt: skip
-"""Window operators that add up squares, with literals."""
+"""Window operators that add up squares or products, with literals."""
 
 
 @pytest.mark.parametrize("size", [1e155, 1e200, 1e306])
@@ -115,7 +117,7 @@ SQUARED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", SQUARED)
 def test_each_value_that_an_overflow_takes_is_counted(name, gap, size):
     """One operand is huge, the others are not; what is left of the values is right."""
-    operator, literals = OPERATORS[name], {"d": 9, **SQUARED[name]}
+    operator, literals = OPERATORS[name.partition(" ")[0]], {"d": 9, **SQUARED[name]}
     rng = np.random.default_rng(8)
     arrays = [rng.standard_normal((60, WIDTH + 6)) for _ in operator.array_arguments]
     for array in arrays:
@@ -165,3 +167,45 @@ def test_a_mean_of_means_that_overflow_is_quiet():
     context = Context(age=np.arange(1, 41, dtype=np.int32)[:, None].copy(), first_bar=0)
     values, _ = apply(OPERATORS["hull"], [x], {"d": 9}, context)
     assert not np.isinf(values).any()
+
+
+def _operands(operator: Operator, rng: np.random.Generator, shape: tuple[int, int]) -> list[np.ndarray]:
+    """Return values from -1 to 1 with gaps; masks and two groups where those are wanted."""
+    made = []
+    for argument in operator.operands:
+        x = rng.uniform(-1.0, 1.0, shape)
+        if argument.kind in ("mask", "group"):
+            x = (x > 0.0).astype(np.float64)
+        x[rng.random(shape) < 0.03] = np.nan
+        made.append(x)
+    return made
+
+
+@pytest.mark.parametrize("size", [1e60, 1e100, 1e150])
+@pytest.mark.parametrize("name", [name for name, row in OPERATORS.items() if name != "of"])
+def test_whatever_is_lost_below_the_stated_size_is_counted(name: str, size: float) -> None:
+    """A value that is there for small operands and not for these was lost on the way: no row may keep that to itself.
+
+    More may be counted: what an operator is made of counts, too.
+    """
+    operator, rng, shape = OPERATORS[name], np.random.default_rng(5), (60, 5)
+    age = np.repeat(np.arange(1, shape[0] + 1, dtype=np.int32)[:, None], shape[1], axis=1)
+    symbols = tuple(f"S{number}" for number in range(shape[1]))
+    context = Context(age=age, first_bar=3, population=np.ones(shape, np.bool_), own_row=11, symbols=symbols)
+    small = _operands(operator, rng, shape)
+    far = [x if argument.kind in ("mask", "group") else x * size
+           for x, argument in zip(small, operator.operands, strict=True)]  # fmt: skip
+    for literals in literal_cases(operator):
+        want, _ = apply(operator, small, literals, context)
+        got, undefined = apply(operator, far, literals, context)
+        assert not np.isinf(got).any()
+        assert undefined >= (np.isnan(got) & np.isfinite(want))[context.own_row :].sum(), literals
+
+
+@pytest.mark.parametrize("size", [1e155, 1e200, 1e300])
+def test_weights_times_values_that_overflow_are_counted(size: float) -> None:
+    x, w = np.random.default_rng(11).uniform(0.5, 1.5, (2, 40, 3))
+    context = Context(age=np.repeat(np.arange(1, 41, dtype=np.int32)[:, None], 3, axis=1), first_bar=3)
+    values, undefined = apply(OPERATORS["ts_weighted_mean"], [x * size, w * size], {"d": 9}, context)
+    assert np.isnan(values).all()
+    assert undefined == (40 - 8) * 3

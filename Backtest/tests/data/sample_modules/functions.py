@@ -134,6 +134,10 @@ def no_field(symbols):
     return symbols
 
 
+def weighted(close, *, weights=(1,)):
+    return close * weights[0]
+
+
 def needs_param(close, *, window):
     return close
 

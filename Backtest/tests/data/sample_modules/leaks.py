@@ -165,6 +165,35 @@ def interpolated_interest(open_interest):
     return np.interp(np.arange(len(open_interest)), known, open_interest[known, 0])[:, None]
 
 
+def peeks_on_the_sixth_bar(close):
+    out = np.zeros_like(close)
+    out[5:6] = close[-1]
+    return out
+
+
+@library_factor(lookback=0)
+def knows_of_gaps(close):
+    out = close.copy()
+    out[:-1][np.isnan(close[1:])] = -1.0
+    return out
+
+
+@library_factor(lookback=1)
+def marks_before_a_jump(close):
+    change = np.full_like(close, np.nan)
+    change[1:] = close[1:] / close[:-1] - 1.0
+    out = change.copy()
+    out[:-1][change[1:] > 0.05] = 1.0
+    return out
+
+
+@library_factor(lookback=0)
+def blank_before_a_jump(close):
+    out = close.copy()
+    out[:-1][close[1:] > 1.05 * close[:-1]] = np.nan
+    return out
+
+
 # ---- memory ---------------------------------------------------------------------------------------------------------
 
 
@@ -223,6 +252,23 @@ def fails_on_few_bars(close):
     if len(close) < 130:
         raise ValueError("need 130 bars")
     return close * 1.0
+
+
+@library_factor(lookback=1)
+def change_from_the_last_price(close):
+    """The bar before may be a gap, and the price then lies further back."""
+    out = np.full_like(close, np.nan)
+    out[1:] = close[1:] / filled(close)[:-1]
+    return out
+
+
+@library_factor(lookback=7)
+def bars_of_rise(close):
+    """One run in 256 is longer than the look-back."""
+    out = np.zeros_like(close)
+    for t in range(1, len(close)):
+        out[t] = np.where(close[t] > close[t - 1], out[t - 1] + 1.0, 0.0)
+    return out
 
 
 # ---- honest ---------------------------------------------------------------------------------------------------------

@@ -91,6 +91,8 @@ def test_earlier_factors_and_params_are_known() -> None:
         ("PRef($close, 5)", 0, "no point-in-time statements"),
         ("TResample($close, 5, 'sum')", 0, "prepare the factor set at that timeframe"),
         ("Rolling($close, 5)", 0, "a class of Qlib's, not an operator"),
+        ("P($revenue_q)", 0, "no point-in-time statements"),
+        ("Mean(Rolling($x, 5), 5)", 5, "a class of Qlib's, not an operator"),
         ("Mean($close)", 0, "needs 'N': Mean(x, N)"),
         ("Mean($close, 5, 6)", 16, "takes 2 arguments: Mean(x, N)"),
         ("Mean(5, 5)", 5, "'x' of Mean must be a series or a mask; found the number 5"),
