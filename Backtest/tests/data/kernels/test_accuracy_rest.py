@@ -96,6 +96,20 @@ def test_windows_of_two(kind: str) -> None:
           how="mean")  # fmt: skip
 
 
+@pytest.mark.parametrize("f", [0.01, 0.5])
+def test_a_spike_fades_with_all_its_digits(f: float) -> None:
+    """Wherever in a block it lies: what it weighs after some bars is as small as the prices are."""
+    d, spikes = 30, range(30, 60)
+    x = 100 * np.exp(0.02 * np.random.default_rng(4).standard_normal((90, len(spikes))).cumsum(axis=0))
+    x[spikes, range(len(spikes))] = 1e12
+    age = np.arange(1, 91, dtype=np.int32)[:, None].repeat(len(spikes), axis=1)
+    got = run(OPERATORS["decay_exp"], [x], {"d": d, "f": f}, Context(age=age, first_bar=7))
+    for column, row in enumerate(spikes):
+        for t in range(row, row + d, 4):
+            want, _ = faded([Fraction(value) for value in x[t - d + 1 : t + 1, column]], Fraction(f))
+            assert got[t, column] == pytest.approx(want, rel=1e-14), (row, t)
+
+
 def of_column(name: str, x: np.ndarray, **literals: Any) -> np.ndarray:
     age = np.arange(1, ROWS + 1, dtype=np.int32)[:, None].copy()
     return run(OPERATORS[name], [np.ascontiguousarray(x[:, None])], literals, Context(age=age, first_bar=7))[:, 0]
