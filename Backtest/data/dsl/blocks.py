@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from ...errors import SettingsError
+from ..kernels.context import FLOAT as FLOAT  # whoever sizes tasks takes it from here
 from .plan import Plan
 
-FLOAT = 8
 BLOCK_SYMBOLS, LEAST_SYMBOLS = 64, 32
 """Columns side by side in a kernel's inner loop, at most and at least: vector code is at full speed from 32 on."""
 

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.chain import ADDRESS, AGE, FLOAT, ONE, PUBLISH, STRIP, WINDOW, run
+from ..kernels.chain import ADDRESS, AGE, ONE, PUBLISH, STRIP, WINDOW, run
+from ..kernels.context import FLOAT
 from ..kernels.elementwise import Loop
 from ..kernels.rolling import Sums
 from .steps import Step

@@ -22,11 +22,12 @@ from numba.extending import intrinsic
 
 from ...machine_code import compiled
 from . import scalar_loops as loops
+from .context import FLOAT
 from .rolling import sums
 from .rows import WIDTH
 
-FLOAT, AGE = 8, 4
-"""Bytes of a value and of an age."""
+AGE = 4
+"""Bytes of an age."""
 
 PIECE = 2048
 """Values of a piece: 16 kB, so that operands and result of an instruction stay in a core's caches; for less, calls

@@ -38,7 +38,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ...machine_code import compiled
-from .context import Context, Floats, Operand
+from .context import FLOAT, Context, Floats, Operand
 
 SPAN = 64
 """Rows that `next_state` looks ahead."""
@@ -49,8 +49,8 @@ PIECE = 256
 WIDTH = 64
 """Symbols side by side, at most. Loops are full speed from about 32 on; 64 keep a window of 200 rows in a core's L2."""
 
-FLOAT, LINE = 8, 8
-"""Bytes of a value, and values of a line of the cache."""
+LINE = 8
+"""Values of a line of the cache."""
 
 NOTHING = np.zeros(0, np.int64)
 """No address to `fetch` from."""
@@ -74,7 +74,7 @@ def aligned(rows, columns):
     A vector fills a line: what is written across two costs up to twice the time.
     """
     flat = np.empty(rows * columns + LINE)
-    begin = -(flat.ctypes.data // 8) % LINE
+    begin = -(flat.ctypes.data // FLOAT) % LINE
     return flat[begin : begin + rows * columns].reshape(rows, columns)
 
 
