@@ -9,7 +9,7 @@ import pytest
 
 from Backtest.data.dsl.operators import OPERATORS, Context
 from Backtest.data.kernels import chain
-from Backtest.data.kernels.rows import WIDTH
+from Backtest.data.kernels.rows import PIECE, WIDTH
 
 from .series import run, same_bits
 
@@ -49,6 +49,21 @@ def test_a_gap_elsewhere_changes_no_bit(name: str, d: int) -> None:
     together = computed(name, d, (x, y, age), slice(None))
     for b in range(9):
         assert same_bits(together[:, b : b + 1], clean[b])
+
+
+@every_kernel
+def test_one_gap_anywhere(name: str) -> None:
+    """Before it and long after it the plain loops run; which block or piece is the first again depends on its row."""
+    d, (x, y, age) = 30, market(10)
+    ragged = np.random.default_rng(1).random(ROWS) < 0.2
+    for gap in range(2 * PIECE - 2 * d, 2 * PIECE + 3):  # all symbols are listed by then
+        x[gap, 3] = np.nan
+        got = computed(name, d, (x, y, age), slice(None))
+        general = x.copy()
+        general[ragged, 9] = np.nan
+        want = computed(name, d, (general, y, age), slice(None))
+        assert same_bits(got[:, :9], want[:, :9]), gap
+        x[gap, 3] = 100.0
 
 
 @every_kernel
