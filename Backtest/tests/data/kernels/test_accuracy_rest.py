@@ -189,6 +189,21 @@ def adjusted(x: Values) -> Values:
     return out
 
 
+@pytest.mark.parametrize(
+    "name, literals",
+    [
+        ("ema", {"span": 1}), ("rma", {"d": 1}), ("ewm_halflife", {"h": 0.001}), ("dema", {"span": 1}),
+        ("tema", {"span": 1}), ("kama", {"d": 1, "fast": 1, "slow": 1}), ("qlib_ewm", {"alpha": 1.0}),
+    ],
+)  # fmt: skip
+def test_a_mean_that_forgets_at_once_is_the_value(name: str, literals: dict[str, Any]) -> None:
+    """After a spike, too: y + (x - y) would keep its rounding."""
+    x = np.array([0.1, 3.7, 1e12, -0.3, 0.1, 5e-9])
+    age = np.arange(1, 7, dtype=np.int32)[:, None].copy()
+    got = run(OPERATORS[name], [x[:, None].copy()], literals, Context(age=age, first_bar=7))[:, 0]
+    np.testing.assert_array_equal(got[1:], x[1:])
+
+
 RECURSIVE: dict[str, tuple[Callable[[Values], Values], dict[str, Any]]] = {
     "ema": (lambda x: means(x, ALPHA), {"span": SPAN}),
     "rma": (lambda x: means(x, Fraction(1, SPAN)), {"d": SPAN}),
