@@ -52,18 +52,20 @@ def test_a_gap_elsewhere_changes_no_bit(name: str, d: int) -> None:
 
 
 @every_kernel
-def test_one_gap_anywhere(name: str) -> None:
-    """Before it and long after it the plain loops run; which block or piece is the first again depends on its row."""
-    d, (x, y, age) = 30, market(10)
+@pytest.mark.parametrize("late", [False, True])
+def test_one_gap_anywhere(name: str, late: bool) -> None:
+    """Before it the plain loops run; where they are taken up again depends on its row. What they leave must fit."""
+    d, (x, y, _) = 30, market(10)
+    first = np.full(10, -500)
+    first[4] = 300 if late else -500
+    age = np.maximum(np.arange(ROWS)[:, None] - first + 1, 0).astype(np.int32)
     ragged = np.random.default_rng(1).random(ROWS) < 0.2
-    for gap in range(2 * PIECE - 2 * d, 2 * PIECE + 3):  # all symbols are listed by then
-        x[gap, 3] = np.nan
-        got = computed(name, d, (x, y, age), slice(None))
-        general = x.copy()
-        general[ragged, 9] = np.nan
-        want = computed(name, d, (general, y, age), slice(None))
+    for gap in range(2 * PIECE - 2 * d, 2 * PIECE + 3):
+        broken, general = x.copy(), x.copy()
+        broken[gap, 3] = general[gap, 3] = np.nan
+        general[ragged, 9] = np.nan  # the general loops from the first row on
+        got, want = (computed(name, d, (values, y, age), slice(None)) for values in (broken, general))
         assert same_bits(got[:, :9], want[:, :9]), gap
-        x[gap, 3] = 100.0
 
 
 @every_kernel
