@@ -69,7 +69,7 @@ class Chain:
     moving
         [m, 2], a place and the number of what lies there, for those that move.
     sources
-        [s], the places that are read and written nowhere.
+        [s], places of fields and library values that are read where they lie.
     """
 
     written: Written
