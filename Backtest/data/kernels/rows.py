@@ -18,6 +18,9 @@ for whoever writes the next kernel:
 A block without missing values and without a listing episode that begins in it has known counts: its loops are a few
 additions (see `is_plain`). The general loops give the same bits, operation by operation; they only find the counts too.
 
+`moments`, `comoments`, `partial`, `products`, `ranges` and `weighted` walk the same blocks by index and with branches:
+easier to read, and 5 to 230 ns a value (std: 1.5). Few recipes use them.
+
 The walk over the blocks stands in every kernel. One walk that takes the passes over a block as arguments is compiled
 anew in each process, as numba keeps no code of functions given as arguments (0.6 s each), and a sum of 0.55 ns per
 value takes 0.70. A generator that yields the blocks is as fast, but numba loads it from the disk cache only for callers
