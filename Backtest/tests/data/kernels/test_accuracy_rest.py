@@ -129,6 +129,19 @@ def test_realized_volatility_and_log_returns(kind: str) -> None:
             assert abs(abs(change[t]) - last) <= LIMIT * last
 
 
+def test_a_log_return_to_the_last_digits() -> None:
+    """Near and far, and about the change where its series hands over to the logarithm."""
+    ratios = np.concatenate([np.geomspace(0.3, 3.0, 240), 1.0 + np.geomspace(1e-12, 0.1, 60)])
+    x = np.where(np.arange(600) % 2 == 0, 64.3, 64.3 * np.repeat(ratios, 2))
+    change = run(OPERATORS["logret"], [x[:, None].copy()], {"d": 1},
+                 Context(age=np.arange(1, 601, dtype=np.int32)[:, None].copy(), first_bar=7))[:, 0]  # fmt: skip
+    for t in range(1, 600, 2):
+        with localcontext() as context:
+            context.prec = 50
+            want = float((Decimal(float(x[t])) / Decimal(float(x[t - 1]))).ln())
+        assert abs(change[t] - want) <= 2e-15 * abs(want), t
+
+
 @pytest.mark.parametrize("kind", WHOLE)
 def test_hull(kind: str) -> None:
     def linear(x: Values) -> Fraction:
