@@ -156,6 +156,24 @@ def test_hull(kind: str) -> None:
         assert abs(got[t] - want) <= LIMIT * max(abs(want), max(std(x[s - d + 1 : s + 1]) for s in range(t - 3, t + 1)))
 
 
+def test_hull_passes_over_a_gap() -> None:
+    """Each of its means takes as many missing values as the tolerance lets it."""
+
+    def linear(x: np.ndarray, d: int, t: int) -> float:
+        rows = [(d - k, x[t - k]) for k in range(d) if not math.isnan(x[t - k])]
+        return sum(weight * value for weight, value in rows) / sum(weight for weight, _ in rows)
+
+    x = np.array([3.0, 1.0, 4.0, math.nan, 5.0, 9.0, 2.0, 6.0])
+    lead = np.array([math.nan] * 4 + [2 * linear(x, 2, t) - linear(x, 4, t) for t in range(4, 8)])
+    age = np.arange(1, 9, dtype=np.int32)[:, None].copy()
+    for tolerance in (0.0, 0.5):
+        context = Context(age=age, first_bar=7, gap_tolerance=tolerance)
+        got = run(OPERATORS["hull"], [x[:, None].copy()], {"d": 4}, context)[:, 0]
+        for t in range(5, 8):
+            want = linear(lead, 2, t) if tolerance else math.nan
+            assert got[t] == pytest.approx(want, nan_ok=True)
+
+
 # ---- recursive ------------------------------------------------------------------------------------------------------
 
 
