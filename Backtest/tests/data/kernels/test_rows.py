@@ -32,10 +32,10 @@ def market(columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x, y, age
 
 
-def computed(name: str, d: int, arrays: tuple[np.ndarray, ...], columns: slice) -> np.ndarray:
+def computed(name: str, d: int, arrays: tuple[np.ndarray, ...], columns: slice, **more: Any) -> np.ndarray:
     x, y, age = (np.ascontiguousarray(array[:, columns]) for array in arrays)
     operands = [x, y][: len(OPERATORS[name].array_arguments)]
-    return run(OPERATORS[name], operands, {"d": d, **KERNELS[name]}, Context(age=age, first_bar=1_000_003))
+    return run(OPERATORS[name], operands, {"d": d, **KERNELS[name], **more}, Context(age=age, first_bar=1_000_003))
 
 
 @every_kernel
@@ -66,6 +66,20 @@ def test_one_gap_anywhere(name: str, late: bool) -> None:
         general[ragged, 9] = np.nan  # the general loops from the first row on
         got, want = (computed(name, d, (values, y, age), slice(None)) for values in (broken, general))
         assert same_bits(got[:, :9], want[:, :9]), gap
+
+
+@every_kernel
+@pytest.mark.parametrize("d", [30, 150, 300])
+def test_what_lies_in_front_of_an_episode_is_not_seen(name: str, d: int) -> None:
+    """By windows longer than those of the laws, for which other loops run."""
+    x, y, age = market(10)
+    high, low, want = (
+        computed(name, d, (*(np.where(age == 0, before, values) for values in (x, y)), age), slice(None), min_periods=3)
+        for before in (1e9, -1e9, np.nan)
+    )
+    assert np.isfinite(want[310:]).all()
+    assert same_bits(high, want)
+    assert same_bits(low, want)
 
 
 @every_kernel
