@@ -11,7 +11,6 @@ from pathlib import Path
 from ..data.dsl.blocks import (
     BAR_CELL,
     BASELINE,
-    FLOAT,
     LEAST_ROWS,
     Blocks,
     estimate_memory,
@@ -22,6 +21,7 @@ from ..data.dsl.plan import Plan
 from ..data.dsl.segments import overlap_rows
 from ..data.file_size import FileSize, file_size
 from ..data.hub_writer import ROW_GROUP
+from ..data.kernels.context import FLOAT
 from ..data.root import KlineRoot
 from ..errors import FactorError, SettingsError
 from .spill import BARS_SHARE

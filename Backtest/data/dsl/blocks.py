@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...errors import SettingsError
+from ..kernels.context import FLOAT
 from .plan import Plan
 from .segments import deepest, is_chain, live_arrays, reaches
 
-FLOAT = 8
 BLOCK_SYMBOLS, LEAST_SYMBOLS = 64, 32
 """Columns side by side in a kernel's inner loop, at most and at least: vector code is at full speed from 32 on."""
 

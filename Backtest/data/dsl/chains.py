@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.chain import ADDRESS, AGE, FLOAT, ONE, PUBLISH, STRIP, WINDOW, run
+from ..kernels.chain import ADDRESS, AGE, ONE, PUBLISH, STRIP, WINDOW, run
+from ..kernels.context import FLOAT
 from ..kernels.elementwise import Loop
 from ..kernels.rolling import Sums
 from .steps import Step
@@ -68,7 +69,7 @@ class Chain:
     moving
         [m, 2], a place and the number of what lies there, for those that move.
     sources
-        [s], the places that are read and written nowhere.
+        [s], places of fields and library values that are read where they lie.
     """
 
     written: Written

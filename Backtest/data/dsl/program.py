@@ -21,13 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.chain import PIECE
-from ..kernels.context import Context, Floats, Kernel, Memory, Operand
+from ..kernels.context import FLOAT, Context, Floats, Kernel, Memory, Operand
 from ..kernels.elementwise import Loop
 from ..kernels.rolling import Sums
 from ..kernels.rows import aligned
 from ..panel import Bools
 from .actions import Action, Call, Copy, Load, Publish, RunChain
-from .blocks import FLOAT
 from .chains import Chain, Numbers, What, Written, place_chain, strip_height, write_chain
 from .operators import Operator
 from .plan import Plan

@@ -26,6 +26,7 @@ def stacked_means(x, age, out, alpha, span, depth, carried):
     """
     rows, columns = x.shape
     seen, state = carried[:depth], carried[depth:]
+    known = 0.0 if alpha < 1.0 else np.inf  # see `exponential_mean`
     for t in range(rows):
         for b in range(columns):
             v, a = x[t, b], age[t, b]
@@ -34,7 +35,7 @@ def stacked_means(x, age, out, alpha, span, depth, carried):
             r = np.nan
             if a > 0 and v == v:
                 for k in range(depth):
-                    state[k, b] = state[k, b] + alpha * (v - state[k, b]) if seen[k, b] > 0.0 else v
+                    state[k, b] = state[k, b] + alpha * (v - state[k, b]) if seen[k, b] > known else v
                     seen[k, b] += 1.0
                     v = state[k, b]
                     if seen[k, b] < span:
@@ -80,7 +81,8 @@ def adaptive_mean(x, age, out, d, fast, slow, carried):
             if a > 0 and v == v:
                 at = n % d
                 if n >= d:
-                    state += _pace(held, at, d, v, fast, slow) * (v - state)
+                    pace = _pace(held, at, d, v, fast, slow)
+                    state = state + pace * (v - state) if pace < 1.0 else v
                     r = state
                 else:
                     state = v

@@ -22,11 +22,12 @@ from numba.extending import intrinsic
 
 from ...machine_code import compiled
 from . import scalar_loops as loops
+from .context import FLOAT
 from .rolling import sums
 from .rows import WIDTH
 
-FLOAT, AGE = 8, 4
-"""Bytes of a value and of an age."""
+AGE = 4
+"""Bytes of an age."""
 
 PIECE = 2048
 """Values of a piece: 16 kB, so that operands and result of an instruction stay in a core's caches; for less, calls
@@ -108,14 +109,29 @@ def _carry(strip, cells, size):
 def run(code, places, windows, carried, moving, sources, addresses, height, rows, columns, seen, first_bar, counts):
     """Run a chain over rows of a tile; return how many results are undefined, by instruction in `counts`.
 
-    code: int64 [n, 6], kind, function, places of three operands, place of the result; of a `WINDOW` the second operand
-    is a row of `windows` and the third the place of the ages. places: int64 [3, p], the first byte, bytes per value
-    inside a strip and from strip to strip; whoever calls keeps the arrays alive and large enough. windows: int64
-    [w, 3], bars, valid values and age needed. carried: int64 [c, 2], strips whose last rows the next one looks back to,
-    and how many. moving: int64 [m, 2], places that begin elsewhere for every tile, and at which of `addresses`.
-    height: rows of a strip. columns: at most `rows.WIDTH` where there are windows. seen: rows before
-    these that lie in front of all that windows look at. sources: int64 [s], places whose next strip is brought into
-    the cache while windows are summed up: memory would be idle then.
+    Parameters
+    ----------
+    code
+        int64 [n, 6]: kind, function, places of three operands, place of the result; of a `WINDOW` the second operand is
+        a row of `windows` and the third the place of the ages.
+    places
+        int64 [3, p]: the first byte, bytes per value inside a strip and from strip to strip. Whoever calls keeps the
+        arrays alive and large enough.
+    windows
+        int64 [w, 3]: bars, valid values and age needed.
+    carried
+        int64 [c, 2]: strips whose last rows the next one looks back to, and how many.
+    moving, addresses
+        int64 [m, 2]: places that begin elsewhere for every tile, and at which of the addresses.
+    sources
+        int64 [s]: places whose next strip is fetched while windows are summed up, as memory would be idle then; each
+        window fetches its share of them.
+    height, rows, columns
+        Rows of a strip and of the tile; columns, at most `rows.WIDTH` where there are windows.
+    seen
+        Rows before these that lie in front of all that windows look at.
+    first_bar
+        Absolute bar index of the first row.
     """
     if windows.shape[0] > 0 and columns > WIDTH:
         raise ValueError("too many columns for the scratch of a window")

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Operand = Floats | float
 
+FLOAT = 8
+"""Bytes of a value."""
+
 CEIL_SLACK = 1e-9
 """(1 - 0.1) * d is not exact in binary; without it ceil could ask for one value more than the user's fraction."""
 

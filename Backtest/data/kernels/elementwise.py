@@ -32,22 +32,19 @@ class Loop:
     Attributes
     ----------
     operands
-        Number of operands of the loop, 1 to 3.
+        Number of operands of the loop, 1 to 3; one of two goes over more than that two at a time.
     code
         The function.
     swapped
         The first two the other way round.
     literal
         Literals -> the loop's last operand, where it is no operand of the operator.
-    folds
-        Goes over any number of operands, two at a time.
     """
 
     operands: int
     code: int
     swapped: bool = False
     literal: Callable[[Literals], float] | None = None
-    folds: bool = False
 
     def all_operands(self, operands: Sequence[_T], literals: Literals) -> list[_T | float]:
         """Return the operands in the loop's order."""
@@ -75,7 +72,7 @@ add, sub, mul, div = (Loop(2, c) for c in (codes.ADD, codes.SUB, codes.MUL, code
 mod, pow, atan2, signed_power = (Loop(2, c) for c in (codes.MOD, codes.POW, codes.ATAN2, codes.SIGNED_POWER))
 lt, le, eq, ne = (Loop(2, c) for c in (codes.LT, codes.LE, codes.EQ, codes.NE))
 gt, ge = Loop(2, codes.LT, swapped=True), Loop(2, codes.LE, swapped=True)
-max2, min2 = Loop(2, codes.MAX2, folds=True), Loop(2, codes.MIN2, folds=True)
+max2, min2 = Loop(2, codes.MAX2), Loop(2, codes.MIN2)
 abs, sign, neg, inverse = (Loop(1, c) for c in (codes.ABS, codes.SIGN, codes.NEG, codes.INVERSE))
 sqrt, cbrt, square = (Loop(1, c) for c in (codes.SQRT, codes.CBRT, codes.SQUARE))
 exp, expm1, log, log10 = (Loop(1, c) for c in (codes.EXP, codes.EXPM1, codes.LOG, codes.LOG10))

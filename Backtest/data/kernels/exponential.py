@@ -22,13 +22,15 @@ def exponential_mean(x, age, out, alpha, needed, carried):
     carried: number of values, y.
     """
     seen, state = carried[0].copy(), carried[1].copy()
+    # With alpha = 1 no number of values makes y count: y + (x - y) is not x after a spike.
+    known = 0.0 if alpha < 1.0 else np.inf
     for t in range(len(x)):
         v, a, r = x[t], age[t], out[t]
         for b in range(v.size):
             ok = (a[b] > 0) & (v[b] == v[b])
             n = seen[b] if a[b] > 1 else 0.0
             # The difference keeps a flat series exactly flat.
-            y = state[b] + alpha * (v[b] - state[b]) if n > 0.0 else v[b]
+            y = state[b] + alpha * (v[b] - state[b]) if n > known else v[b]
             y = y if ok else state[b]
             n += 1.0 if ok else 0.0
             state[b], seen[b] = y, n

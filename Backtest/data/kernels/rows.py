@@ -18,6 +18,9 @@ for whoever writes the next kernel:
 A block without missing values and without a listing episode that begins in it has known counts: its loops are a few
 additions (see `is_plain`). The general loops give the same bits, operation by operation; they only find the counts too.
 
+`moments`, `comoments`, `partial`, `products`, `ranges` and `weighted` walk the same blocks by index and with branches:
+easier to read, and 5 to 230 ns a value (std: 1.5). Few recipes use them.
+
 The walk over the blocks stands in every kernel. One walk that takes the passes over a block as arguments is compiled
 anew in each process, as numba keeps no code of functions given as arguments (0.6 s each), and a sum of 0.55 ns per
 value takes 0.70. A generator that yields the blocks is as fast, but numba loads it from the disk cache only for callers
@@ -38,7 +41,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ...machine_code import compiled
-from .context import Context, Floats, Operand
+from .context import FLOAT, Context, Floats, Operand
 
 SPAN = 64
 """Rows that `next_state` looks ahead."""
@@ -49,8 +52,8 @@ PIECE = 256
 WIDTH = 64
 """Symbols side by side, at most. Loops are full speed from about 32 on; 64 keep a window of 200 rows in a core's L2."""
 
-FLOAT, LINE = 8, 8
-"""Bytes of a value, and values of a line of the cache."""
+LINE = 8
+"""Values of a line of the cache."""
 
 NOTHING = np.zeros(0, np.int64)
 """No address to `fetch` from."""
@@ -74,7 +77,7 @@ def aligned(rows, columns):
     A vector fills a line: what is written across two costs up to twice the time.
     """
     flat = np.empty(rows * columns + LINE)
-    begin = -(flat.ctypes.data // 8) % LINE
+    begin = -(flat.ctypes.data // FLOAT) % LINE
     return flat[begin : begin + rows * columns].reshape(rows, columns)
 
 

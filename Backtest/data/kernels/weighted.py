@@ -137,14 +137,15 @@ def decaying(x, age, out, d, min_valid, min_age, phase, factor):
                 if a == 1:
                     p[:, b] = 0.0
                 if a > 0 and v == v:
-                    if p[0, b] == 0.0:
-                        shift[b] = v
-                    # Weights are relative to the newest valid row, so that a long gap does not make all of them vanish.
-                    faded = powers[t - newest[b]] if p[0, b] > 0.0 else 0.0
-                    newest[b] = t
+                    if p[0, b] > 0.0:
+                        # Weights are relative to the newest valid row, so that a long gap does not make all of them
+                        # vanish, and so are distances: from a spike they would keep its rounding when it has faded.
+                        faded = powers[t - newest[b]]
+                        p[2, b] = (p[2, b] + p[1, b] * (shift[b] - v)) * faded
+                        p[1, b] *= faded
+                    shift[b], newest[b] = v, t
                     p[0, b] += 1.0
-                    p[1, b] = p[1, b] * faded + 1.0
-                    p[2, b] = p[2, b] * faded + (v - shift[b])
+                    p[1, b] += 1.0
                 na = s[i, 0, b] if a > t - first + 1 else 0.0
                 r = np.nan
                 if a >= min_age and a <= oldest and na + p[0, b] >= min_valid:

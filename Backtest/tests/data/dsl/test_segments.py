@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from Backtest.data.dsl.blocks import FLOAT, Blocks, working_bytes
+from Backtest.data.dsl.blocks import Blocks, working_bytes
 from Backtest.data.dsl.plan import Plan
 from Backtest.data.dsl.segments import live_arrays, reaches, runs, segments
 from Backtest.data.factors import compile_recipe
+from Backtest.data.kernels.context import FLOAT
 from Backtest.tests.data.small_panel import recipe_of
 
 

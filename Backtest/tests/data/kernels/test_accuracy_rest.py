@@ -96,6 +96,20 @@ def test_windows_of_two(kind: str) -> None:
           how="mean")  # fmt: skip
 
 
+@pytest.mark.parametrize("f", [0.01, 0.5])
+def test_a_spike_fades_with_all_its_digits(f: float) -> None:
+    """Wherever in a block it lies: what it weighs after some bars is as small as the prices are."""
+    d, spikes = 30, range(30, 60)
+    x = 100 * np.exp(0.02 * np.random.default_rng(4).standard_normal((90, len(spikes))).cumsum(axis=0))
+    x[spikes, range(len(spikes))] = 1e12
+    age = np.arange(1, 91, dtype=np.int32)[:, None].repeat(len(spikes), axis=1)
+    got = run(OPERATORS["decay_exp"], [x], {"d": d, "f": f}, Context(age=age, first_bar=7))
+    for column, row in enumerate(spikes):
+        for t in range(row, row + d, 4):
+            want, _ = faded([Fraction(value) for value in x[t - d + 1 : t + 1, column]], Fraction(f))
+            assert got[t, column] == pytest.approx(want, rel=1e-14), (row, t)
+
+
 def of_column(name: str, x: np.ndarray, **literals: Any) -> np.ndarray:
     age = np.arange(1, ROWS + 1, dtype=np.int32)[:, None].copy()
     return run(OPERATORS[name], [np.ascontiguousarray(x[:, None])], literals, Context(age=age, first_bar=7))[:, 0]
@@ -115,6 +129,19 @@ def test_realized_volatility_and_log_returns(kind: str) -> None:
             assert abs(abs(change[t]) - last) <= LIMIT * last
 
 
+def test_a_log_return_to_the_last_digits() -> None:
+    """Near and far, and about the change where its series hands over to the logarithm."""
+    ratios = np.concatenate([np.geomspace(0.3, 3.0, 240), 1.0 + np.geomspace(1e-12, 0.1, 60)])
+    x = np.where(np.arange(600) % 2 == 0, 64.3, 64.3 * np.repeat(ratios, 2))
+    change = run(OPERATORS["logret"], [x[:, None].copy()], {"d": 1},
+                 Context(age=np.arange(1, 601, dtype=np.int32)[:, None].copy(), first_bar=7))[:, 0]  # fmt: skip
+    for t in range(1, 600, 2):
+        with localcontext() as context:
+            context.prec = 50
+            want = float((Decimal(float(x[t])) / Decimal(float(x[t - 1]))).ln())
+        assert abs(change[t] - want) <= 2e-15 * abs(want), t
+
+
 @pytest.mark.parametrize("kind", WHOLE)
 def test_hull(kind: str) -> None:
     def linear(x: Values) -> Fraction:
@@ -127,6 +154,24 @@ def test_hull(kind: str) -> None:
         lead = [2 * linear(x[s - d // 2 + 1 : s + 1]) - linear(x[s - d + 1 : s + 1]) for s in range(t - 3, t + 1)]
         want = float(linear(lead))
         assert abs(got[t] - want) <= LIMIT * max(abs(want), max(std(x[s - d + 1 : s + 1]) for s in range(t - 3, t + 1)))
+
+
+def test_hull_passes_over_a_gap() -> None:
+    """Each of its means takes as many missing values as the tolerance lets it."""
+
+    def linear(x: np.ndarray, d: int, t: int) -> float:
+        rows = [(d - k, x[t - k]) for k in range(d) if not math.isnan(x[t - k])]
+        return sum(weight * value for weight, value in rows) / sum(weight for weight, _ in rows)
+
+    x = np.array([3.0, 1.0, 4.0, math.nan, 5.0, 9.0, 2.0, 6.0])
+    lead = np.array([math.nan] * 4 + [2 * linear(x, 2, t) - linear(x, 4, t) for t in range(4, 8)])
+    age = np.arange(1, 9, dtype=np.int32)[:, None].copy()
+    for tolerance in (0.0, 0.5):
+        context = Context(age=age, first_bar=7, gap_tolerance=tolerance)
+        got = run(OPERATORS["hull"], [x[:, None].copy()], {"d": 4}, context)[:, 0]
+        for t in range(5, 8):
+            want = linear(lead, 2, t) if tolerance else math.nan
+            assert got[t] == pytest.approx(want, nan_ok=True)
 
 
 # ---- recursive ------------------------------------------------------------------------------------------------------
@@ -173,6 +218,21 @@ def adjusted(x: Values) -> Values:
         top, weight = top * (1 - ALPHA) + value, weight * (1 - ALPHA) + 1
         out.append(top / weight)
     return out
+
+
+@pytest.mark.parametrize(
+    "name, literals",
+    [
+        ("ema", {"span": 1}), ("rma", {"d": 1}), ("ewm_halflife", {"h": 0.001}), ("dema", {"span": 1}),
+        ("tema", {"span": 1}), ("kama", {"d": 1, "fast": 1, "slow": 1}), ("qlib_ewm", {"alpha": 1.0}),
+    ],
+)  # fmt: skip
+def test_a_mean_that_forgets_at_once_is_the_value(name: str, literals: dict[str, Any]) -> None:
+    """After a spike, too: y + (x - y) would keep its rounding."""
+    x = np.array([0.1, 3.7, 1e12, -0.3, 0.1, 5e-9])
+    age = np.arange(1, 7, dtype=np.int32)[:, None].copy()
+    got = run(OPERATORS[name], [x[:, None].copy()], literals, Context(age=age, first_bar=7))[:, 0]
+    np.testing.assert_array_equal(got[1:], x[1:])
 
 
 RECURSIVE: dict[str, tuple[Callable[[Values], Values], dict[str, Any]]] = {

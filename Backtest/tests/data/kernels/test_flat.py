@@ -58,3 +58,27 @@ def test_the_entropy_of_rounding_is_none() -> None:
     age = np.arange(1, ROWS + 1, dtype=np.int32)[:, None].copy()
     got = run(OPERATORS["ts_entropy"], [x], {"d": D}, Context(age=age, first_bar=0))
     assert (got[D:] == 0).all()
+
+
+def test_weights_that_cancel_but_for_rounding_have_no_mean() -> None:
+    weights, x = np.array([[0.1], [0.2], [-0.3]]), np.array([[1.0], [2.0], [3.0]])
+    assert weights.sum() != 0.0
+    context = Context(age=np.arange(1, 4, dtype=np.int32)[:, None].copy(), first_bar=0)
+    assert np.isnan(run(OPERATORS["ts_weighted_mean"], [x, weights], {"d": 3}, context)[2, 0])
+
+
+@pytest.mark.parametrize(
+    "name, literals",
+    [("ts_corr", {"d": 5}), ("ts_regression", {"d": 5, "out": "r2"}), ("ts_rsquare", {"d": 5}), ("cs_corr", {})],
+)
+def test_no_correlation_is_beyond_one(name: str, literals: dict[str, Any]) -> None:
+    """Of straight lines, whose rounding would be."""
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((400, 8)) if name != "ts_rsquare" else np.arange(400.0)[:, None] * rng.random(8)
+    y = x * rng.uniform(-3, 3, 8) if name != "cs_corr" else x * rng.uniform(-3, 3, (400, 1))
+    age = np.arange(1, 401, dtype=np.int32)[:, None].repeat(8, axis=1)
+    context = Context(age=age, first_bar=3, population=np.ones(x.shape, bool))
+    operands = [y, x][: len(OPERATORS[name].array_arguments)]
+    got = run(OPERATORS[name], operands, literals, context)[5:]
+    assert (abs(got) <= 1.0).all()
+    assert (abs(got) > 1.0 - 1e-12).all()

@@ -276,6 +276,18 @@ def test_undefined_values_are_counted(name: str, values: list[float], undefined:
 
 @pytest.mark.parametrize(
     "name, operands, literals",
+    [("nan_out", [9.0, 1.0, 2.0], {}), ("div_safe", [1.0, 0.25], {"eps": 0.5}), ("where", [1.0, np.nan, 2.0], {})],
+)
+def test_blanks_that_were_asked_for_are_not_counted(name: str, operands: list[float], literals: dict[str, Any]) -> None:
+    age = np.arange(1, 5, dtype=np.int32)[:, None].copy()
+    arrays = [np.full((4, 1), value) for value in operands]
+    values, undefined = apply(OPERATORS[name], arrays, literals, Context(age=age, first_bar=0))
+    assert np.isnan(values).all()
+    assert undefined == 0
+
+
+@pytest.mark.parametrize(
+    "name, operands, literals",
     [
         ("log", [0.0], {}), ("inverse", [0.0], {}), ("div", [1.0, 0.0], {}), ("mod", [1.0, 0.0], {}),
         ("clip", [1.0, 3.0, 2.0], {}), ("ts_sum", [1.7e308], {"d": 2}), ("ts_std", [1e300], {"d": 2}),

@@ -166,6 +166,15 @@ def test_states_by_hand() -> None:
         np.testing.assert_array_equal(along(name, *series, **literals), want, err_msg=name)
 
 
+def test_ties_by_hand() -> None:
+    x, same = [1.0, 2.0, 4.0, 8.0], [5.0] * 4
+    for k, top, bottom in ((1, 8, 1), (3, 14, 7)):
+        assert along("sum_split_by", x, same, d=4, k=k, part="top")[3] == top
+        assert along("sum_split_by", x, same, d=4, k=k, part="bottom")[3] == bottom
+    for n, want in ((1, [0, 1, 0, 0, 0]), (2, [0, 1, 1, 0, 0]), (3, [0, 1, 1, 1, 0]), (4, [1, 1, 1, 1, 0])):
+        np.testing.assert_array_equal(across("adv_rank", [5, 7, 7, 7, 1], n=n, d=1), want)
+
+
 def test_cross_sections_of_pandas_and_numpy() -> None:
     rng = np.random.default_rng(8)
     x, y, z = rng.standard_normal((3, 41))

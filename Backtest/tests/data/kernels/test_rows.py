@@ -9,7 +9,7 @@ import pytest
 
 from Backtest.data.dsl.operators import OPERATORS, Context
 from Backtest.data.kernels import chain
-from Backtest.data.kernels.rows import WIDTH
+from Backtest.data.kernels.rows import PIECE, WIDTH
 
 from .series import run, same_bits
 
@@ -32,10 +32,10 @@ def market(columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x, y, age
 
 
-def computed(name: str, d: int, arrays: tuple[np.ndarray, ...], columns: slice) -> np.ndarray:
+def computed(name: str, d: int, arrays: tuple[np.ndarray, ...], columns: slice, **more: Any) -> np.ndarray:
     x, y, age = (np.ascontiguousarray(array[:, columns]) for array in arrays)
     operands = [x, y][: len(OPERATORS[name].array_arguments)]
-    return run(OPERATORS[name], operands, {"d": d, **KERNELS[name]}, Context(age=age, first_bar=1_000_003))
+    return run(OPERATORS[name], operands, {"d": d, **KERNELS[name], **more}, Context(age=age, first_bar=1_000_003))
 
 
 @every_kernel
@@ -49,6 +49,37 @@ def test_a_gap_elsewhere_changes_no_bit(name: str, d: int) -> None:
     together = computed(name, d, (x, y, age), slice(None))
     for b in range(9):
         assert same_bits(together[:, b : b + 1], clean[b])
+
+
+@every_kernel
+@pytest.mark.parametrize("late", [False, True])
+def test_one_gap_anywhere(name: str, late: bool) -> None:
+    """Before it the plain loops run; where they are taken up again depends on its row. What they leave must fit."""
+    d, (x, y, _) = 30, market(10)
+    first = np.full(10, -500)
+    first[4] = 300 if late else -500
+    age = np.maximum(np.arange(ROWS)[:, None] - first + 1, 0).astype(np.int32)
+    ragged = np.random.default_rng(1).random(ROWS) < 0.2
+    for gap in range(2 * PIECE - 2 * d, 2 * PIECE + 3):
+        broken, general = x.copy(), x.copy()
+        broken[gap, 3] = general[gap, 3] = np.nan
+        general[ragged, 9] = np.nan  # the general loops from the first row on
+        got, want = (computed(name, d, (values, y, age), slice(None)) for values in (broken, general))
+        assert same_bits(got[:, :9], want[:, :9]), gap
+
+
+@every_kernel
+@pytest.mark.parametrize("d", [30, 150, 300])
+def test_what_lies_in_front_of_an_episode_is_not_seen(name: str, d: int) -> None:
+    """By windows longer than those of the laws, for which other loops run."""
+    x, y, age = market(10)
+    high, low, want = (
+        computed(name, d, (*(np.where(age == 0, before, values) for values in (x, y)), age), slice(None), min_periods=3)
+        for before in (1e9, -1e9, np.nan)
+    )
+    assert np.isfinite(want[310:]).all()
+    assert same_bits(high, want)
+    assert same_bits(low, want)
 
 
 @every_kernel
