@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.chain import ADDRESS, AGE, ONE, PUBLISH, STRIP, WINDOW, run
+from ..kernels.chain import ADDRESS, AGE, JOINT, ONE, PUBLISH, STRIP, TWO, WINDOW, run
 from ..kernels.context import FLOAT
 from ..kernels.elementwise import Loop
+from ..kernels.joint_loops import code_after
 from ..kernels.rolling import Sums
 from .steps import Step
 
@@ -222,6 +223,7 @@ class _Writer:
         self.windows: list[tuple[int, int, int]] = []
         self._gap_tolerance = gap_tolerance
         self._scraps = {step.number for step, _ in chained}.difference(self.found)
+        self._leaving: list[int] = []
         self._last = {used: step.number for step, _ in chained for used in (*step.inputs, step.number)}
 
     def write(self, step: Step, kernel: Loop | Sums, names: Sequence[str]) -> None:
@@ -230,13 +232,23 @@ class _Writer:
         if isinstance(kernel, Sums):
             self._sum(step, kernel)
         else:
+            if names and step.number in self._scraps and self._last[step.number] == step.number:
+                # nobody else reads it: it is written where it is published
+                self.found[step.number] = self.places.of(("out", names[0]))
+                self._scraps.remove(step.number)
             self._elementwise(step, kernel)
+            self._join(step)
         for name in names:
             self._publish(self.found[step.number], ("exists", ""), self.places.of(("out", name)))
         self.owners += [step.number] * (len(self.code) - before)
-        for used in {*step.inputs, step.number}:
-            if used in self._scraps and self._last[used] == step.number:
-                self.places.release(self.found[used])
+        # One step late: where two steps go in one loop, the second must not write over what the first reads.
+        for place in self._leaving:
+            self.places.release(place)
+        self._leaving = [self.found[used] for used in self._leaves(step)]
+
+    def _leaves(self, step: Step) -> set[int]:
+        """Return the steps whose scraps nobody reads after `step`."""
+        return {one for one in (*step.inputs, step.number) if one in self._scraps and self._last[one] == step.number}
 
     def _place(self, operand: float) -> int:
         if not isinstance(operand, int):
@@ -272,3 +284,14 @@ class _Writer:
             self.code.append((kind, loop.code, targets[k], other, 0, targets[k + 1]))
         for scrap in scraps:
             self.places.release(scrap)
+
+    def _join(self, step: Step) -> None:
+        """Let the last two instructions go in one loop, if only that of `step` reads what the other gives."""
+        if len(self.code) < 2 or (len(self.code) > 2 and self.code[-3][0] == JOINT):
+            return
+        (kind, first, x, y, _, between), (other, second, u, v, _, out) = self.code[-2:]
+        if (kind, other) != (TWO, TWO) or out in (x, y) or (u == between) == (v == between):
+            return
+        after = code_after(first, second, reverse=v == between)
+        if after is not None and between in [self.found[used] for used in self._leaves(step)]:
+            self.code[-2] = (JOINT, first, x, y, after, between)

@@ -23,6 +23,7 @@ from numba.extending import intrinsic
 from ...machine_code import compiled
 from . import scalar_loops as loops
 from .context import FLOAT
+from .joint_loops import two_at_once
 from .rolling import sums
 from .rows import WIDTH
 
@@ -36,9 +37,10 @@ begin to cost."""
 STRIP = 8192
 """Values of a strip at most: 64 kB, so that a dozen of them stay in a core's second cache."""
 
-ONE, TWO, THREE, PUBLISH, WINDOW = range(5)
-"""Kinds of instruction: a function of so many operands; a factor's way to its output, given which bars are there; the
-sum of a window, given the ages."""
+ONE, TWO, THREE, JOINT, PUBLISH, WINDOW = range(6)
+"""Kinds of instruction: a function of so many operands; one of two whose result only the next one reads, so that both
+may go in one loop (`joint_loops`); a factor's way to its output, given which bars are there, or what is left to do
+where its function has written there; the sum of a window, given the ages."""
 
 ADDRESS, INSIDE, BETWEEN = range(3)
 """Rows of the table of places."""
@@ -66,23 +68,50 @@ def _publish(x, there, out):
         out[i] = x[i] if (x[i] - x[i] == 0.0) & (there[i] != 0) else np.nan
 
 
+@compiled(_nrt=False)
+def _blank(there, out):
+    """NaN where there is no bar; almost always there are all."""
+    absent = 0
+    for i in range(there.size):
+        absent += 0 if there[i] != 0 else 1
+    if absent > 0:
+        for i in range(out.size):
+            out[i] = out[i] if there[i] != 0 else np.nan
+
+
 @compiled
 def _pieces(code, addresses, steps, size, counts):
     """Run elementwise instructions over a strip of `size` values whose places begin at `addresses`."""
+    whole = True
     for begin in range(0, size, PIECE):
         m = min(PIECE, size - begin)
-        for k in range(code.shape[0]):
+        k = -1
+        while k < code.shape[0] - 1:
+            k += 1
             kind, function, a, b, c, r = code[k, 0], code[k, 1], code[k, 2], code[k, 3], code[k, 4], code[k, 5]
             x, out = _floats(addresses[a] + steps[a] * begin, m), _floats(addresses[r] + steps[r] * begin, m)
+            if kind == JOINT and whole:
+                # of the operands of the next one, one is r and the other d
+                d, e = code[k + 1, 2] + code[k + 1, 3] - r, code[k + 1, 5]
+                y, z = _floats(addresses[b] + steps[b] * begin, m), _floats(addresses[d] + steps[d] * begin, m)
+                both = _floats(addresses[e] + steps[e] * begin, m)
+                if two_at_once(function, c, x, y, z, both) == 0:
+                    k += 1
+                    continue
+                whole = False  # what is missing here mostly is in the pieces that follow, too
             if kind == ONE:
                 counts[k] += loops.one_piece(function, x, out, 0)
-            elif kind == TWO:
+            elif kind == TWO or kind == JOINT:
                 counts[k] += loops.two_piece(function, x, _floats(addresses[b] + steps[b] * begin, m), out, 0)
             elif kind == THREE:
                 y, z = _floats(addresses[b] + steps[b] * begin, m), _floats(addresses[c] + steps[c] * begin, m)
                 counts[k] += loops.three_piece(function, x, y, z, out, 0)
             else:
-                _publish(x, numba.carray(_pointer(addresses[b] + steps[b] * begin, np.uint8(0)), (m,)), out)
+                there = numba.carray(_pointer(addresses[b] + steps[b] * begin, np.uint8(0)), (m,))
+                if a == r:
+                    _blank(there, out)
+                else:
+                    _publish(x, there, out)
 
 
 @compiled
@@ -113,7 +142,8 @@ def run(code, places, windows, carried, moving, sources, addresses, height, rows
     ----------
     code
         int64 [n, 6]: kind, function, places of three operands, place of the result; of a `WINDOW` the second operand is
-        a row of `windows` and the third the place of the ages.
+        a row of `windows` and the third the place of the ages, of a `JOINT` the third is what `joint_loops` calls the
+        function of the next one, whose result lies at another place than the operands.
     places
         int64 [3, p]: the first byte, bytes per value inside a strip and from strip to strip. Whoever calls keeps the
         arrays alive and large enough.

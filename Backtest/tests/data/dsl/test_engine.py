@@ -15,13 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from Backtest.data.dsl import chains, program
+from Backtest.data.dsl.bind import bind
 from Backtest.data.dsl.blocks import Blocks
 from Backtest.data.dsl.engine import Stream, counted, evaluate
 from Backtest.data.dsl.operators import OPERATORS, Context, Operator, apply
+from Backtest.data.dsl.parser import parse
 from Backtest.data.dsl.plan import Plan, PlannedFactor
+from Backtest.data.dsl.scope import Scope
 from Backtest.data.dsl.segments import SUMS
 from Backtest.data.dsl.signature import kernel_of
 from Backtest.data.dsl.steps import StepTable
+from Backtest.data.kernels.chain import JOINT
 from Backtest.data.kernels.elementwise import Loop
 from Backtest.data.kernels.rolling import Sums
 from Backtest.data.panel import Panel
@@ -191,6 +195,73 @@ def test_strips_change_nothing(values: int, seed: int, rows: int, symbols: int) 
     same(out, wanted, plan)
     used = list(plan.needed)
     np.testing.assert_array_equal(found[used], counts[used])
+
+
+ARITHMETIC = ("add", "sub", "mul", "div", "add", "sub", "mul", "div", "neg", "ts_sum")
+
+
+def whole_panel(seed: int, rows: int, symbols: int) -> Panel:
+    """Return a panel without gaps, where steps go in one loop."""
+    panel = small_panel(rows, symbols, seed=seed)
+    there = np.ones(panel.shape, dtype=np.bool_)
+    age = np.repeat(np.arange(1, rows + 1, dtype=np.int32)[:, None], symbols, axis=1)
+    draw = np.random.default_rng(seed)
+    fields = {name: np.exp(draw.normal(0.0, 1.0, panel.shape)) for name in panel.fields}
+    return replace(panel, fields=fields, exists=there, tradable=there, member=there, age=age)
+
+
+@pytest.mark.parametrize("strange", ["nothing", "late", "rare", "absent"])
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), named=st.integers(1, 5))
+def test_steps_in_one_loop_change_nothing(strange: str, seed: int, named: int) -> None:
+    """Nothing is missing; or from some row on; or a division by 0, or an overflow, here and there; or no bar is."""
+    plan, panel = random_plan(seed, 0, 30, [OPERATORS[name] for name in ARITHMETIC]), whole_panel(seed % 99, 300, 40)
+    plan = replace(plan, factors=plan.factors[1 + seed % named :: named])
+    draw = np.random.default_rng(seed)
+    if strange == "late":
+        panel.fields["close"][150:, 3] = np.nan
+    elif strange == "rare":
+        places = draw.integers(panel.fields["low"].size, size=4)
+        panel.fields["low"].reshape(-1)[places] = [0.0, 1.7e308, -1.7e308, 1e-320]
+    elif strange == "absent":
+        panel = replace(panel, exists=draw.random(panel.shape) < 0.9)
+    wanted, counts = whole_columns(plan, panel)
+    out = {name: np.empty_like(one) for name, one in wanted.items()}
+    found = evaluate(plan, panel, library={}, out=out, blocks=Blocks(300, 64), gap_tolerance=GAP_TOLERANCE)
+    same(out, wanted, plan)
+    used = list(plan.needed)
+    np.testing.assert_array_equal(found[used], counts[used])
+
+
+@pytest.mark.parametrize(
+    "text, factors, joint",
+    [
+        ("(close - open) / low", 1, 1),
+        ("low - (close - open)", 1, 1),
+        ("low / (close - open)", 1, 0),  # 1 over an infinite difference would look finite
+        ("(high + low + close) / 3 * volume", 1, 2),
+        ("abs((high + low + close) / 3 * volume)", 1, 2),  # a loop must not write over what it reads
+        ("(close - open) * (close - open)", 1, 0),
+        ("abs(close - open) / low", 1, 0),
+        ("(close - open) / low + (close - open)", 1, 1),  # the difference is read twice, the quotient once
+        ("(close - open) / low", 2, 0),  # the difference is a factor too
+    ],
+)
+def test_which_steps_go_in_one_loop(text: str, factors: int, joint: int) -> None:
+    table, fields = StepTable(), ("close", "high", "low", "open", "volume")
+    scope = Scope(fields)
+    step = int(bind(parse(text, where="x"), text, scope=scope, table=table, where="x").value)
+    named = [step, *(one.number for one in table.steps if factors == 2 and one.number != step and one.is_computed)]
+    plan = Plan(tuple(table.steps), tuple(PlannedFactor(f"f{k}", k, "series", None, (), ()) for k in named))
+    panel = whole_panel(1, 50, 5)
+    out = {factor.name: np.empty(panel.shape) for factor in plan.factors}
+    with mock.patch.object(program, "write_chain", wraps=chains.write_chain) as written:
+        evaluate(plan, panel, library={}, out=out, blocks=Blocks(50, 64), gap_tolerance=GAP_TOLERANCE)
+    assert written.call_count == 1
+    (step_kernels,), more = written.call_args
+    code = chains.write_chain(step_kernels, **more).code
+    assert [int(kind) for kind in code[:, 0]].count(JOINT) == joint
+    same(out, whole_columns(plan, panel)[0], plan)
 
 
 @settings(max_examples=10, deadline=None)
