@@ -37,6 +37,10 @@ begin to cost."""
 STRIP = 8192
 """Values of a strip at most: 64 kB, so that a dozen of them stay in a core's second cache."""
 
+RETRY = 16
+"""Pieces after which two steps are tried in one loop again, where a value was missing: once in so many costs next to
+nothing, and one missing value does not slow down all that follow it."""
+
 ONE, TWO, THREE, JOINT, PUBLISH, WINDOW = range(6)
 """Kinds of instruction: a function of so many operands; one of two whose result only the next one reads, so that both
 may go in one loop (`joint_loops`); a factor's way to its output, given which bars are there, or what is left to do
@@ -84,6 +88,7 @@ def _pieces(code, addresses, steps, size, counts):
     """Run elementwise instructions over a strip of `size` values whose places begin at `addresses`."""
     whole = True
     for begin in range(0, size, PIECE):
+        whole |= begin % (RETRY * PIECE) == 0
         m = min(PIECE, size - begin)
         k = -1
         while k < code.shape[0] - 1:
@@ -98,7 +103,7 @@ def _pieces(code, addresses, steps, size, counts):
                 if two_at_once(function, c, x, y, z, both) == 0:
                     k += 1
                     continue
-                whole = False  # what is missing here mostly is in the pieces that follow, too
+                whole = False  # what is missing here mostly is in the next pieces, too
             if kind == ONE:
                 counts[k] += loops.one_piece(function, x, out, 0)
             elif kind == TWO or kind == JOINT:

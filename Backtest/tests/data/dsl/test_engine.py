@@ -25,7 +25,7 @@ from Backtest.data.dsl.scope import Scope
 from Backtest.data.dsl.segments import SUMS
 from Backtest.data.dsl.signature import kernel_of
 from Backtest.data.dsl.steps import StepTable
-from Backtest.data.kernels.chain import JOINT
+from Backtest.data.kernels.chain import JOINT, PUBLISH
 from Backtest.data.kernels.elementwise import Loop
 from Backtest.data.kernels.rolling import Sums
 from Backtest.data.panel import Panel
@@ -261,7 +261,25 @@ def test_which_steps_go_in_one_loop(text: str, factors: int, joint: int) -> None
     (step_kernels,), more = written.call_args
     code = chains.write_chain(step_kernels, **more).code
     assert [int(kind) for kind in code[:, 0]].count(JOINT) == joint
+    # What nobody else reads is written where it is published, and only that.
+    ways = code[code[:, 0] == PUBLISH]
+    assert (ways[:, 2] == ways[:, 5]).tolist() == [False] * (factors - 1) + [True]
     same(out, whole_columns(plan, panel)[0], plan)
+
+
+def test_a_scrap_that_both_would_write_and_read_keeps_two_steps_apart() -> None:
+    """What a sum of three is collected in is free at once, and the next step takes it."""
+    table = StepTable()
+    high, low, close = (table.field(name) for name in ("high", "low", "close"))
+    total = table.operator(OPERATORS["max2"], (high, low, close), ())
+    product = table.operator(OPERATORS["mul"], (total, low), ())
+    steps, add, mul = table.steps, kernel_of(OPERATORS["add"]), kernel_of(OPERATORS["mul"])
+    assert isinstance(add, Loop)
+    assert isinstance(mul, Loop)
+    chained = [(steps[total], add), (steps[product], mul)]
+    code = chains.write_chain(chained, arrays=(), strips={}, names={}, gap_tolerance=GAP_TOLERANCE).code
+    assert code[2, 5] == code[1, 2]  # the product lies where the sum of the first two was
+    assert JOINT not in code[:, 0]
 
 
 @settings(max_examples=10, deadline=None)

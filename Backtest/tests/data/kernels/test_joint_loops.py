@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from Backtest.data.kernels.chain import JOINT, PIECE, RETRY, TWO, run
+from Backtest.data.kernels.context import FLOAT
 from Backtest.data.kernels.joint_loops import ARITHMETIC, code_after, two_at_once
 from Backtest.data.kernels.scalar_functions import ADD, DIV, MAX2, MUL, SUB
 
@@ -37,6 +39,36 @@ def test_both_operations(first: int, second: int, reverse: bool, xyz: tuple[np.n
     assert not np.isfinite(out[~finite]).any()
     assert strange == np.count_nonzero(~finite)
     assert not (finite & ~np.isfinite(between)).any()
+
+
+@pytest.mark.parametrize("first, second, reverse", PAIRS)
+def test_both_results_are_rounded(first: int, second: int, reverse: bool) -> None:
+    """Values with all their digits: a product and a sum rounded once, as processors can, would differ in many."""
+    after = code_after(first, second, reverse=reverse)
+    if after is None:
+        return
+    x, y, z = np.random.default_rng(1).normal(size=(3, 1000))
+    out = np.empty_like(x)
+    assert two_at_once(first, after, x, y, z, out) == 0
+    between = NUMPY[first](x, y)
+    assert out.tobytes() == (NUMPY[second](z, between) if reverse else NUMPY[second](between, z)).tobytes()
+
+
+def test_one_missing_value_does_not_part_the_rest() -> None:
+    """What the first gives is written only where the two go one by one: until they are tried together again."""
+    pieces = 2 * RETRY + 1
+    x, y, z, between, out = np.full((5, pieces * PIECE), 2.0)
+    x[PIECE] = np.nan
+    code = np.array([(JOINT, SUB, 0, 1, code_after(SUB, DIV, reverse=False), 3), (TWO, DIV, 3, 2, 0, 4)])
+    places = np.array([(one.ctypes.data, FLOAT, FLOAT) for one in (x, y, z, between, out)]).T.copy()
+    nothing, counts = np.zeros(0, dtype=np.int64), np.zeros(2, dtype=np.int64)
+    pairs = nothing.reshape(0, 2)
+    tables = (code, places, nothing.reshape(0, 3), pairs, pairs, nothing, nothing)
+    assert run(*tables, x.size, x.size, 1, 0, 0, counts) == 0
+    assert np.isnan(out[PIECE])
+    assert np.count_nonzero(out) == 1
+    apart = [k for k in range(pieces) if (between[k * PIECE : (k + 1) * PIECE] != 2.0).any()]
+    assert apart == list(range(1, RETRY))
 
 
 def test_other_functions_have_no_joint_loop() -> None:
