@@ -35,6 +35,9 @@ from ..data.panel import Bools, Floats, Panel
 from ..errors import HubError
 from .tasks import Job, Kept, Report
 
+CLOSING = 16
+"""Finished files that wait for the disk at most: each is open, and a process may have no more than 1024."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -209,6 +212,8 @@ class Output:
         last = file.next_bar > file.facts.last
         file.writer.write_stored(first, kept, tradable, last=last)
         if last:
+            if len(self._closing) >= CLOSING:
+                self._closing[-CLOSING].result()
             self._closing.append(self._closer.submit(self._complete, file))
 
     def _complete(self, file: _File) -> float:
