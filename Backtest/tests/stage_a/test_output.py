@@ -56,5 +56,5 @@ def test_a_file_that_the_disk_does_not_take_stops_the_run(many, tmp_path, inline
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(HubError, match=r"cannot be written: No space left on device$"):
         prepare(settings(many, tmp_path, recipe=RANKED))
-    assert not list(tmp_path.rglob("S*.parquet*"))
+    assert not list((tmp_path / "factors").rglob("S*.parquet*"))
     assert not list(tmp_path.rglob("one.json"))
