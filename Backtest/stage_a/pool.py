@@ -88,6 +88,8 @@ class Pool:
         """Kill the workers at once and return their process ids: what they were writing has a temporary name."""
         stopped = [worker.process.pid for worker in self.workers]
         for worker in self.workers:
+            worker.process.kill()  # all of them before the first is waited for: they end side by side
+        for worker in self.workers:
             worker.kill()
         self.workers = []
         return [pid for pid in stopped if pid is not None]

@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 
 import psutil
 import pytest
@@ -106,6 +108,35 @@ def test_leaving_the_block_ends_the_processes():
     assert not multiprocessing.active_children() or all(
         child.pid not in pids for child in multiprocessing.active_children()
     )
+
+
+@posix
+def test_no_process_is_waited_for_before_all_are_killed(monkeypatch):
+    """Each takes a while to give its memory back; one after the other that was a tenth of a second of a run."""
+    running: list[int] = []
+    join = BaseProcess.join
+
+    def noted(process: BaseProcess, timeout: float | None = None) -> None:
+        end = time.monotonic() + 5
+        while (alive := [pid for pid in pids if is_running(pid)]) and time.monotonic() < end:
+            time.sleep(0.01)
+        running.append(len(alive))
+        join(process, timeout)
+
+    brief = Pool(WORK)
+    brief.grow(3)
+    pids = [worker.process.pid for worker in brief.workers]
+    monkeypatch.setattr(BaseProcess, "join", noted)
+    assert brief.stop() == pids
+    assert running == [0, 0, 0]
+
+
+def is_running(pid: int | None) -> bool:
+    """Tell whether a process has not ended; one that nobody has waited for yet has."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @posix
