@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -137,6 +138,43 @@ def is_running(pid: int | None) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+@posix
+def test_sigterm_while_a_process_starts_waits_until_it_has_what_it_needs():
+    """Between its start and what it is sent there is a moment; without that it would end with a traceback."""
+    code = (
+        "import multiprocessing.util as util, os, signal, sys\n"
+        "from multiprocessing import resource_tracker\n"
+        "from Backtest.cli import Terminated, terminate_as_interrupt\n"
+        "from Backtest.stage_a.pool import Pool\n"
+        "spawn, pids = util.spawnv_passfds, []\n"
+        "def stopped(*given):\n"
+        "    pids.append(spawn(*given))\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return pids[-1]\n"
+        "if __name__ == '__main__':\n"
+        "    resource_tracker.ensure_running()\n"
+        "    util.spawnv_passfds = stopped\n"
+        "    try:\n"
+        "        with terminate_as_interrupt(), Pool('Backtest.tests.stage_a.pool_tasks:work') as pool:\n"
+        "            print('never here')\n"
+        "    except Terminated:\n"
+        "        print(len(pids), 'started, then terminated')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1 started, then terminated\n", "")
+
+
+@posix
+def test_a_worker_can_be_terminated():
+    """It begins with SIGTERM held back and lets it through again."""
+    with Pool(WORK) as brief:
+        brief.wait_ready()
+        process = brief.workers[0].process
+        process.terminate()
+        process.join(10)
+        assert process.exitcode == -signal.SIGTERM
 
 
 @posix
