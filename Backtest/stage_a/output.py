@@ -5,7 +5,7 @@
 3. A second thread completes the files, which is waiting for the disk mostly, and blanks factors that are to be dropped.
 4. `Output.finish` waits for both and returns the records.
 
-NumPy and Arrow let other threads run while they copy and encode. What fails in a thread is raised by the next call
+NumPy and Arrow let other threads run while they copy and encode. What fails in a thread is raised by a later call
 of `put` or `finish`; leaving the `with` block in any other way removes the temporary files.
 """
 
