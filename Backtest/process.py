@@ -25,14 +25,18 @@ def seconds_alive() -> float:
 
 
 @contextmanager
-def interrupts_held_back() -> Iterator[None]:
-    """Let Ctrl-C wait until the block ends: an import must not stop half-way; a child begins with it blocked."""
+def interrupts_held_back(*, sigterm: bool = False) -> Iterator[None]:
+    """Let Ctrl-C wait until the block ends: an import must not stop half-way; a child begins with it blocked.
+
+    With `sigterm` that signal waits too; a child must let it through again.
+    """
     import signal
 
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    held = {signal.SIGINT, signal.SIGTERM} if sigterm else {signal.SIGINT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
     try:
         yield
     finally:

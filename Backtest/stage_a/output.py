@@ -5,7 +5,7 @@
 3. A second thread completes the files, which is waiting for the disk mostly, and blanks factors that are to be dropped.
 4. `Output.finish` waits for both and returns the records.
 
-NumPy and Arrow let other threads run while they copy and encode. What fails in a thread is raised by the next call
+NumPy and Arrow let other threads run while they copy and encode. What fails in a thread is raised by a later call
 of `put` or `finish`; leaving the `with` block in any other way removes the temporary files.
 """
 
@@ -34,6 +34,9 @@ from ..data.kernels.columns import separate
 from ..data.panel import Bools, Floats, Panel
 from ..errors import HubError
 from .tasks import Job, Kept, Report
+
+CLOSING = 16
+"""Finished files that wait for the disk at most: each is open, and a process may have no more than 1024."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,8 @@ class Output:
         last = file.next_bar > file.facts.last
         file.writer.write_stored(first, kept, tradable, last=last)
         if last:
+            if len(self._closing) >= CLOSING:
+                self._closing[-CLOSING].result()
             self._closing.append(self._closer.submit(self._complete, file))
 
     def _complete(self, file: _File) -> float:

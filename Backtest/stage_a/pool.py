@@ -88,6 +88,8 @@ class Pool:
         """Kill the workers at once and return their process ids: what they were writing has a temporary name."""
         stopped = [worker.process.pid for worker in self.workers]
         for worker in self.workers:
+            worker.process.kill()  # all of them before the first is waited for: they end side by side
+        for worker in self.workers:
             worker.kill()
         self.workers = []
         return [pid for pid in stopped if pid is not None]
@@ -142,7 +144,9 @@ class _Worker:
         if os.name == "posix":
             # starting its tracker, multiprocessing unblocks SIGINT: it must run before, not between block and child
             resource_tracker.ensure_running()
-        with interrupts_held_back():  # a terminal sends Ctrl-C to all, and only the parent shall answer it
+        # a terminal sends Ctrl-C to all, and only the parent shall answer it; stopped by SIGTERM between its start and
+        # what it is sent, it would end with a traceback
+        with interrupts_held_back(sigterm=True):
             self.process.start()
         theirs.close()  # else the pipe would never end when the worker dies
 
@@ -202,6 +206,8 @@ def _serve(connection: Connection, function: str) -> None:
     """Run in the worker: take a task, call the function, send what came of it; end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # it began with it held back
     _keep_stdout_clean()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each worker has a core: NumPy's threads would spin on others'

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 
 import psutil
 import pytest
@@ -106,6 +109,72 @@ def test_leaving_the_block_ends_the_processes():
     assert not multiprocessing.active_children() or all(
         child.pid not in pids for child in multiprocessing.active_children()
     )
+
+
+@posix
+def test_no_process_is_waited_for_before_all_are_killed(monkeypatch):
+    """Each takes a while to give its memory back; one after the other that was a tenth of a second of a run."""
+    running: list[int] = []
+    join = BaseProcess.join
+
+    def noted(process: BaseProcess, timeout: float | None = None) -> None:
+        end = time.monotonic() + 5
+        while (alive := [pid for pid in pids if is_running(pid)]) and time.monotonic() < end:
+            time.sleep(0.01)
+        running.append(len(alive))
+        join(process, timeout)
+
+    brief = Pool(WORK)
+    brief.grow(3)
+    pids = [worker.process.pid for worker in brief.workers]
+    monkeypatch.setattr(BaseProcess, "join", noted)
+    assert brief.stop() == pids
+    assert running == [0, 0, 0]
+
+
+def is_running(pid: int | None) -> bool:
+    """Tell whether a process has not ended; one that nobody has waited for yet has."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@posix
+def test_sigterm_while_a_process_starts_waits_until_it_has_what_it_needs():
+    """Between its start and what it is sent there is a moment; without that it would end with a traceback."""
+    code = (
+        "import multiprocessing.util as util, os, signal, sys\n"
+        "from multiprocessing import resource_tracker\n"
+        "from Backtest.cli import Terminated, terminate_as_interrupt\n"
+        "from Backtest.stage_a.pool import Pool\n"
+        "spawn, pids = util.spawnv_passfds, []\n"
+        "def stopped(*given):\n"
+        "    pids.append(spawn(*given))\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return pids[-1]\n"
+        "if __name__ == '__main__':\n"
+        "    resource_tracker.ensure_running()\n"
+        "    util.spawnv_passfds = stopped\n"
+        "    try:\n"
+        "        with terminate_as_interrupt(), Pool('Backtest.tests.stage_a.pool_tasks:work') as pool:\n"
+        "            print('never here')\n"
+        "    except Terminated:\n"
+        "        print(len(pids), 'started, then terminated')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1 started, then terminated\n", "")
+
+
+@posix
+def test_a_worker_can_be_terminated():
+    """It begins with SIGTERM held back and lets it through again."""
+    with Pool(WORK) as brief:
+        brief.wait_ready()
+        process = brief.workers[0].process
+        process.terminate()
+        process.join(10)
+        assert process.exitcode == -signal.SIGTERM
 
 
 @posix
