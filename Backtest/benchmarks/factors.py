@@ -59,6 +59,7 @@ WINDOWS = {
     "ts_median": (14, 96, 672), "ts_quantile": (96,), "ema": (24,), "logret": (1,),
 }  # fmt: skip
 KERNEL_ROWS = 1024
+LEAST_SECONDS = 0.25
 WIDTH = 10
 
 
@@ -90,10 +91,14 @@ def keep_memory() -> None:
 
 
 def nanoseconds(call: Call, values: int, repeats: int) -> float:
-    """Return the middle CPU time per value of some calls (all threads), after one that warms everything up."""
+    """Return the middle CPU time per value of some calls (all threads), after one that warms everything up.
+
+    Short ones are repeated for `LEAST_SECONDS`: the first few of them still find caches and the heap as others left
+    them.
+    """
     call()
-    taken = []
-    for _ in range(repeats):
+    taken: list[float] = []
+    while len(taken) < repeats or sum(taken) < LEAST_SECONDS:
         begin = time.process_time()
         call()
         taken.append(time.process_time() - begin)
@@ -178,18 +183,18 @@ def set_row(name: str, bars: int, peers: Mapping[str, Any], repeats: int) -> tup
     for peer in peers:
         made = peer_set(peer, import_module(peer), name, panel)
         times.append(None if made is None else nanoseconds(*made, repeats))
-    return times, wall(ours(plan, panel), repeats) / wall(ours(plan, panel, threads=2), repeats)
+    return times, faster(ours(plan, panel), ours(plan, panel, threads=2), 3 * repeats)
 
 
-def wall(call: Call, repeats: int) -> float:
-    """Return the least wall time of some calls, after one that warms everything up."""
-    call()
-    taken = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - begin)
-    return min(taken)
+def faster(one: Call, other: Call, repeats: int) -> float:
+    """Return the least wall time of a call over that of another, made in turns after one each to warm everything up."""
+    taken: dict[Call, list[float]] = {one: [], other: []}
+    for _ in range(repeats + 1):
+        for call, seconds in taken.items():
+            begin = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - begin)
+    return min(taken[one][1:]) / min(taken[other][1:])
 
 
 def line(title: str, times: Sequence[float | None], heads: Sequence[str]) -> str:
