@@ -193,8 +193,9 @@ def command(argv: Sequence[str] | None = None) -> int:
 
 def script() -> int:
     """Run as a process of its own, which Ctrl-C no longer ends once the factor set is in place."""
-    from Backtest.process import ignore_interrupts
+    from Backtest.process import ignore_interrupts, start_quickly
 
+    start_quickly()
     return run_command(partial(main, on_published=ignore_interrupts), make_parser())
 
 

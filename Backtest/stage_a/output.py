@@ -188,14 +188,14 @@ class Output:
         for column, (_, top, end) in spans.items():
             tops[column], ends[column] = top, min(end, rows)
         exists = np.ascontiguousarray(chunk.exists)
-        scratch = np.empty((symbols, rows), dtype)
+        spare = np.empty((symbols, rows), dtype)
         found: dict[str, NDArray[Any]] = {}
         for name, values in chunk.values.items():
             missing, beyond = np.zeros(symbols, np.int64), np.zeros(symbols, np.int64)
-            separate(values, exists, tops, ends, BEYOND[dtype], scratch, missing, beyond)
-            # back to where they came from: fresh memory for every factor costs more than copying twice
-            found[name] = values.reshape(-1).view(dtype)[: scratch.size].reshape(scratch.shape)
-            found[name][...] = scratch
+            separate(values, exists, tops, ends, BEYOND[dtype], spare, missing, beyond)
+            found[name] = spare
+            # the next factor goes where this one came from: fresh memory for each costs more than separating
+            spare = values.reshape(-1).view(dtype)[: spare.size].reshape(spare.shape)
             for column, (file, _, _) in spans.items():
                 file.missing[name] += int(missing[column])
             if beyond.any():

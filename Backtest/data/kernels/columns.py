@@ -1,4 +1,4 @@
-"""A block of values, one row a bar, turned into one array a symbol, as files keep them: in one pass.
+"""A block of values, one row a bar, turned into one array a symbol, as files keep them: in one pass over memory.
 
 Column after column would read the block once for each symbol, and once more for every rule.
 """
@@ -35,15 +35,16 @@ def separate(values, exists, tops, ends, limit, out, missing, beyond):
     """
     rows, symbols = values.shape
     for begin in range(0, rows, TILE):
+        end = min(begin + TILE, rows)
+        for t in range(begin, end):  # counted along the rows: symbols side by side in one register
+            v, there = values[t], exists[t]
+            for s in range(symbols):
+                kept = (tops[s] <= t) & (t < ends[s])
+                large = abs(v[s]) >= limit
+                missing[s] += kept & there[s] & ((v[s] != v[s]) | large)
+                beyond[s] += kept & large
         for s in range(symbols):
             r = out[s]
-            gone, far = 0, 0
-            for t in range(max(begin, tops[s]), min(begin + TILE, ends[s])):
-                v = values[t, s]
-                large = abs(v) >= limit
-                there = (v == v) & (not large)
-                far += large
-                gone += exists[t, s] & (not there)
-                r[t] = v if there else np.nan
-            missing[s] += gone
-            beyond[s] += far
+            for t in range(max(begin, tops[s]), min(end, ends[s])):
+                w = values[t, s]
+                r[t] = w if abs(w) < limit else np.nan

@@ -78,8 +78,11 @@ def _places_by_row(x, age, place, first, last, d):
     """Leave in `place` half the number of window values below x plus half of those up to x: the average rank - 1/2."""
     for t in range(first, last):
         v, a, r, reach = x[t], age[t], place[t], min(d, t + 1)
-        r[:] = 0.0
-        if a.min() >= reach:
+        youngest = reach
+        for b in range(v.size):
+            r[b] = 0.0
+            youngest = min(youngest, a[b])
+        if youngest == reach:
             _count_whole(x, t, reach, r)  # what is missing counts as neither
             continue
         for k in range(reach):
