@@ -42,7 +42,7 @@ def market(operator: Operator, rows: int, symbols: int, gaps: float) -> tuple[li
     """Return the operands of an operator on a random market in the middle of its life."""
     draw = np.random.default_rng(7)
     operands: list[Any] = []
-    for argument in operator.array_arguments:
+    for argument in operator.operands:
         if argument.kind == "mask":
             values = (draw.random((rows, symbols)) < 0.5).astype(np.float64)
         else:

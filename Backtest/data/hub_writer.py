@@ -159,7 +159,7 @@ class SymbolWriter:
                 write_statistics=False,
                 write_page_checksum=True,
                 store_schema=False,
-                write_batch_size=ROW_GROUP,  # a column in one go: in its thousands, as usual, it takes 1 ns a value more
+                write_batch_size=ROW_GROUP,  # a column at once: 1,024 values at a time take 1 ns more each
             )
         return self._file
 

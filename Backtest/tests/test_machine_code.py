@@ -76,6 +76,23 @@ def test_a_function_deep_below_changes(tmp_path: Path, elsewhere: bool) -> None:
     assert {path.name for path in tmp_path.rglob("*.nb?")} == before
 
 
+def test_loading_needs_nothing_that_compiling_needs(tmp_path: Path) -> None:
+    package(tmp_path)
+    program = f"{PROGRAM}; import sys; print(int('numba.np.arraymath' in sys.modules))"
+    assert run(tmp_path, program) == [35, -2, 0, 0, 1]
+    assert run(tmp_path, program) == [35, -2, 1, 1, 0]
+
+
+def test_what_is_compiled_may_call_what_was_loaded(tmp_path: Path) -> None:
+    made = package(tmp_path)
+    run(tmp_path)
+    imports = "import numpy as np\nfrom .outer import outer\n"
+    write(made, "new", f"{imports}{DECORATED}def new(x):\n    return outer(x) + np.ones(3).sum()\n")
+    program = f"{PROGRAM}; from tiny.new import new; print(round(new(2)), outer(3), sum(new.stats.cache_hits.values()))"
+    assert run(tmp_path, program) == [35, -2, 1, 1, 38, 45, 0]
+    assert run(tmp_path, program) == [35, -2, 1, 1, 38, 45, 1]
+
+
 def test_processes_that_start_together_after_a_change(tmp_path: Path) -> None:
     made = package(tmp_path)
     run(tmp_path)

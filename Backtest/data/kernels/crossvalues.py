@@ -17,6 +17,7 @@ from .crosssection import sums_of_row
 from .finish import blank_infinite
 from .flat import over, place
 from .normal import normal_score
+from .ordered import below, up_to
 from .population import pieces, population_of
 
 MINMAX, ROBUST, CLIP_MAD, CLIP_STD, QCUT, SCORE, MEAN, MEDIAN, STD, SUM, COUNT = range(11)
@@ -69,12 +70,11 @@ def _of_member(mode, held, n, v, low, high, above, k):
     if mode == ROBUST:
         return over((v - low) - above, high, low)
     if mode == QCUT:
-        below = np.searchsorted(held[:n], v, side="left")
+        less = below(held, n, v)
         # Edge j lies at position j (n - 1) / k of the sorted row: it is below v where that is below v's place.
-        return float(-(-below * k // (n - 1)) - 1) if below > 0 else 0.0
+        return float(-(-less * k // (n - 1)) - 1) if less > 0 else 0.0
     if mode == SCORE:
-        below, through = np.searchsorted(held[:n], v, side="left"), np.searchsorted(held[:n], v, side="right")
-        return normal_score((below + through) / 2.0 / n)
+        return normal_score((below(held, n, v) + up_to(held, n, v)) / 2.0 / n)
     if not (low == low):
         return np.nan
     return low if v < low else (high if v > high else v)

@@ -19,7 +19,7 @@ from ...machine_code import compiled
 from .context import Context, Floats, Operand
 from .finish import blank_infinite
 from .flat import over
-from .ordered import below
+from .ordered import below, up_to
 from .population import population_of
 
 DEMEAN, ZSCORE, SCALE, MEAN, STD, SUM, COUNT = range(7)
@@ -140,7 +140,7 @@ def _rank(group, v):
     """Return the average rank of v in a sorted group, over its size."""
     n = group.size
     if n > FEW:
-        return (below(group, n, v) + np.searchsorted(group, v, side="right") + 1.0) / 2.0 / n
+        return (below(group, n, v) + up_to(group, n, v) + 1.0) / 2.0 / n
     less, same = 0, 0
     for i in range(n):
         less += group[i] < v

@@ -33,6 +33,21 @@ def below(held, n, v):
 
 
 @compiled(_nrt=False)
+def up_to(held, n, v):
+    """Return how many of the first n values are <= v."""
+    low = 0
+    while n > COUNTED:
+        half = n >> 1
+        low += half if held[low + half - 1] <= v else 0
+        n -= half
+    part = held[low : low + n]
+    count = 0
+    for i in range(part.size):
+        count += part[i] <= v
+    return low + count
+
+
+@compiled(_nrt=False)
 def insert(held, n, v):
     """Put v into the first n sorted values; return n + 1."""
     at = below(held, n, v)

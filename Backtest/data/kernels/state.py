@@ -72,7 +72,9 @@ def held_values(c, x, leave, age, out, carried):
     carried: is a value held, the value.
     """
     rows, columns = x.shape
-    held = np.where(carried[0] > 0.0, carried[1], np.nan)
+    held = carried[1].copy()
+    for b in range(columns):
+        held[b] = held[b] if carried[0, b] > 0.0 else np.nan
     for t in range(rows):
         for b in range(columns):
             a, enter, end = age[t, b], c[t, b], leave[t, b]
