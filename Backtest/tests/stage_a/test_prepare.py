@@ -527,7 +527,10 @@ def test_dry_run_writes_nothing(market, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["run", "dry run"])
+DEMO = ("--dry-run", "--dsl-path", str(PROJECT_ROOT / "config" / "recipes" / "demo.yaml"))
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",), DEMO], ids=["run", "dry run", "root of a number"])
 def test_only_workers_load_the_compiler(market, tmp_path, more):
     """It takes a quarter of a second, which a user waits for before an error is told, too."""
     line = arguments(market, tmp_path, "one", *more)[2:]

@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from Backtest.data.dsl.bind import FOLDS
 from Backtest.data.dsl.operators import ALIASES, OPERATORS, Argument, Context, Operator, apply, constant
 from Backtest.data.factors import compile_recipe, compute
 from Backtest.data.kernels.context import needed_values
@@ -200,6 +203,17 @@ def test_constants_fold() -> None:
     assert not OPERATORS["lt"].folds
     assert not OPERATORS["ts_sum"].folds
     assert not OPERATORS["where"].folds
+
+
+@pytest.mark.parametrize("name", FOLDS)
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2))
+def test_what_is_folded_without_a_kernel_has_its_bits(name: str, pair: list[float]) -> None:
+    numbers = pair[: len(OPERATORS[name].arguments)]
+    kernel, folded = constant(OPERATORS[name], numbers, {}), FOLDS[name](*numbers)
+    if np.isfinite(folded):
+        assert np.float64(folded).tobytes() == np.float64(kernel).tobytes()
+    else:
+        assert np.isnan(kernel)
 
 
 @pytest.mark.parametrize(
