@@ -112,10 +112,10 @@ class _Kept(FunctionCache):  # type: ignore[misc]
         self._cache_file = _Files(self.cache_path, self._impl.filename_base, stamp_of(dispatcher))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Load without making the target ready to compile, as Numba does here and again when it compiles.
+        """Load, without what Numba does first here, and again when it compiles: make the target ready to compile.
 
-        That imports all that it can compile, SciPy's linear algebra with it: 0.25 s for each process. Machine code
-        needs Numba's runtime only.
+        That imports all that it can compile, SciPy's linear algebra with it, which takes each process 0.2 s. Machine
+        code needs Numba's runtime only.
         """
         rtsys.initialize(target_context)
         with self._guard_against_spurious_io_errors():

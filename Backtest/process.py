@@ -45,9 +45,9 @@ def interrupts_held_back(*, sigterm: bool = False) -> Iterator[None]:
 
 
 def start_quickly() -> None:
-    """Save what a short process has no use for: before NumPy is imported, in a process that leaves computing to others.
+    """Save what a process that leaves computing to others has no use for; call it before NumPy is imported.
 
-    What modules and recipes are made of stays: looking for garbage in it every 700 objects takes a tenth of the start.
+    What modules and recipes are made of stays: looking for garbage in it again and again takes a tenth of the start.
     NumPy starts a thread a core, which spin where workers are starting.
     """
     gc.set_threshold(100_000)

@@ -70,10 +70,13 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: argparse.Namespace, on_published: Callable[[], None] | None = None) -> int:
-    """Make the settings, run Stage A, print its summary."""
+def main(arguments: argparse.Namespace, *, alone: bool = False) -> int:
+    """Make the settings, run Stage A, print its summary.
+
+    `alone` in a process of its own, which starts quickly and which Ctrl-C no longer ends once the set is in place.
+    """
     from Backtest.files import json_text
-    from Backtest.process import clean_stdout, interrupts_held_back, seconds_alive
+    from Backtest.process import clean_stdout, ignore_interrupts, interrupts_held_back, seconds_alive, start_quickly
 
     with clean_stdout() as write:
         if arguments.list_operators and arguments.markdown:
@@ -90,6 +93,8 @@ def main(arguments: argparse.Namespace, on_published: Callable[[], None] | None 
 
         started = time.monotonic() - seconds_alive()
         require_flags(arguments)
+        if alone and arguments.check_causality is None:  # which computes here
+            start_quickly()
         with early_pool(arguments) as pool:
             with interrupts_held_back():
                 from Backtest.prepare import prepare
@@ -103,7 +108,10 @@ def main(arguments: argparse.Namespace, on_published: Callable[[], None] | None 
             if arguments.check_causality is not None:
                 return check(settings, arguments.check_causality, write)
             summary = prepare(
-                settings, pool=pool, on_stop=lambda stopped: write(json_text(stopped)), on_published=on_published
+                settings,
+                pool=pool,
+                on_stop=lambda stopped: write(json_text(stopped)),
+                on_published=ignore_interrupts if alone else None,
             )
             write(json_text(summary))
             return 1 if summary["status"] == "incomplete" else 0
@@ -192,11 +200,8 @@ def command(argv: Sequence[str] | None = None) -> int:
 
 
 def script() -> int:
-    """Run as a process of its own, which Ctrl-C no longer ends once the factor set is in place."""
-    from Backtest.process import ignore_interrupts, start_quickly
-
-    start_quickly()
-    return run_command(partial(main, on_published=ignore_interrupts), make_parser())
+    """Run the command in a process of its own and return its exit code."""
+    return run_command(partial(main, alone=True), make_parser())
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ class Output:
                     )
 
     def _separated(self, chunk: _Chunk, spans: Mapping[int, tuple[_File, int, int]]) -> dict[str, NDArray[Any]]:
-        """Return factor -> its values, one row a symbol, in the chunk's own memory, and count what is missing."""
+        """Return factor -> its values, one row a symbol, which take the chunk's memory; count what is missing."""
         dtype = self.job.core.dtype
         rows, symbols = chunk.exists.shape
         tops, ends = np.zeros(symbols, np.int64), np.zeros(symbols, np.int64)

@@ -36,7 +36,7 @@ def separate(values, exists, tops, ends, limit, out, missing, beyond):
     rows, symbols = values.shape
     for begin in range(0, rows, TILE):
         end = min(begin + TILE, rows)
-        for t in range(begin, end):  # counted along the rows: symbols side by side in one register
+        for t in range(begin, end):  # along the rows, symbols side by side in a register: from eight on it is faster
             v, there = values[t], exists[t]
             for s in range(symbols):
                 kept = (tops[s] <= t) & (t < ends[s])

@@ -542,6 +542,18 @@ def test_only_workers_load_the_compiler(market, tmp_path, more):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("more, spares", [(("--dry-run",), True), (("--check-causality", "1"), False)])
+def test_only_a_process_that_computes_nothing_looks_for_garbage_seldom(market, tmp_path, more, spares):
+    """A function of the user's that leaves arrays in cycles would fill the memory."""
+    line = arguments(market, tmp_path, "one", *more)[2:]
+    code = (
+        "import gc, sys; from Backtest.run_prepare import script; before = gc.get_threshold(); code = script();"
+        "sys.exit(code or 10 + (gc.get_threshold() != before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *line], cwd=PROJECT_ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (10 + spares, b"")
+
+
 @pytest.mark.parametrize(
     "more, kind, words",
     [
