@@ -12,7 +12,8 @@ do not follow our rules for gaps (the market has none). Peers that are not insta
 beside this file; KunQuant needs a C++ compiler). Times are CPU time of the process, all threads together: a busy
 machine disturbs less, and a peer's threads are not free. The middle of several repeats. The allocator keeps freed
 memory (`keep_memory`), for peers as for us (polars has its own): fresh pages cost more than most operators. The last
-table sets what has a floor beside it; "two threads" is wall time.
+table sets what has a floor beside it; "two threads" is wall time, and beside it stands what the machine gives two
+threads that share nothing, in turns with ours: cores of a shared host may give less than two.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
@@ -61,6 +63,13 @@ WINDOWS = {
 KERNEL_ROWS = 1024
 LEAST_SECONDS = 0.25
 WIDTH = 10
+
+
+class Threads(NamedTuple):
+    """How much faster two threads are than one: the engine's, and what the machine gives two that share nothing."""
+
+    engine: float
+    machine: float
 
 
 def market(bars: int, symbols: int) -> Panel:
@@ -175,7 +184,7 @@ def row(name: str, d: int, panel: Panel, peers: Mapping[str, Any], repeats: int)
     return times
 
 
-def set_row(name: str, bars: int, peers: Mapping[str, Any], repeats: int) -> tuple[list[float | None], float]:
+def set_row(name: str, bars: int, peers: Mapping[str, Any], repeats: int) -> tuple[list[float | None], Threads]:
     """Return the times of a published set per row and factor, and how much faster two threads are."""
     plan, panel = plan_of_set(name, market(bars, SETS[name].symbols))
     size = panel.shape[0] * panel.shape[1]
@@ -183,18 +192,39 @@ def set_row(name: str, bars: int, peers: Mapping[str, Any], repeats: int) -> tup
     for peer in peers:
         made = peer_set(peer, import_module(peer), name, panel)
         times.append(None if made is None else nanoseconds(*made, repeats))
-    return times, faster(ours(plan, panel), ours(plan, panel, threads=2), 3 * repeats)
+    return times, two_threads(plan, panel, 3 * repeats)
 
 
-def faster(one: Call, other: Call, repeats: int) -> float:
-    """Return the least wall time of a call over that of another, made in turns after one each to warm everything up."""
-    taken: dict[Call, list[float]] = {one: [], other: []}
+def two_threads(plan: Plan, panel: Panel, repeats: int) -> Threads:
+    """Time a plan on one thread and on two, and a kernel on a block in the cache twice, one by one and side by side."""
+    jobs = [kernel("ts_rank", 96, panel)[0] for _ in range(2)]
+
+    def work(job: Call) -> None:
+        for _ in range(20):
+            job()
+
+    def alone() -> None:
+        for job in jobs:
+            work(job)
+
+    def beside() -> None:
+        for _ in pool.map(work, jobs):
+            pass
+
+    with ThreadPoolExecutor(2) as pool:
+        one, two, first, second = least_wall((ours(plan, panel), ours(plan, panel, threads=2), alone, beside), repeats)
+    return Threads(one / two, first / second)
+
+
+def least_wall(calls: Sequence[Call], repeats: int) -> list[float]:
+    """Return the least wall time of each call, made in turns after one each to warm everything up."""
+    taken: list[list[float]] = [[] for _ in calls]
     for _ in range(repeats + 1):
-        for call, seconds in taken.items():
+        for call, seconds in zip(calls, taken, strict=True):
             begin = time.perf_counter()
             call()
             seconds.append(time.perf_counter() - begin)
-    return min(taken[one][1:]) / min(taken[other][1:])
+    return [min(seconds[1:]) for seconds in taken]
 
 
 def line(title: str, times: Sequence[float | None], heads: Sequence[str]) -> str:
@@ -208,7 +238,7 @@ def line(title: str, times: Sequence[float | None], heads: Sequence[str]) -> str
     return f"{title:<22}" + "".join(cells)
 
 
-def summary(found: Mapping[str, Sequence[float | None]], threads: Mapping[str, float]) -> None:
+def summary(found: Mapping[str, Sequence[float | None]], threads: Mapping[str, Threads]) -> None:
     """Print what has a floor and a target."""
     goals = {**GOALS, **{name: (one.floor, one.target) for name, one in SETS.items()}}
     print(f"\n{'goal':<28}{'ours':>9}{'floor':>9}{'target':>9}{'best peer':>11}")
@@ -217,8 +247,9 @@ def summary(found: Mapping[str, Sequence[float | None]], threads: Mapping[str, f
             peers = [value for value in times[2:] if value is not None]
             best = f"{min(peers):.2f}" if peers else "-"
             print(f"{name:<28}{times[1]:>9.2f}{goals[name][0]:>9.2f}{goals[name][1]:>9.2f}{best:>11}")
-    for name, ratio in threads.items():
-        print(f"{name + ', two threads':<28}{ratio:>8.2f}x{THREADS_FLOOR:>8.2f}x{THREADS_TARGET:>8.2f}x{'-':>11}")
+    for name, (ratio, machine) in threads.items():
+        goal = f"{THREADS_FLOOR:>8.2f}x{THREADS_TARGET:>8.2f}x"
+        print(f"{name + ', two threads':<28}{ratio:>8.2f}x{goal}{machine:>10.2f}x")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -238,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{'case':<22}" + "".join(f"{head:>{max(WIDTH, len(head) + 2)}}" for head in heads))
     cases = [*((name, d) for name, windows in WINDOWS.items() for d in windows), *((name, 0) for name in EXPRESSIONS)]
     found: dict[str, Sequence[float | None]] = {}
-    threads: dict[str, float] = {}
+    threads: dict[str, Threads] = {}
     for name, d in cases:
         if name.startswith(asked.only):
             times = row(name, d, panel, peers, asked.repeats)
