@@ -19,8 +19,6 @@ import numpy as np
 from .comparison import buy_and_hold, equal_weight
 from .data.panel import Floats, Panel
 from .engine.agreement import first_difference
-from .engine.backtrader import run as run_reference
-from .engine.backtrader import run_user_strategy
 from .engine.costs import Costs, costs_from
 from .engine.futures.terms import FuturesTerms
 from .engine.ledger import RunRecord
@@ -94,6 +92,8 @@ def run_engine(request: RunRequest, inputs: RunInputs) -> RunRecord:
     costs = costs_from(request.core, request.instruments)
     choice, cash = request.choice, request.core.initial_cash
     if choice.strategy is None:
+        from .engine.backtrader import run_user_strategy  # only where it runs: Backtrader takes 0.6 s to load
+
         record = run_user_strategy(
             panel,
             inputs.factors,
@@ -139,18 +139,24 @@ def run_on(
     """
     terms: dict[str, Any] = {"costs": costs, "initial_cash": initial_cash, "overlays": overlays}
     if engine == "backtrader":
-        return run_reference(panel, scores, strategy, **terms)
+        return _run_reference(panel, scores, strategy, **terms)
     from .engine.numba import run as run_compiled
 
     compiled = run_compiled(panel, scores, strategy, **terms, futures=futures)
     if engine == "numba":
         return compiled
-    record = run_reference(panel, scores, strategy, **terms)
+    record = _run_reference(panel, scores, strategy, **terms)
     difference = first_difference(record, compiled, names=("backtrader", "numba"))
     if difference:
         raise RunError(f"the engines disagree, nothing is published: {difference}")
     LOGGER.info("both engines agree on %d orders and %d bars", len(record.orders), len(record.equity))
     return record
+
+
+def _run_reference(panel: Panel, scores: Floats, strategy: Strategy, **terms: Any) -> RunRecord:
+    from .engine.backtrader import run
+
+    return run(panel, scores, strategy, **terms)
 
 
 def compared(record: RunRecord, request: RunRequest, inputs: RunInputs) -> Outcome:

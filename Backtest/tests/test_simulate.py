@@ -55,6 +55,17 @@ def context_of(folder: Path) -> dict:
     return json.loads((folder / "run_context.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize(("engine", "other"), [("numba", "backtrader"), ("backtrader", "numba")])
+def test_an_engine_loads_nothing_of_the_other(market, tmp_path, engine, other):
+    code = (
+        "import sys; from Backtest.run_backtest import command; code = command(sys.argv[1:]);"
+        f"sys.exit(code or 10 + ({other!r} in sys.modules))"
+    )
+    line = [sys.executable, "-c", code, *market.arguments("--engine", engine, "--results-root", str(tmp_path))]
+    done = subprocess.run(line, cwd=PROJECT_ROOT, capture_output=True, check=False)
+    assert done.returncode == 10, done.stderr
+
+
 def stage_b(capsys, market, *more, strategy="topk"):
     """Run the command; return exit code, stdout, stderr."""
     code = command(market.arguments(*more, strategy=strategy))
