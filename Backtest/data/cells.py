@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrow import to_numpy, to_scalar, to_texts
 from .panel import Bools, Floats
 
 Integers = NDArray[np.int64]
@@ -77,8 +78,8 @@ def parse_numbers(cells: Any) -> Numbers:
     import pyarrow.compute as pc
 
     try:
-        full = pc.if_else(pc.equal(cells, ""), "nan", cells)
-        values = pc.cast(full, pa.float64()).to_numpy(zero_copy_only=False)
+        full = pc.if_else(pc.equal(cells, to_scalar("")), to_scalar("nan"), cells)
+        values = to_numpy(pc.fill_null(pc.cast(full, pa.float64()), to_scalar(np.nan)), np.float64)
         return Numbers(values, np.zeros(len(values), np.bool_))
     except pa.ArrowInvalid:
         return _numbers_by_cell(cells.to_pylist())
@@ -100,14 +101,14 @@ def parse_times(cells: Any) -> Times:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    no_time = pc.is_in(pc.utf8_lower(cells), pa.array(NO_TIME, cells.type))
-    empty = no_time.to_numpy(zero_copy_only=False)
+    no_time = pc.is_in(pc.utf8_lower(cells), to_texts(NO_TIME))
+    empty = to_numpy(no_time, np.bool_)
     # a whole-number column with gaps comes as 1609459200000.0 out of many tools
-    digits = pc.if_else(no_time, "0", pc.replace_substring_regex(cells, r"\.0*$", ""))
-    full = pc.if_else(no_time, pa.scalar(None, cells.type), cells)
+    digits = pc.if_else(no_time, to_scalar("0"), pc.replace_substring_regex(cells, r"\.0*$", ""))
+    full = pc.if_else(no_time, pa.nulls(1, pa.string())[0], cells)
     try:
         if pc.all(pc.ascii_is_decimal(digits)).as_py():
-            return epoch_times(pc.cast(digits, pa.int64()).to_numpy(zero_copy_only=False), empty)
+            return epoch_times(to_numpy(pc.cast(digits, pa.int64()), np.int64), empty)
         return _iso_times(pc.cast(full, pa.timestamp("ns")), empty, NAIVE, {})
     except pa.ArrowInvalid:
         pass  # not all of them are of one kind: the next reading, in the end the one by cell, decides
@@ -130,7 +131,9 @@ def epoch_times(numbers: Integers, empty: Bools) -> Times:
 
 
 def _iso_times(stamps: Any, empty: Bools, unit: int, zones: dict[int, int]) -> Times:
-    ns = stamps.cast("int64").fill_null(0).to_numpy(zero_copy_only=False)
+    import pyarrow.compute as pc
+
+    ns = to_numpy(pc.fill_null(stamps.cast("int64"), to_scalar(0)), np.int64)
     return Times(ns, ~empty, empty, np.where(empty, -1, unit).astype(np.int8), zones)
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import DataError
+from .arrow import to_numpy, to_scalar
 from .cells import NAIVE, ZONED, Numbers, Times, epoch_times, parse_numbers, parse_times
 from .rows import RawRows
 from .schema import BY_NAME, Header, Match, match_header
@@ -107,9 +108,9 @@ def _numbers(cells: Any) -> Numbers:
     kind = cells.type
     if types.is_decimal(kind) or types.is_string(kind) or types.is_large_string(kind):
         # a decimal goes through its text: that is the one reading which is correctly rounded
-        return parse_numbers(pc.fill_null(pc.cast(cells, pa.string()), ""))
-    values = pc.cast(cells, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return Numbers(np.array(values, np.float64), np.zeros(len(values), np.bool_))
+        return parse_numbers(pc.fill_null(pc.cast(cells, pa.string()), to_scalar("")))
+    values = to_numpy(pc.fill_null(pc.cast(cells, pa.float64(), safe=False), to_scalar(np.nan)), np.float64)
+    return Numbers(values, np.zeros(len(values), np.bool_))
 
 
 def _times(cells: Any) -> Times:
@@ -119,17 +120,17 @@ def _times(cells: Any) -> Times:
 
     kind = cells.type
     if types.is_string(kind) or types.is_large_string(kind):
-        return parse_times(pc.fill_null(pc.cast(cells, pa.string()), ""))
+        return parse_times(pc.fill_null(pc.cast(cells, pa.string()), to_scalar("")))
     if types.is_floating(kind) or types.is_null(kind):
         # whole numbers with gaps come as floats out of many tools
-        values = pc.cast(cells, pa.float64()).to_numpy(zero_copy_only=False)
+        values = to_numpy(pc.fill_null(pc.cast(cells, pa.float64()), to_scalar(np.nan)), np.float64)
         whole = (np.abs(values) < 2.0**63) & (values == np.floor(values))
         return epoch_times(np.where(whole, values, 0.0).astype(np.int64), np.isnan(values))
-    empty = pc.is_null(cells).to_numpy(zero_copy_only=False)
+    empty = to_numpy(pc.is_null(cells), np.bool_)
     if types.is_integer(kind):
-        return epoch_times(pc.fill_null(pc.cast(cells, pa.int64()), 0).to_numpy(zero_copy_only=False), empty)
+        return epoch_times(to_numpy(pc.fill_null(pc.cast(cells, pa.int64()), to_scalar(0)), np.int64), empty)
     zone = getattr(kind, "tz", None)
-    stamps = pc.fill_null(pc.cast(pc.cast(cells, pa.timestamp("ns", zone)), pa.int64()), 0)
+    stamps = pc.fill_null(pc.cast(pc.cast(cells, pa.timestamp("ns", zone)), pa.int64()), to_scalar(0))
     unit = np.where(empty, -1, ZONED if zone else NAIVE).astype(np.int8)
     # Parquet keeps the instant in UTC beside the zone's name, so one column is one zone
-    return Times(stamps.to_numpy(zero_copy_only=False), ~empty, empty, unit, {0: 0} if zone else {})
+    return Times(to_numpy(stamps, np.int64), ~empty, empty, unit, {0: 0} if zone else {})

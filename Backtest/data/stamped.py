@@ -27,6 +27,7 @@ import numpy as np
 
 from ..errors import DataError, did_you_mean
 from . import csvfile, parquetfile
+from .arrow import to_scalar
 from .bars import Finding, Fingerprint
 from .cells import Integers, Numbers, Times, parse_numbers, parse_times
 from .clock import time_words
@@ -233,7 +234,7 @@ def _rows(name: str, data: bytes, match: Match) -> tuple[Times, Numbers, Any | N
         columns, _ = parquetfile.read_parquet_columns(data, match, times=("time",))
         times = parquetfile.read_times("time", columns["time"])
         symbols = columns.get("symbol")
-        words = None if symbols is None else pc.fill_null(pc.cast(symbols, pa.string()), "")
+        words = None if symbols is None else pc.fill_null(pc.cast(symbols, pa.string()), to_scalar(""))
         return times, parquetfile.read_numbers("value", columns["value"]), words, parquetfile.FIRST_ROW
     text = csvfile.read_text_columns(csvfile.gunzip(data) if name.endswith(".gz") else data, match)
     cells = {column: chunks.combine_chunks() for column, chunks in text.cells.items()}

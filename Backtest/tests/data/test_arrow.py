@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
-from Backtest.data.arrow import to_arrow, to_numpy
+from Backtest.data.arrow import to_arrow, to_numpy, to_scalar, to_texts
 from Backtest.settings import PROJECT_ROOT
 
 CASES = [
@@ -39,6 +42,49 @@ def test_times_are_numbers_of_nanoseconds() -> None:
 def test_nulls_are_refused() -> None:
     with pytest.raises(ValueError, match="1 nulls"):
         to_numpy(pa.chunked_array([pa.array([1.0, None])]), np.float64)
+
+
+def test_texts_and_scalars() -> None:
+    words = ["", "nan", "价格"]
+    assert to_texts(words).equals(pa.array(words))
+    assert to_texts([]).equals(pa.array([], pa.string()))
+    for value in ("", "nan", 0, -1.5):
+        assert to_scalar(value).equals(pa.scalar(value))
+
+
+def test_parts_of_an_array() -> None:
+    values = np.arange(20) % 3 == 0
+    np.testing.assert_array_equal(to_numpy(to_arrow(values).slice(5, 9), np.bool_), values[5:14])
+    assert to_numpy(pa.array([], pa.float64()), np.float64).size == 0
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "parquet"])
+@pytest.mark.parametrize("times", ["epoch", "iso", "zoned"])
+def test_parsing_loads_no_pandas(tmp_path: Path, kind: str, times: str) -> None:
+    stamps = {
+        "epoch": [1_704_067_200_000, 1_704_070_800_000],
+        "iso": ["2024-01-01 00:00:00", "2024-01-01 01:00:00"],
+        "zoned": ["2024-01-01T00:00:00Z", "2024-01-01T01:00:00Z"],
+    }[times]
+    folder = tmp_path / "6.Binance Data Resampled" / "1h"
+    folder.mkdir(parents=True)
+    columns = {"open_time": stamps, **{name: [1.0, 2.0] for name in ("open", "high", "low", "close", "volume")}}
+    if kind == "parquet":
+        parquet.write_table(pa.table(columns), folder / "AAAUSDT.parquet")
+    else:
+        rows = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+        content = "\n".join(rows).encode() + b"\n"
+        (folder / f"AAAUSDT.{kind}").write_bytes(gzip.compress(content) if kind == "csv.gz" else content)
+    code = (
+        "import sys; from pathlib import Path; from Backtest.data.root import open_root;"
+        "from Backtest.data.source import load_symbol; from Backtest.data.timeframe import parse_timeframe;"
+        "from Backtest.settings import CoreSettings; core = CoreSettings();"
+        "root = open_root(Path(sys.argv[1]), parse_timeframe('1h'), core);"
+        "bars = load_symbol(root, 'AAAUSDT', settings=core, cache_root=None);"
+        "sys.exit(len(bars.index) != 2 or 'pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=PROJECT_ROOT, check=False)
+    assert done.returncode == 0
 
 
 def test_a_worker_with_parsed_klines_loads_no_pandas() -> None:
