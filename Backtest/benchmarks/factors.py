@@ -249,7 +249,7 @@ def summary(found: Mapping[str, Sequence[float | None]], threads: Mapping[str, T
             print(f"{name:<28}{times[1]:>9.2f}{goals[name][0]:>9.2f}{goals[name][1]:>9.2f}{best:>11}")
     for name, (ratio, machine) in threads.items():
         goal = f"{THREADS_FLOOR:>8.2f}x{THREADS_TARGET:>8.2f}x"
-        print(f"{name + ', two threads':<28}{ratio:>8.2f}x{goal}{machine:>10.2f}x")
+        print(f"{name + ', two threads':<28}{ratio:>8.2f}x{goal}{'machine':>11}{machine:>6.2f}x")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -73,13 +73,13 @@ NAIVE, ZONED = 4, 5
 
 
 def parse_numbers(cells: Any) -> Numbers:
-    """Read an Arrow string array as float64, each correctly rounded; empty and ``nan`` cells are NaN."""
+    """Read an Arrow string array without nulls as float64, each correctly rounded; empty and ``nan`` cells are NaN."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     try:
         full = pc.if_else(pc.equal(cells, to_scalar("")), to_scalar("nan"), cells)
-        values = to_numpy(pc.fill_null(pc.cast(full, pa.float64()), to_scalar(np.nan)), np.float64)
+        values = to_numpy(pc.cast(full, pa.float64()), np.float64)
         return Numbers(values, np.zeros(len(values), np.bool_))
     except pa.ArrowInvalid:
         return _numbers_by_cell(cells.to_pylist())
@@ -97,7 +97,7 @@ def _numbers_by_cell(cells: Iterable[str | None]) -> Numbers:
 
 
 def parse_times(cells: Any) -> Times:
-    """Read an Arrow string array as times: epoch numbers by magnitude, ISO without a zone as UTC, ISO with one."""
+    """Read Arrow text without nulls as times: epoch numbers by magnitude, ISO without a zone as UTC, ISO with one."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

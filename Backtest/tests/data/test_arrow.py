@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,15 @@ CASES = [
     np.array([1.5, np.nan, -0.0, np.inf]), np.arange(9, dtype=np.float32)[::2], np.arange(3, dtype=np.int64),
     np.array([True] * 3 + [False] * 6 + [True] * 8), np.empty(0), np.empty(0, np.bool_),
 ]  # fmt: skip
+
+TIMES = {
+    "epoch": [1_704_067_200_000, 1_704_070_800_000],
+    "epoch with gaps": [1_704_067_200_000.0, 1_704_070_800_000.0],
+    "text": ["2024-01-01 00:00:00", "2024-01-01 01:00:00"],
+    "text with zone": ["2024-01-01T00:00:00Z", "2024-01-01T01:00:00Z"],
+    "times": [datetime(2024, 1, 1), datetime(2024, 1, 1, 1)],
+    "times with zone": [datetime(2024, 1, 1, tzinfo=timezone.utc), datetime(2024, 1, 1, 1, tzinfo=timezone.utc)],
+}
 
 
 @pytest.mark.parametrize("values", CASES, ids=[f"{one.dtype}-{len(one)}" for one in CASES])
@@ -58,17 +68,24 @@ def test_parts_of_an_array() -> None:
     assert to_numpy(pa.array([], pa.float64()), np.float64).size == 0
 
 
+def test_reading_a_series_loads_no_pandas(tmp_path: Path) -> None:
+    columns = {"time": TIMES["epoch"], "value": [1.0, 2.0], "symbol": ["AAAUSDT", "AAAUSDT"]}
+    parquet.write_table(pa.table(columns), tmp_path / "x.parquet")
+    code = (
+        "import sys; from pathlib import Path; from Backtest.data.stamped import load_stamped;"
+        "series = load_stamped(Path(sys.argv[1]), value='value', symbol='AAAUSDT');"
+        "sys.exit(len(series.stamps) != 2 or 'pandas' in sys.modules)"
+    )
+    line = [sys.executable, "-c", code, str(tmp_path / "x.parquet")]
+    assert subprocess.run(line, cwd=PROJECT_ROOT, check=False).returncode == 0
+
+
 @pytest.mark.parametrize("kind", ["csv", "csv.gz", "parquet"])
-@pytest.mark.parametrize("times", ["epoch", "iso", "zoned"])
+@pytest.mark.parametrize("times", TIMES)
 def test_parsing_loads_no_pandas(tmp_path: Path, kind: str, times: str) -> None:
-    stamps = {
-        "epoch": [1_704_067_200_000, 1_704_070_800_000],
-        "iso": ["2024-01-01 00:00:00", "2024-01-01 01:00:00"],
-        "zoned": ["2024-01-01T00:00:00Z", "2024-01-01T01:00:00Z"],
-    }[times]
     folder = tmp_path / "6.Binance Data Resampled" / "1h"
     folder.mkdir(parents=True)
-    columns = {"open_time": stamps, **{name: [1.0, 2.0] for name in ("open", "high", "low", "close", "volume")}}
+    columns = {"open_time": TIMES[times], **{name: [1.0, 2.0] for name in ("open", "high", "low", "close", "volume")}}
     if kind == "parquet":
         parquet.write_table(pa.table(columns), folder / "AAAUSDT.parquet")
     else:
