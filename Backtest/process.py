@@ -26,18 +26,17 @@ def seconds_alive() -> float:
 
 
 @contextmanager
-def interrupts_held_back(*, sigterm: bool = False) -> Iterator[None]:
-    """Let Ctrl-C wait until the block ends: an import must not stop half-way; a child begins with it blocked.
+def interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block ends: an import must not stop half-way.
 
-    With `sigterm` that signal waits too; a child must let it through again.
+    A process that is started meanwhile begins with both blocked.
     """
     import signal
 
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    held = {signal.SIGINT, signal.SIGTERM} if sigterm else {signal.SIGINT}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:

@@ -146,7 +146,7 @@ class _Worker:
             resource_tracker.ensure_running()
         # a terminal sends Ctrl-C to all, and only the parent shall answer it; stopped by SIGTERM between its start and
         # what it is sent, it would end with a traceback
-        with interrupts_held_back(sigterm=True):
+        with interrupts_held_back():
             self.process.start()
         theirs.close()  # else the pipe would never end when the worker dies
 
